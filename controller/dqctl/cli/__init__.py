@@ -1,0 +1,1 @@
+"""The command line: one file a noun; parses, calls a service, renders what it returns."""

@@ -1,0 +1,1 @@
+"""The one way to a Databricks workspace, a real one or the local one."""

@@ -1,0 +1,1 @@
+"""A Databricks-compatible workspace on this machine; imports nothing else of dqctl."""

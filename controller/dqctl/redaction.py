@@ -1,0 +1,68 @@
+"""Keeping secrets out of everything that is written.
+
+A secret is a type (``pydantic.SecretStr``) from the first line that touches it. This module is the second
+net: every value that was ever unwrapped is registered, and ``redact`` takes it out of logs, tracebacks,
+foreign output and reports, in the spellings in which it can turn up.
+"""
+
+import base64
+import json
+import logging
+import threading
+import urllib.parse
+from collections.abc import Iterable
+
+from pydantic import SecretStr
+
+MASK = "********"
+
+# Shorter values would blank out innocent text ("a", "on").
+_SHORTEST = 4
+
+_lock = threading.Lock()
+_known: set[str] = set()
+
+
+def register(*values: SecretStr | str | None) -> None:
+    """Remember secret values, in every spelling in which they may be written."""
+    for value in values:
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if plain and len(plain) >= _SHORTEST:
+            with _lock:
+                _known.update(_spellings(plain))
+
+
+def reveal(secret: SecretStr) -> str:
+    """The plain value, registered so that it never shows; the one way to unwrap a secret."""
+    register(secret)
+    return secret.get_secret_value()
+
+
+def redact(text: str) -> str:
+    """``text`` without any registered secret."""
+    with _lock:
+        known = sorted(_known, key=len, reverse=True)
+    for spelling in known:
+        if spelling in text:
+            text = text.replace(spelling, MASK)
+    return text
+
+
+def _spellings(plain: str) -> Iterable[str]:
+    yield plain
+    yield urllib.parse.quote(plain)
+    yield urllib.parse.quote(plain, safe="")
+    yield urllib.parse.quote_plus(plain)
+    yield json.dumps(plain)[1:-1]
+    yield json.dumps(plain, ensure_ascii=False)[1:-1]
+    yield repr(plain)[1:-1]
+    yield plain.replace("'", "''")
+    yield base64.b64encode(plain.encode()).decode()
+
+
+class RedactingFormatter(logging.Formatter):
+    """Formats as its parent does, traceback included, then redacts the whole."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text, without secrets."""
+        return redact(super().format(record))

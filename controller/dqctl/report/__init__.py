@@ -1,0 +1,1 @@
+"""One result model, and every form it is shown in."""

@@ -1,0 +1,1 @@
+"""Where TestGen's processes run."""

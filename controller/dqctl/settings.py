@@ -1,0 +1,191 @@
+"""Settings: by flag, by variable, by file, in that order.
+
+Variables are called ``DQCTL_*``; Databricks' own keep Databricks' names. A secret may come by file instead:
+``DATABRICKS_TOKEN_FILE`` names one. The files are the stack's own (written by ``install``) and the user's,
+both TOML, both without secrets. A setting that is missing names every place that was looked at.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from dqctl.errors import MissingSetting, UsageError
+
+_SECRETS = ("databricks_token", "databricks_client_secret")
+
+# Names that other tools share with us keep their spelling; everything else is DQCTL_<NAME>.
+_DATABRICKS = (
+    "databricks_host",
+    "databricks_token",
+    "databricks_client_id",
+    "databricks_client_secret",
+    "databricks_warehouse_id",
+)
+
+
+def variable(name: str) -> str:
+    """The environment variable of the setting ``name``."""
+    return name.upper() if name in _DATABRICKS else f"DQCTL_{name.upper()}"
+
+
+def default_home() -> Path:
+    """Where stacks live: ``/var/lib/dqctl`` for root, else below the user's data directory.
+
+    Root has no use for its home: PostgreSQL refuses to run as root, and no other account can look into it.
+    """
+    if os.geteuid() == 0:
+        return Path("/var/lib/dqctl")
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser() / "dqctl"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with its default."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    home: Path = Field(default_factory=default_home, description="Directory of all stacks.")
+    stack: str = Field("default", description="Name of the stack.", pattern=r"^[a-z][a-z0-9-]{0,30}$")
+    workspace: Path | None = Field(
+        None, description="Data directory of a local workspace, used in place of a Databricks host."
+    )
+    catalog: str = Field("main", description="Catalog that results are published to.", min_length=1)
+    schema_name: str = Field(
+        "data_quality", description="Schema that results are published to.", min_length=1
+    )
+    databricks_host: str | None = Field(None, description="Host of the Databricks workspace.")
+    databricks_token: SecretStr | None = Field(None, description="Personal access token.")
+    databricks_client_id: str | None = Field(
+        None, description="Client id of a service principal (OAuth M2M)."
+    )
+    databricks_client_secret: SecretStr | None = Field(None, description="Its secret.")
+    databricks_warehouse_id: str | None = Field(None, description="SQL warehouse, by id.")
+    http_path: str | None = Field(None, description="SQL warehouse, by HTTP path.")
+    postgres_account: str | None = Field(
+        None, description="Account that PostgreSQL runs as when dqctl runs as root."
+    )
+    warehouse_timeout: float = Field(900.0, gt=0, description="Seconds that one statement may take.")
+    job_timeout: float = Field(7200.0, gt=0, description="Seconds that one TestGen job may take.")
+    lock_timeout: float = Field(0.0, ge=0, description="Seconds to wait for a stack that is busy.")
+
+    @field_validator("databricks_host")
+    @classmethod
+    def _bare_host(cls, value: str | None) -> str | None:
+        return value.removeprefix("https://").split("/")[0] if value else None
+
+    @field_validator("home", "workspace")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value else None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """``load`` merges the sources itself: what it passes in is all there is."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+    def need(self, name: str) -> Any:
+        """The setting ``name``; ``MissingSetting`` with every place that was looked at if it has no value."""
+        value = getattr(self, name)
+        if value is None or value == "":
+            raise missing(self, name)
+        return value
+
+
+def missing(settings: Settings, *names: str) -> MissingSetting:
+    """The error for a setting, or for one of several alternatives, that is nowhere."""
+    places = []
+    for name in names:
+        places.append(f"variable {variable(name)}")
+        if name in _SECRETS:
+            places.append(f"a file named by {variable(name)}_FILE")
+        else:
+            places += [f'"{name}" in {path}' for path in settings_files(settings.home, settings.stack)]
+    wanted = " or ".join(name.replace("_", " ") for name in names)
+    return MissingSetting(f"no {wanted} is set", "looked for: " + "; ".join(places))
+
+
+def settings_files(home: Path, stack: str) -> tuple[Path, ...]:
+    """The files that are read, the first that has a setting wins."""
+    own = os.environ.get("DQCTL_CONFIG")
+    user = Path(own) if own else home / "settings.toml"
+    return (home / "stacks" / stack / "settings.toml", user)
+
+
+def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read all settings.
+
+    ``flags`` holds what was given on the command line (``None`` means not given). Raises ``UsageError`` for a
+    value that does not fit, an unknown key in a file, a secret in a file, or a file that cannot be read.
+    """
+    environment = os.environ if environment is None else environment
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    merged = _from_environment(environment) | given
+    home = Path(merged.get("home") or default_home()).expanduser().absolute()
+    for path in settings_files(home, str(merged.get("stack") or "default")):
+        merged = _from_file(path) | merged
+    try:
+        return Settings(**merged)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = str(problem["loc"][0])
+        raise UsageError(
+            f"{name.replace('_', ' ')} does not fit: {problem['msg'].lower()}",
+            f"change it where it is set: flag, {variable(name)}, or a settings file",
+        ) from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in Settings.model_fields:
+        value = environment.get(variable(name))
+        if not value and name in _SECRETS and (path := environment.get(f"{variable(name)}_FILE")):
+            value = read_secret_file(Path(path), f"{variable(name)}_FILE")
+        if value:
+            found[name] = value
+    return found
+
+
+def read_secret_file(path: Path, named_by: str) -> str:
+    """The secret in a file, without the line end; ``UsageError`` when it is empty or cannot be read."""
+    try:
+        value = path.expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{named_by} names {path}, which cannot be read: {error}", "check the path"
+        ) from None
+    if not value:
+        raise UsageError(f"{named_by} names {path}, which is empty", "write the secret into it")
+    return value
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"settings file {path} cannot be read: {error}", "mend or remove it") from None
+    for name in found:
+        if name not in Settings.model_fields:
+            raise UsageError(
+                f"settings file {path} has an unknown key {name!r}", "remove it or mend its name"
+            )
+        if name in _SECRETS:
+            raise UsageError(
+                f"settings file {path} holds a secret, {name!r}",
+                f"set {variable(name)} or {variable(name)}_FILE instead, and change the secret",
+            )
+    return found

@@ -1,0 +1,1 @@
+"""A stack on disk: its paths, its record, its secrets, its lock."""

@@ -1,0 +1,80 @@
+"""Where everything of a stack lies."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class StackPaths:
+    """The paths of one stack below the home of all stacks.
+
+    Shared by all stacks: ``environments/`` (TestGen and PostgreSQL programs, by version). The stack's own:
+
+        stacks/<name>/stack.json      what is installed (StackRecord), no secrets
+        stacks/<name>/settings.toml   settings that install was given, no secrets
+        stacks/<name>/secrets/        0700, files 0600: passwords, keys, TestGen's config.env
+        stacks/<name>/postgres/       the database cluster, owned by the account that runs it
+        stacks/<name>/outbox/         0700: what could not be published yet
+        stacks/<name>/reports/        reports by run
+        stacks/<name>/logs/           logs of TestGen's jobs and of PostgreSQL
+        stacks/<name>/work/           homes of single calls, removed afterwards
+        stacks/<name>/lock            held while a command changes the stack
+    """
+
+    home: Path
+    name: str
+
+    @property
+    def root(self) -> Path:
+        """The stack's directory."""
+        return self.home / "stacks" / self.name
+
+    @property
+    def environments(self) -> Path:
+        """Programs that all stacks share, one directory a version."""
+        return self.home / "environments"
+
+    @property
+    def record(self) -> Path:
+        """What is installed."""
+        return self.root / "stack.json"
+
+    @property
+    def settings(self) -> Path:
+        """Settings that ``install`` was given."""
+        return self.root / "settings.toml"
+
+    @property
+    def secrets(self) -> Path:
+        """The private directory."""
+        return self.root / "secrets"
+
+    @property
+    def postgres(self) -> Path:
+        """The database cluster and its socket."""
+        return self.root / "postgres"
+
+    @property
+    def outbox(self) -> Path:
+        """Runs that wait to be published."""
+        return self.root / "outbox"
+
+    @property
+    def reports(self) -> Path:
+        """Reports that were written."""
+        return self.root / "reports"
+
+    @property
+    def logs(self) -> Path:
+        """Logs."""
+        return self.root / "logs"
+
+    @property
+    def work(self) -> Path:
+        """Homes of single calls of TestGen."""
+        return self.root / "work"
+
+    @property
+    def lock(self) -> Path:
+        """The lock file."""
+        return self.root / "lock"

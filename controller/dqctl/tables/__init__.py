@@ -1,0 +1,1 @@
+"""The published tables: their SQL, their migrations, their loader."""

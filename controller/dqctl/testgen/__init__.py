@@ -1,0 +1,1 @@
+"""TestGen as it really behaves: versions, provisioning, jobs, its metadata."""
