@@ -55,14 +55,10 @@ class Settings(BaseSettings):
         None, description="Data directory of a local workspace, used in place of a Databricks host."
     )
     catalog: str = Field("main", description="Catalog that results are published to.", min_length=1)
-    schema_name: str = Field(
-        "data_quality", description="Schema that results are published to.", min_length=1
-    )
+    schema_name: str = Field("data_quality", description="Schema that results are published to.", min_length=1)
     databricks_host: str | None = Field(None, description="Host of the Databricks workspace.")
     databricks_token: SecretStr | None = Field(None, description="Personal access token.")
-    databricks_client_id: str | None = Field(
-        None, description="Client id of a service principal (OAuth M2M)."
-    )
+    databricks_client_id: str | None = Field(None, description="Client id of a service principal (OAuth M2M).")
     databricks_client_secret: SecretStr | None = Field(None, description="Its secret.")
     databricks_warehouse_id: str | None = Field(None, description="SQL warehouse, by id.")
     http_path: str | None = Field(None, description="SQL warehouse, by HTTP path.")
@@ -163,9 +159,7 @@ def read_secret_file(path: Path, named_by: str) -> str:
     try:
         value = path.expanduser().read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{named_by} names {path}, which cannot be read: {error}", "check the path"
-        ) from None
+        raise UsageError(f"{named_by} names {path}, which cannot be read: {error}", "check the path") from None
     if not value:
         raise UsageError(f"{named_by} names {path}, which is empty", "write the secret into it")
     return value
@@ -180,9 +174,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise UsageError(f"settings file {path} cannot be read: {error}", "mend or remove it") from None
     for name in found:
         if name not in Settings.model_fields:
-            raise UsageError(
-                f"settings file {path} has an unknown key {name!r}", "remove it or mend its name"
-            )
+            raise UsageError(f"settings file {path} has an unknown key {name!r}", "remove it or mend its name")
         if name in _SECRETS:
             raise UsageError(
                 f"settings file {path} holds a secret, {name!r}",

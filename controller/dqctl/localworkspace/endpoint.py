@@ -41,6 +41,4 @@ class Endpoint:
 
     def as_json(self) -> str:
         """The text of the file."""
-        return json.dumps(
-            {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}, indent=2
-        )
+        return json.dumps({k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}, indent=2)

@@ -14,7 +14,6 @@ class StackPaths:
         stacks/<name>/settings.toml   settings that install was given, no secrets
         stacks/<name>/secrets/        0700, files 0600: passwords, keys, TestGen's config.env
         stacks/<name>/postgres/       the database cluster, owned by the account that runs it
-        stacks/<name>/outbox/         0700: what could not be published yet
         stacks/<name>/reports/        reports by run
         stacks/<name>/logs/           logs of TestGen's jobs and of PostgreSQL
         stacks/<name>/work/           homes of single calls, removed afterwards
@@ -53,11 +52,6 @@ class StackPaths:
     def postgres(self) -> Path:
         """The database cluster and its socket."""
         return self.root / "postgres"
-
-    @property
-    def outbox(self) -> Path:
-        """Runs that wait to be published."""
-        return self.root / "outbox"
 
     @property
     def reports(self) -> Path:

@@ -1,0 +1,53 @@
+"""What this package needs of a place where TestGen runs; ``runtime`` provides it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import psycopg
+
+from dqctl.clock import Deadline
+
+Line = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A finished process. Output is text, decoded as UTF-8 with replacement."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+class Runtime(Protocol):
+    """One TestGen installation with its metadata database, up and running."""
+
+    @property
+    def version(self) -> str:
+        """Version of TestGen: ``5.134.0``."""
+        ...
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        program: Literal["testgen", "python"] = "testgen",
+        stdin: str = "",
+        deadline: Deadline,
+        environment: Mapping[str, str] | None = None,
+        on_line: Line | None = None,
+    ) -> Completed:
+        """Run ``testgen ARGV`` (or TestGen's own Python with ARGV) in the foreground, with a HOME of its own.
+
+        ``environment`` comes on top of the stack's own (never secrets: those travel by file or ``stdin``).
+        ``on_line`` gets each line of stdout as it comes. Any exit code is returned, not raised. When the
+        deadline passes or the caller is interrupted, the process gets SIGTERM, 10 s to clean up, then SIGKILL,
+        with everything it started; then ``EnvironmentFault`` (deadline) or the interruption is raised.
+        """
+        ...
+
+    def metadata(self) -> "psycopg.Connection[tuple[Any, ...]]":
+        """A new connection to the metadata database: search path ``testgen``, time zone UTC, not autocommit."""
+        ...
