@@ -1,0 +1,18 @@
+"""What runs the SQL: embedded Sail, or any Spark Connect cluster by its URL."""
+
+from dqctl.localworkspace.engine.spark_connect import Engine, EngineSession
+
+__all__ = ["Engine", "EngineSession", "open_engine"]
+
+
+def open_engine(url: str) -> Engine:
+    """The engine behind ``url``: ``sail`` starts one inside this process, ``sc://host:port`` connects to a cluster."""
+    if url == "sail":
+        from dqctl.localworkspace.engine.sail import EmbeddedSail
+
+        return EmbeddedSail()
+    if url.startswith("sc://"):
+        from dqctl.localworkspace.engine.spark_connect import SparkConnectEngine
+
+        return SparkConnectEngine(url)
+    raise ValueError(f"an engine is 'sail' or 'sc://host:port', not {url!r}")
