@@ -11,15 +11,8 @@ from dqctl.errors import UsageError
 # Statuses of job_executions that every version has. A job in one of the first three has work ahead of it.
 _BEFORE_THE_END = ("pending", "claimed", "running", "cancel_requested")
 # 5.134 can also interrupt, pause, resume and queue a job (testgen.common.enums.JobStatus).
-_BEFORE_THE_END_PAUSABLE = (
-    *_BEFORE_THE_END,
-    "interrupt_requested",
-    "interrupted",
-    "pause_requested",
-    "paused",
-    "resume_requested",
-    "queued",
-)
+_BEFORE_THE_END_PAUSABLE = (*_BEFORE_THE_END, "interrupt_requested", "pause_requested")
+_PARKED = ("interrupted", "paused", "resume_requested", "queued")
 
 
 @dataclass(frozen=True)
@@ -47,6 +40,9 @@ class Capabilities:
     active_statuses: tuple[str, ...]
     final_statuses: tuple[str, ...]
 
+    stale_statuses: tuple[str, ...]
+    """Those active ones in which a job needs somebody to run it; in the others TestGen parked it."""
+
     job_has_active_seconds: bool
     """Whether a job counts the seconds that it worked (``job_executions.active_seconds``)."""
 
@@ -66,6 +62,11 @@ class Capabilities:
     regular_suites: str
     """SQL condition on ``test_suites``: those that a person made, neither monitors nor contracts."""
 
+    @property
+    def job_of_run(self) -> str:
+        """Column of ``profiling_runs`` and ``test_runs`` that names the job."""
+        return "id" if self.run_id_is_job_id else "job_execution_id"
+
     def is_final(self, status: str) -> bool:
         """Whether a job in ``status`` stays in it."""
         return status in self.final_statuses
@@ -79,8 +80,9 @@ _V5_134_0 = Capabilities(
     schema_revision=235,
     run_id_is_job_id=True,
     run_has_status=False,
-    active_statuses=_BEFORE_THE_END_PAUSABLE,
+    active_statuses=(*_BEFORE_THE_END_PAUSABLE, *_PARKED),
     final_statuses=_FINAL,
+    stale_statuses=_BEFORE_THE_END_PAUSABLE,
     job_has_active_seconds=True,
     follow_up_jobs=("refresh-project-scores",),
     several_generation_sets=True,
@@ -94,6 +96,7 @@ _V5_92_2 = replace(
     version="5.92.2",
     schema_revision=213,
     active_statuses=_BEFORE_THE_END,
+    stale_statuses=_BEFORE_THE_END,
     job_has_active_seconds=False,
     follow_up_jobs=("run-score-update",),
     monitor_column="is_monitor",

@@ -1,0 +1,95 @@
+"""The program that runs inside TestGen's own Python, and how it is asked.
+
+One interpreter start (1.3 s of imports) serves several requests. The program travels on stdin together with
+them: it works the same where no file of ours is at hand, and neither source nor request shows in a list of
+processes.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+from dqctl.clock import Deadline
+from dqctl.errors import TestGenFailed
+from dqctl.redaction import redact
+from dqctl.testgen.ports import Runtime
+
+Event = Callable[[str, Mapping[str, Any]], None]
+
+_log = logging.getLogger(__name__)
+
+MARKER = "@@dqctl@@ "
+BOOTSTRAP = (
+    "import json, sys; package = json.load(sys.stdin); names = {'__name__': 'dqctl_driver'}; "
+    "exec(compile(package['sources']['main'], '<dqctl driver: main>', 'exec'), names); "
+    "sys.exit(names['main'](package))"
+)
+_TAIL = 12
+
+
+def ask(
+    runtime: Runtime,
+    requests: Sequence[Mapping[str, Any]],
+    *,
+    deadline: Deadline,
+    environment: Mapping[str, str] | None = None,
+    on_event: Event | None = None,
+) -> list[dict[str, Any]]:
+    """The answers to ``requests``, in their order, from one start of TestGen's Python.
+
+    Each request has ``verb``, the name of a file of this package. ``on_event`` gets what a verb says while it
+    works. Raises ``TestGenFailed`` when a request fails or the program ends without an answer to all.
+    """
+    answers: list[dict[str, Any]] = []
+    failures: list[str] = []
+
+    def hear(line: str) -> None:
+        if not line.startswith(MARKER):
+            return
+        content = json.loads(line.removeprefix(MARKER))
+        said = content.pop("said")
+        if said == "answer":
+            answers.append(content["answer"])
+        elif said == "failure":
+            failures.append(f"{content['type']}: {content['message']}")
+        elif on_event:
+            on_event(said, content)
+
+    package = {
+        "marker": MARKER,
+        "sources": {name: _source(name) for name in {"main", *(request["verb"] for request in requests)}},
+        "requests": list(requests),
+    }
+    done = runtime.run(
+        ["-c", BOOTSTRAP],
+        program="python",
+        stdin=json.dumps(package),
+        deadline=deadline,
+        environment=environment,
+        on_line=hear,
+    )
+    _log.debug("driver ended with %s after %.1f s; stderr: %s", done.exit_code, done.seconds, done.stderr)
+    if len(answers) == len(requests):
+        return answers
+    verb = requests[len(answers)]["verb"]
+    if failures:
+        raise TestGenFailed(f"TestGen could not {verb}: {redact(failures[0])}", "nothing of it was kept")
+    raise Ended(verb, done.exit_code, done.stderr)
+
+
+class Ended(TestGenFailed):
+    """TestGen's Python ended before it had answered. ``exit_code`` is negative for a signal, or 128 + signal."""
+
+    def __init__(self, verb: str, exit_code: int, stderr: str) -> None:
+        tail = redact("\n".join(stderr.strip().splitlines()[-_TAIL:]))
+        super().__init__(
+            f"TestGen's Python ended with code {exit_code} in the middle of {verb}",
+            f"the last it wrote:\n{tail}" if tail else "it wrote nothing; dqctl doctor looks for the reason",
+        )
+        self.driver_exit_code = exit_code
+
+
+def _source(name: str) -> str:
+    return (files(__package__) / f"{name}.py").read_text(encoding="utf-8")

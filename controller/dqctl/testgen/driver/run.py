@@ -1,0 +1,181 @@
+# mypy: disable-error-code="import-not-found"
+"""One job of TestGen in the foreground: queue, claim, execute, then the jobs that it left behind.
+
+On SIGTERM or SIGINT, and when dqctl dies, a thread of its own takes over: it asks for the job's cancellation,
+stops the statements that run on the target, settles the rows and ends the process. A thread, because the main
+one may sit in a C call (libpq) where Python's signal handlers have to wait until the statement is done.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+from sqlalchemy import Engine, event, text
+from testgen.commands.exec_job import exec_job
+from testgen.common import models
+from testgen.common.database import database_service
+from testgen.common.models import database_session
+from testgen.common.models.job_execution import JobExecution
+
+SIGNALS = {signal.SIGTERM, signal.SIGINT}
+# Within the 10 s after which the caller sends SIGKILL.
+SECONDS_TO_CANCEL = 5.0
+SECONDS_TO_LIVE = 8.0
+
+
+def serve(request: dict[str, Any], say: Any) -> dict[str, Any]:
+    """Run the job; ``{"job_id", "follow_ups": [job ids]}``, or ``{"busy": True}`` when another one runs."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    target = Target()
+    stop = Stop(request, say, target)
+    threading.Thread(target=stop.wait, daemon=True).start()
+    die_with_parent()
+    with models.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lock:
+        if not lock.scalar(text("SELECT pg_try_advisory_lock(:space, :key)"), request["lock"]):
+            return {"busy": True}
+        lock.execute(text("SELECT set_config('application_name', :name, false)"), {"name": request["doing"]})
+        with database_session():
+            job_id = JobExecution.submit(
+                job_key=request["job_key"],
+                kwargs=arguments(request),
+                source="cli",
+                project_code=request["project_code"],
+            ).id
+            stop.job_ids.append(str(job_id))
+        say("submitted", job_id=job_id)
+        execute(job_id)
+        return {"job_id": job_id, "follow_ups": drain(request, stop)}
+
+
+def arguments(request: dict[str, Any]) -> dict[str, Any]:
+    """The job's arguments, as TestGen's own command line gives them."""
+    found: dict[str, Any] = {request["target"]: request["target_id"]}
+    if request["job_key"] == "run-test-generation":
+        if request["several_generation_sets"]:
+            from testgen.common.generation_set_service import resolve_generation_sets
+            from testgen.common.models.test_suite import TestSuite
+
+            found["generation_sets"] = resolve_generation_sets(TestSuite.get(request["target_id"]), None)
+        else:
+            found["generation_set"] = "Standard"
+    return found
+
+
+def execute(job_id: Any) -> None:
+    """Claim a pending job and run it to its end, whatever that is; the job's row tells."""
+    with database_session() as session:
+        claimed = session.execute(
+            text(
+                "UPDATE job_executions SET status = 'claimed', claimed_at = now() "
+                "WHERE id = :id AND status = 'pending'"
+            ),
+            {"id": job_id},
+        )
+    if claimed.rowcount:
+        exec_job(job_id)
+
+
+def drain(request: dict[str, Any], stop: "Stop") -> list[Any]:
+    """Run the jobs that runs leave behind, those of an interrupted run before this one included."""
+    done: list[Any] = []
+    while True:
+        with database_session() as session:
+            job_id = session.scalar(
+                text(
+                    "SELECT id FROM job_executions WHERE status = 'pending' AND job_key = ANY(:keys) "
+                    "AND NOT id = ANY(CAST(:done AS uuid[])) ORDER BY created_at LIMIT 1"
+                ),
+                {"keys": request["follow_up_jobs"], "done": [str(i) for i in done]},
+            )
+        if job_id is None:
+            return done
+        done.append(job_id)
+        stop.job_ids.append(str(job_id))
+        execute(job_id)
+
+
+def die_with_parent() -> None:
+    """Be asked to stop when the process that started this one ends, even by SIGKILL (Linux only)."""
+    pr_set_pdeathsig = 1
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+class Target:
+    """The statements that run on the target right now."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._running: dict[int, Any] = {}
+        event.listen(Engine, "before_cursor_execute", self._begin)
+        event.listen(Engine, "after_cursor_execute", self._end)
+        event.listen(Engine, "handle_error", self._fail)
+
+    def _begin(self, connection: Any, cursor: Any, *_rest: Any) -> None:
+        # Everything that is not TestGen's own database is the target, whatever builds its engine.
+        if connection.engine in (models.engine, database_service.engine_cache.app_db):
+            return
+        if self.stopping:
+            raise RuntimeError("the job is being cancelled")
+        self._running[id(cursor)] = cursor
+
+    def _end(self, _connection: Any, cursor: Any, *_rest: Any) -> None:
+        self._running.pop(id(cursor), None)
+
+    def _fail(self, context: Any) -> None:
+        self._running.pop(id(context.cursor), None)
+
+    def cancel(self, seconds: float) -> None:
+        """Stop what runs, and let nothing new begin; gives up after ``seconds``."""
+        self.stopping = True
+        end = time.monotonic() + seconds
+        while self._running and time.monotonic() < end:
+            for cursor in list(self._running.values()):
+                # In a thread: a cancellation may have to wait for its connection.
+                threading.Thread(target=cancel, args=(cursor,), daemon=True).start()
+            time.sleep(0.3)
+
+
+def cancel(cursor: Any) -> None:
+    """Stop one statement: databricks-sql cursors can do it, with psycopg2 it is the connection that can."""
+    stoppable = cursor if hasattr(cursor, "cancel") else getattr(cursor, "connection", None)
+    with contextlib.suppress(Exception):  # it may just have ended
+        stoppable.cancel()
+
+
+class Stop:
+    """What happens when the job has to stop before its end."""
+
+    def __init__(self, request: dict[str, Any], say: Any, target: Target) -> None:
+        self.job_ids: list[str] = []
+        self._request = request
+        self._say = say
+        self._target = target
+
+    def wait(self) -> None:
+        """Wait for a signal, then end this process in order, within ``SECONDS_TO_LIVE``."""
+        number = signal.sigwait(SIGNALS)
+        threading.Timer(SECONDS_TO_LIVE, os._exit, (128 + number,)).start()
+        with contextlib.suppress(Exception):  # the metadata database may be gone; the target is not
+            # First: from here on TestGen itself can end the job as cancelled only.
+            self._write(self._request["settle"][:1])
+        self._target.cancel(SECONDS_TO_CANCEL)
+        with contextlib.suppress(Exception):  # what is not settled now is settled by dqctl's next command
+            self._write(self._request["settle"])
+            self._say("settled", job_ids=self.job_ids)
+        os._exit(128 + number)
+
+    def _write(self, statements: list[str]) -> None:
+        connection = models.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("SET LOCAL lock_timeout = '2s'")
+            for statement in statements:
+                cursor.execute(statement, {"ids": self.job_ids, "reason": self._request["reason"]})
+            connection.commit()
+        finally:
+            connection.close()
