@@ -5,7 +5,9 @@ One definition serves three readers: ``tables`` makes SQL, Arrow schemas and mig
 from column name to value (``None`` is NULL); its Python types follow the column's ``Type``.
 
 The columns that TestGen stores keep TestGen's names. Those that only some versions of TestGen have are NULL
-in the others. JSON columns hold JSON text with sorted keys.
+in the others. JSON columns hold the text that PostgreSQL makes of them: keys in its fixed order, numbers to the
+last digit. Times before the year 1 or after 9999 (and infinite ones), and decimals that are no number, are NULL:
+Delta has no room for them.
 """
 
 from collections.abc import Mapping
@@ -84,7 +86,7 @@ def _time(name: str, comment: str) -> Column:
 
 
 _STACK = _text("stack", "The dqctl stack that ran it.", required=True)
-_RUN_ID = _text("run_id", "The run, as TestGen numbers it (UUID).", required=True)
+_RUN_ID = _text("run_id", "The run: id of its job in TestGen (UUID).", required=True)
 _ROW_ID = _text("id", "The row's own id in TestGen (UUID).", required=True)
 _RUN_KEY = ("stack", "run_id", "id")
 
@@ -105,7 +107,7 @@ RUNS = Table(
         _STACK,
         _RUN_ID,
         _text("kind", "What ran: profile, generate or test.", required=True),
-        _text("status", "How the job ended in TestGen: completed, error or cancelled.", required=True),
+        _text("status", "How the job ended in TestGen: completed, error or canceled.", required=True),
         *_SUBJECT,
         *_SUITE,
         _text("connection", "Name of the connection that was used."),
@@ -427,6 +429,13 @@ SYSTEMS = Table(
 # In the order in which a publish writes them: the run's own row last makes the run visible.
 RUN_CONTENT = (TEST_RESULTS, TEST_DEFINITIONS, PROFILE_COLUMNS, ANOMALIES, SYSTEMS)
 TABLES = (*RUN_CONTENT, RUNS)
+
+# What each kind of run has rows in; the other tables are not touched.
+CONTENT_OF: Mapping[str, tuple[Table, ...]] = {
+    "profile": (PROFILE_COLUMNS, ANOMALIES, SYSTEMS),
+    "generate": (TEST_DEFINITIONS, SYSTEMS),
+    "test": (TEST_RESULTS, TEST_DEFINITIONS, SYSTEMS),
+}
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""The one way to a Databricks workspace, a real one or the local one."""
+"""Databricks: whom to talk to, and a warehouse session that says what went wrong."""

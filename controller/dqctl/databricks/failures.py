@@ -1,0 +1,91 @@
+"""What went wrong on Databricks, said in dqctl's errors: the one place that reads the connector's."""
+
+import re
+
+from databricks.sql import exc
+
+from dqctl.databricks.target import Target
+from dqctl.errors import DatabricksRefused, DqctlError, EnvironmentFault
+from dqctl.redaction import redact
+
+_REFUSED = re.compile(
+    r"PERMISSION_DENIED|INSUFFICIENT_PERMISSIONS|INSUFFICIENT_PRIVILEGES|UNAUTHORIZED|SQLSTATE: 42501"
+)
+# "User does not have USE SCHEMA on Schema 'main.data_quality'."
+_GRANT = re.compile(
+    r"does not have (?:permission )?([A-Z][A-Z ,]*[A-Z]) on (\w+) ['`\"]?([\w.`-]+?)['`\"]?[.\s]", re.I
+)
+_CONFLICT = re.compile(r"SQLSTATE: 2D521|DELTA_CONCURRENT_\w+|DELTA_PROTOCOL_CHANGED|DELTA_METADATA_CHANGED")
+_ERROR_CLASS = re.compile(r"\[([A-Z][A-Z0-9_.]+)\]")
+_GONE = re.compile(r"Invalid SessionHandle|INVALID_HANDLE|session .*(?:closed|expired|does not exist)", re.I)
+_UNAVAILABLE = (429, 502, 503, 504)
+_LONGEST = 600
+
+
+class Unreachable(EnvironmentFault):
+    """Nobody answers, or not in time; trying again later may help."""
+
+
+class Conflict(EnvironmentFault):
+    """Another writer was faster; the same statement again will do."""
+
+
+class StatementFailed(EnvironmentFault):
+    """Databricks could not run a statement. ``error_class`` is Databricks' name of the reason."""
+
+    def __init__(self, message: str, hint: str = "", error_class: str = "") -> None:
+        super().__init__(message, hint)
+        self.error_class = error_class
+
+
+def understand(error: Exception, target: Target) -> DqctlError:
+    """``error`` of the connector (or of the network below it) as what the caller can act on."""
+    text = redact(str(error).strip() or type(error).__name__)
+    status = _http_status(error)
+    if status in (401, 403):
+        return DatabricksRefused(
+            f"{target.host} refused the credentials (HTTP {status})",
+            "check the token or the service principal, that it has not expired, and its CAN USE on the warehouse",
+        )
+    if _REFUSED.search(text):
+        return DatabricksRefused(f"Databricks refused: {_short(text)}", _grant(text, target))
+    if _CONFLICT.search(text):
+        return Conflict(f"another writer was faster: {_short(text)}", "run the command again")
+    if status == 404:
+        return EnvironmentFault(
+            f"{target.host} has no warehouse at {target.http_path}",
+            "check DATABRICKS_WAREHOUSE_ID or DQCTL_HTTP_PATH",
+        )
+    if isinstance(error, exc.ServerOperationError | exc.ProgrammingError | exc.NotSupportedError):
+        found = _ERROR_CLASS.search(text)
+        return StatementFailed(
+            f"a statement failed on Databricks: {_short(text)}", "", found.group(1) if found else ""
+        )
+    if status in _UNAVAILABLE or _GONE.search(text) or isinstance(error, exc.Error | OSError):
+        return Unreachable(
+            f"{target.name} cannot be reached: {_short(text)}",
+            "check the network and that the workspace runs, then run the command again",
+        )
+    raise error
+
+
+def _http_status(error: Exception) -> int | None:
+    context = getattr(error, "context", None)
+    found = context.get("http-code") if isinstance(context, dict) else None
+    return found if isinstance(found, int) else None
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else line[:_LONGEST] + " ..."
+
+
+def _grant(text: str, target: Target) -> str:
+    found = _GRANT.search(text)
+    if found:
+        privilege, kind, name = found.groups()
+        return f"have its owner run: GRANT {privilege.upper()} ON {kind.upper()} {name} TO <this principal>"
+    return (
+        f"dqctl needs USE CATALOG on {target.catalog}, and on {target.catalog}.{target.schema} USE SCHEMA, "
+        "CREATE TABLE, CREATE VOLUME, SELECT, MODIFY, READ VOLUME and WRITE VOLUME"
+    )

@@ -1,0 +1,209 @@
+"""Publishing: every finished run into Databricks, exactly once, the oldest first."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import dqctl
+from dqctl import records
+from dqctl.clock import SYSTEM_CLOCK, Clock
+from dqctl.databricks.failures import StatementFailed
+from dqctl.databricks.target import Target
+from dqctl.databricks.warehouse import Warehouse
+from dqctl.errors import DatabricksRefused, EnvironmentFault, NotPublished
+from dqctl.progress import Progress, silent
+from dqctl.records import Row, RunContent
+from dqctl.services import tables
+from dqctl.settings import Settings
+from dqctl.tables import encode
+from dqctl.tables.loader import Loader, row_counts
+from dqctl.tables.ports import Statements
+from dqctl.tables.sql import Place
+from dqctl.testgen.capabilities import capabilities
+from dqctl.testgen.ledger import Ledger
+from dqctl.testgen.ports import Runtime
+from dqctl.testgen.reader import FinishedRun, MetadataReader
+
+_SAFE = "the results are safe in TestGen's database; once this is mended run: dqctl publish --pending"
+# How Spark words it when TestGen asks text columns for dates, as it does in every profile.
+_ANSI = ("CAST_INVALID_INPUT", "CANNOT_PARSE_TIMESTAMP", "ansi", "ANSI")
+
+
+@dataclass(frozen=True)
+class PublishedRun:
+    """A run that this command published: rows by table, and what a person should know about it."""
+
+    run_id: str
+    kind: str
+    status: str
+    rows: Mapping[str, int]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PublishReport:
+    """What a publish did; no runs when nothing was waiting."""
+
+    target: str
+    runs: tuple[PublishedRun, ...] = ()
+    rows: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of all runs."""
+        return tuple(warning for run in self.runs for warning in run.warnings)
+
+
+class Results(Protocol):
+    """Where finished runs are read."""
+
+    def finished_runs(self) -> tuple[FinishedRun, ...]:
+        """All runs that are over, the oldest first."""
+        ...
+
+    def content(self, run_id: str) -> RunContent:
+        """Everything about one of them."""
+        ...
+
+
+def publish(
+    settings: Settings,
+    runtime: Runtime,
+    *,
+    again: Collection[str] = (),
+    progress: Progress = silent,
+    clock: Clock = SYSTEM_CLOCK,
+) -> PublishReport:
+    """Publish whatever is waiting in the stack; runs named in ``again`` too if they are published already.
+
+    Raises ``NotPublished`` saying how many runs wait, and ``DatabricksRefused``.
+    """
+    with runtime.metadata() as connection:
+        reader = MetadataReader(connection, capabilities(runtime.version), settings.stack)
+        ledger = Ledger(connection)
+        ledger.ensure()
+        try:
+            target = tables.find_target(settings)
+        except EnvironmentFault as fault:
+            raise _not_published(fault, len(reader.finished_runs())) from fault
+        return publish_pending(
+            lambda: Warehouse(target, clock),
+            target,
+            reader,
+            ledger,
+            again=again,
+            progress=progress,
+            clock=clock,
+        )
+
+
+def publish_pending(
+    open_warehouse: Callable[[], AbstractContextManager[Statements]],
+    target: Target,
+    reader: Results,
+    ledger: Ledger,
+    *,
+    again: Collection[str] = (),
+    progress: Progress = silent,
+    clock: Clock = SYSTEM_CLOCK,
+) -> PublishReport:
+    """Publish what the ledger does not have. Nothing waiting, the warehouse is not woken."""
+    finished = reader.finished_runs()
+    last_home = ledger.last_home(target.name)
+    known = ledger.published(last_home) if last_home else frozenset()
+    if not [run for run in finished if run.run_id not in known or run.run_id in again]:
+        return PublishReport(target.name)
+    publisher = _Publisher(target, reader, ledger, frozenset(again), progress, clock)
+    try:
+        with open_warehouse() as warehouse:
+            publisher.run(warehouse, finished)
+    except DatabricksRefused as refusal:
+        raise DatabricksRefused(refusal.message, f"{refusal.hint}; {_SAFE}") from refusal
+    except EnvironmentFault as fault:
+        raise _not_published(fault, publisher.waiting(finished, known)) from fault
+    if publisher.failed:
+        raise NotPublished(
+            f"{len(publisher.failed)} of {len(finished)} finished runs could not be published: "
+            + "; ".join(f"{run_id}: {reason}" for run_id, reason in publisher.failed.items()),
+            _SAFE,
+        )
+    rows: Counter[str] = Counter()
+    for run in publisher.done:
+        rows.update(run.rows)
+    return PublishReport(target.name, tuple(publisher.done), dict(rows))
+
+
+@dataclass
+class _Publisher:
+    target: Target
+    reader: Results
+    ledger: Ledger
+    again: frozenset[str]
+    progress: Progress
+    clock: Clock
+    done: list[PublishedRun] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def run(self, warehouse: Statements, finished: tuple[FinishedRun, ...]) -> None:
+        place = Place(self.target.catalog, self.target.schema)
+        ready = tables.ensure(warehouse, place, self.progress)
+        loader = Loader(warehouse, place, ready.columns)
+        known = self.ledger.published(ready.home)
+        waiting = [run for run in finished if run.run_id not in known or run.run_id in self.again]
+        for number, run in enumerate(waiting, 1):
+            self.progress(f"publishing {run.kind} run {run.run_id} ({number} of {len(waiting)})")
+            try:
+                self._one(loader, ready.home, run)
+            except (NotPublished, StatementFailed) as failure:
+                # Of this run alone, so it must not hold up the others.
+                self.failed[run.run_id] = failure.message
+
+    def waiting(self, finished: tuple[FinishedRun, ...], known: frozenset[str]) -> int:
+        done = {run.run_id for run in self.done}
+        return sum(run.run_id not in known and run.run_id not in done for run in finished)
+
+    def _one(self, loader: Loader, home: str, run: FinishedRun) -> None:
+        stored = self.reader.content(run.run_id)
+        content = RunContent(
+            {
+                **stored.run,
+                "dqctl_version": dqctl.__version__,
+                "row_counts": row_counts(stored),
+                "published_at": self.clock.now(),
+            },
+            stored.rows,
+        )
+        loader.load(content)
+        self.ledger.record(home, self.target.name, run.run_id, encode.checksum(stored))
+        rows = {table.name: len(stored.rows[table.name]) for table in records.CONTENT_OF[run.kind]}
+        self.done.append(
+            PublishedRun(run.run_id, run.kind, run.status, {**rows, records.RUNS.name: 1}, _warnings(stored))
+        )
+
+
+def _warnings(content: RunContent) -> tuple[str, ...]:
+    failed = [row for row in content.rows[records.PROFILE_COLUMNS.name] if row["query_error"]]
+    if not failed:
+        return ()
+    total = len(content.rows[records.PROFILE_COLUMNS.name])
+    return (
+        f"{len(failed)} of {total} columns could not be profiled completely though the run says "
+        f"{content.run['status']}: {_remedy(failed)}",
+    )
+
+
+def _remedy(failed: list[Row]) -> str:
+    if any(sign in row["query_error"] for row in failed for sign in _ANSI):
+        return (
+            "TestGen asks text columns for dates, which raises in ANSI mode; set ANSI_MODE=false on the warehouse "
+            "(Settings > Advanced, SQL configuration parameters) and profile again"
+        )
+    first = failed[0]
+    return f"the first is {first['table_name']}.{first['column_name']}: {first['query_error']}"
+
+
+def _not_published(fault: EnvironmentFault, waiting: int) -> NotPublished:
+    runs = "1 finished run waits" if waiting == 1 else f"{waiting} finished runs wait"
+    return NotPublished(f"{runs} to be published: {fault.message}", f"{fault.hint}; {_SAFE}".removeprefix("; "))

@@ -1,0 +1,65 @@
+"""Reading results back out of the stack: runs, and one run with everything that belongs to it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dqctl.errors import UsageError
+from dqctl.records import Row, RunContent
+from dqctl.testgen.capabilities import capabilities
+from dqctl.testgen.ports import Runtime
+from dqctl.testgen.reader import MetadataReader
+
+LATEST = "latest"
+
+
+@contextmanager
+def open_reader(runtime: Runtime, stack: str) -> Iterator[MetadataReader]:
+    """A reader of the stack's metadata, for as long as the block lasts."""
+    with runtime.metadata() as connection:
+        yield MetadataReader(connection, capabilities(runtime.version), stack)
+
+
+def runs(reader: MetadataReader, kind: str = "", suite: str = "", limit: int = 50) -> tuple[Row, ...]:
+    """Rows of ``dq_runs``, the newest first; ``suite`` is a name or the beginning of an id."""
+    return reader.headers(test_suite_id=suite_id(reader, suite) if suite else "", kind=kind, limit=limit)
+
+
+def run(reader: MetadataReader, wanted: str = LATEST, kind: str = "") -> RunContent:
+    """One run with all its rows. ``wanted`` is an id, a beginning that only one run has, or ``latest``.
+
+    Raises ``UsageError`` when there is no such run, or more than one.
+    """
+    by_id = "" if wanted == LATEST else wanted
+    found = reader.headers(run_id=by_id, kind=kind, limit=2 if by_id else 1)
+    what = f"{kind} run" if kind else "run"
+    if not found:
+        raise UsageError(
+            f"there is no finished {what} {wanted}" if by_id else f"no {what} has finished yet", "see dqctl runs"
+        )
+    if len(found) > 1:
+        raise UsageError(f"more than one {what} begins with {wanted}", "write more of the id; see dqctl runs")
+    return reader.content(found[0]["run_id"])
+
+
+def history(reader: MetadataReader, content: RunContent, limit: int = 20) -> tuple[Row, ...]:
+    """Headers of the test runs of the same suite up to this one, the newest first, this one included."""
+    suite = content.run["test_suite_id"]
+    if content.run["kind"] != "test" or suite is None:
+        return ()
+    return reader.headers(test_suite_id=suite, kind="test", until=content.run["ended_at"], limit=limit)
+
+
+def definitions(reader: MetadataReader, suite: str) -> tuple[Row, ...]:
+    """The test definitions of a suite as they are now, by name or beginning of its id."""
+    return reader.definitions(suite_id(reader, suite))
+
+
+def suite_id(reader: MetadataReader, suite: str) -> str:
+    """The id of the suite called ``suite``, or whose id begins so; ``UsageError`` for none or several."""
+    found = reader.suites(suite)
+    if not found:
+        raise UsageError(f"there is no test suite {suite!r}", "see dqctl systems list")
+    if len(found) > 1:
+        which = ", ".join(f"{row['system']}: {row['test_suite']} ({row['test_suite_id']})" for row in found)
+        raise UsageError(f"more than one test suite is called {suite!r}: {which}", "name it by its id")
+    return str(found[0]["test_suite_id"])

@@ -1,0 +1,121 @@
+"""The published tables: made, brought up to date, shown."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import dqctl
+from dqctl import records
+from dqctl.databricks.target import Target, resolve_target
+from dqctl.databricks.warehouse import Warehouse
+from dqctl.errors import EnvironmentFault
+from dqctl.localworkspace.endpoint import Endpoint
+from dqctl.progress import Progress, silent
+from dqctl.settings import Settings
+from dqctl.tables import ddl, migrations
+from dqctl.tables.migrations import Present
+from dqctl.tables.ports import Statements
+from dqctl.tables.sql import Place
+
+
+@dataclass(frozen=True)
+class TablesReport:
+    """The tables at ``target``. ``statements`` is what was run to get there, empty when all was in place."""
+
+    target: str
+    home: str | None
+    statements: tuple[str, ...]
+    tables: tuple["TableState", ...]
+
+
+@dataclass(frozen=True)
+class TableState:
+    """One table or view. ``missing`` are columns that this version of dqctl has and the table lacks."""
+
+    name: str
+    comment: str
+    exists: bool
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Tables that are up to date: their id, and each one's columns in its own order."""
+
+    home: str
+    columns: Mapping[str, tuple[str, ...]]
+
+
+def find_target(settings: Settings) -> Target:
+    """Where results go. A local workspace that is configured has to run: ``EnvironmentFault`` when it does not."""
+    if settings.workspace is None:
+        return resolve_target(settings)
+    endpoint = Endpoint.read(settings.workspace)
+    if endpoint is None:
+        raise EnvironmentFault(
+            f"the local workspace in {settings.workspace} does not run",
+            "start it with dqctl workspace start, then run dqctl publish --pending",
+        )
+    return resolve_target(settings, endpoint)
+
+
+def init(settings: Settings, progress: Progress = silent) -> TablesReport:
+    """Make the schema and the tables, or bring them up to date; up to date already, it runs no DDL.
+
+    ``init`` and ``migrate`` are one thing under two names: both go from what is there to what should be.
+    """
+    target = find_target(settings)
+    with Warehouse(target) as warehouse:
+        place = Place(target.catalog, target.schema)
+        before = migrations.look(warehouse, place)
+        statements = migrations.plan(before, place)
+        ensure(warehouse, place, progress)
+        return _report(target, migrations.look(warehouse, place), statements)
+
+
+migrate = init
+
+
+def show(settings: Settings) -> TablesReport:
+    """What is there, and what ``migrate`` would run. Changes nothing."""
+    target = find_target(settings)
+    with Warehouse(target) as warehouse:
+        place = Place(target.catalog, target.schema)
+        present = migrations.look(warehouse, place)
+        return _report(target, present, migrations.plan(present, place))
+
+
+def ensure(warehouse: Statements, place: Place, progress: Progress = silent) -> Ready:
+    """Bring the tables up to date, in steps of their own: a load never changes a table."""
+    present = migrations.look(warehouse, place)
+    statements = migrations.plan(present, place)
+    if statements:
+        progress(f"preparing the tables in {place.catalog}.{place.schema}")
+    for statement in statements:
+        warehouse.execute(statement)
+    home = present.home or str(uuid.uuid4())
+    record = migrations.record(present, place, home, dqctl.__version__)
+    if record:
+        warehouse.execute(record)
+    if statements or record:
+        present = migrations.look(warehouse, place)
+    if present.home is None:
+        raise EnvironmentFault(
+            f"{place.catalog}.{place.schema} was prepared, but its tables cannot be seen",
+            "see whether this principal has USE CATALOG, USE SCHEMA and SELECT there",
+        )
+    return Ready(present.home, present.tables)
+
+
+def _report(target: Target, present: Present, statements: tuple[str, ...]) -> TablesReport:
+    states = [
+        TableState(
+            table.name,
+            table.comment,
+            table.name in present.tables,
+            tuple(name for name in table.column_names if name not in present.tables.get(table.name, ())),
+        )
+        for table in (*records.TABLES, ddl.MIGRATIONS)
+    ]
+    states += [TableState(view, "view", view in present.tables, ()) for view in ddl.VIEWS]
+    return TablesReport(target.name, present.home, statements, tuple(states))

@@ -1,0 +1,105 @@
+"""From what is there to what should be there: additive steps, in order, recorded in ``dq_migrations``."""
+
+# ruff: noqa: S608 - SQL text is what this module is for; names and literals pass through tables.sql
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dqctl import records
+from dqctl.records import Table
+from dqctl.tables import ddl
+from dqctl.tables.ports import Statements
+from dqctl.tables.sql import Place, identifier, literal
+
+MANAGED = (ddl.MIGRATIONS, *records.TABLES)
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step. Its columns are those whose ``since`` is its number."""
+
+    number: int
+    name: str
+
+
+MIGRATIONS = (Migration(1, "the tables and views of the first version"),)
+
+
+@dataclass(frozen=True)
+class Present:
+    """What is in the schema: columns of each table in the table's own order, views, and migrations recorded.
+
+    ``home`` identifies this set of tables; ``None`` before the first migration is recorded.
+    """
+
+    schema: bool = False
+    tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    applied: frozenset[int] = frozenset()
+    home: str | None = None
+
+    @property
+    def pending(self) -> tuple[Migration, ...]:
+        """Migrations that are not recorded."""
+        return tuple(step for step in MIGRATIONS if step.number not in self.applied)
+
+
+def look(warehouse: Statements, place: Place) -> Present:
+    """What is there, in two statements (three where the schema is empty). Nothing is changed."""
+    columns = warehouse.query(
+        f"SELECT table_name, column_name FROM {identifier(place.catalog)}.information_schema.columns "
+        "WHERE table_schema = :schema ORDER BY table_name, ordinal_position",
+        {"schema": place.schema.lower()},
+    ).to_pylist()
+    tables: dict[str, tuple[str, ...]] = {}
+    for row in columns:
+        name = row["table_name"].lower()
+        tables[name] = (*tables.get(name, ()), row["column_name"].lower())
+    if not tables:
+        found = warehouse.query(
+            f"SELECT schema_name FROM {identifier(place.catalog)}.information_schema.schemata "
+            "WHERE schema_name = :schema",
+            {"schema": place.schema.lower()},
+        )
+        return Present(schema=found.num_rows > 0)
+    if ddl.MIGRATIONS.name not in tables:
+        return Present(schema=True, tables=tables)
+    # The oldest home counts, should two commands have made the tables at the same time.
+    recorded = warehouse.query(
+        f"SELECT migration, home FROM {place.table(ddl.MIGRATIONS.name)} ORDER BY applied_at, home"
+    ).to_pylist()
+    return Present(
+        schema=True,
+        tables=tables,
+        applied=frozenset(row["migration"] for row in recorded),
+        home=recorded[0]["home"] if recorded else None,
+    )
+
+
+def plan(present: Present, place: Place) -> tuple[str, ...]:
+    """The statements that make what is missing; none when nothing is."""
+    statements = [] if present.schema else [ddl.create_schema(place)]
+    for table in MANAGED:
+        columns = present.tables.get(table.name)
+        if columns is None:
+            statements.append(ddl.create_table(place, table))
+        elif missing := _missing(table, columns):
+            statements.append(ddl.add_columns(place, table, missing))
+    if present.pending or any(view not in present.tables for view in ddl.VIEWS):
+        statements.extend(ddl.create_views(place))
+    return tuple(statements)
+
+
+def record(present: Present, place: Place, home: str, version: str) -> str | None:
+    """The statement that records what ``plan`` did, to run after it; ``None`` when there is nothing to record."""
+    if not present.pending:
+        return None
+    rows = ", ".join(
+        f"(CAST({step.number} AS BIGINT), {literal(step.name)}, {literal(home)}, {literal(version)}, "
+        "current_timestamp())"
+        for step in present.pending
+    )
+    return f"INSERT INTO {place.table(ddl.MIGRATIONS.name)} VALUES {rows}"
+
+
+def _missing(table: Table, columns: tuple[str, ...]) -> tuple[records.Column, ...]:
+    return tuple(column for column in table.columns if column.name not in columns)

@@ -1,0 +1,178 @@
+"""The reader itself: finished runs, their content in one snapshot, and the history that reports show."""
+
+# ruff: noqa: S608 - SQL text out of names that are written here; values travel as parameters
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from dqctl import records
+from dqctl.records import Row, RunContent
+from dqctl.testgen.capabilities import Capabilities
+from dqctl.testgen.reader import sources
+from dqctl.testgen.reader.select import Present, select
+from dqctl.testgen.reader.sources import Source
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run whose job is over, whatever came of it. ``kind`` is profile, generate or test."""
+
+    run_id: str
+    kind: str
+    status: str
+    ended_at: datetime | None
+
+
+class MetadataReader:
+    """Reads through ``connection`` (search path on TestGen's schema, not autocommit), each method in a transaction
+    of its own that writes nothing.
+
+    A run is known by the id of its job in every version: where TestGen gives runs ids of their own (5.33), its
+    upgrade turns them into the jobs' ids.
+    """
+
+    def __init__(self, connection: "psycopg.Connection[Any]", capabilities: Capabilities, stack: str) -> None:
+        self._connection = connection
+        self._capabilities = capabilities
+        self._stack = stack
+
+    def finished_runs(self) -> tuple[FinishedRun, ...]:
+        """All runs that are over, the oldest first."""
+        found = self._rows(
+            f"SELECT j.id::text AS run_id, j.job_key, j.status, j.completed_at FROM job_executions j"
+            f" WHERE {sources.FINISHED} ORDER BY j.completed_at NULLS FIRST, j.created_at, j.id",
+            {},
+        )
+        return tuple(
+            FinishedRun(row["run_id"], sources.KINDS[row["job_key"]], row["status"], row["completed_at"])
+            for row in found
+        )
+
+    def headers(
+        self,
+        run_id: str = "",
+        test_suite_id: str = "",
+        kind: str = "",
+        until: datetime | None = None,
+        limit: int = 50,
+    ) -> tuple[Row, ...]:
+        """Rows of ``dq_runs`` for finished runs, the newest first.
+
+        A beginning of an id will do for ``run_id``; ``until`` leaves out runs that ended later. What only a
+        publish knows (``published_at``, ``dqctl_version``, ``row_counts``) is NULL.
+        """
+        conditions = []
+        if run_id:
+            conditions.append("starts_with(j.id::text, %(run_id)s)")
+        if test_suite_id:
+            conditions.append("s.id::text = %(test_suite_id)s")
+        if kind:
+            conditions.append("j.job_key = ANY(%(kind_keys)s)")
+        if until:
+            conditions.append("j.completed_at <= %(until)s")
+        keys = [key for key, of_kind in sources.KINDS.items() if of_kind == kind]
+        statement = select(self._run_source, self._present, and_where=" AND ".join(conditions))
+        return self._rows(
+            f"{statement} LIMIT %(limit)s",
+            {
+                "run_id": run_id.lower(),
+                "test_suite_id": test_suite_id,
+                "kind_keys": keys,
+                "until": until,
+                "limit": limit,
+            },
+        )
+
+    def content(self, run_id: str) -> RunContent:
+        """Everything that TestGen has about a finished run, in one snapshot; ``KeyError`` when it has no such run.
+
+        Results, profiles and anomalies are the run's. Definitions and the system are what they are now.
+        """
+        more = {
+            "own_run_": f"{sources.own_run_id(self._capabilities)}::text",
+            "suite_": "s.id::text",
+        }
+        statement = select(self._run_source, self._present, and_where="j.id = %(job)s::uuid", more=more)
+        with self._snapshot():
+            found = self._fetch(statement, {"job": run_id})
+            if not found:
+                raise KeyError(run_id)
+            run = dict(found[0])
+            parameters = {
+                "job": run_id,
+                "own_run": run.pop("own_run_"),
+                "test_suite_id": run.pop("suite_"),
+                "project_code": run["system"],
+            }
+            wanted = records.CONTENT_OF[run["kind"]]
+            rows = {
+                source.table.name: self._fetch(select(source, self._present), parameters)
+                if source.table in wanted
+                else ()
+                for source in sources.content_sources(self._capabilities)
+            }
+        return RunContent(run, rows)
+
+    def definitions(self, test_suite_id: str) -> tuple[Row, ...]:
+        """The test definitions of a suite as they are now; ``run_id`` is NULL."""
+        source = next(
+            source
+            for source in sources.content_sources(self._capabilities)
+            if source.table is records.TEST_DEFINITIONS
+        )
+        return self._rows(select(source, self._present), {"job": None, "test_suite_id": test_suite_id})
+
+    def suites(self, name: str) -> tuple[Row, ...]:
+        """Test suites by name or by the beginning of their id: ``system``, ``test_suite``, ``test_suite_id``."""
+        return self._rows(
+            "SELECT project_code AS system, test_suite, id::text AS test_suite_id FROM test_suites"
+            " WHERE test_suite = %(name)s OR starts_with(id::text, %(id)s)"
+            ' ORDER BY project_code COLLATE "C", test_suite COLLATE "C", id',
+            {"name": name, "id": name.lower()},
+        )
+
+    @cached_property
+    def _run_source(self) -> Source:
+        return sources.run_source(self._capabilities)
+
+    @cached_property
+    def _present(self) -> Present:
+        """Columns of the metadata tables. The schema is the one that the search path finds first."""
+        present: dict[str, dict[str, str]] = {}
+        for row in self._fetch(
+            "SELECT table_name, column_name, data_type FROM information_schema.columns"
+            " WHERE table_schema = current_schema()",
+            {},
+        ):
+            present.setdefault(row["table_name"], {})[row["column_name"]] = row["data_type"]
+        return present
+
+    def _rows(self, statement: str, parameters: Mapping[str, Any]) -> tuple[Row, ...]:
+        with self._snapshot():
+            return self._fetch(statement, parameters)
+
+    def _fetch(self, statement: str, parameters: Mapping[str, Any]) -> tuple[Row, ...]:
+        common = {
+            "stack": self._stack,
+            "version": self._capabilities.version,
+            "final": list(self._capabilities.final_statuses),
+            "job_keys": list(sources.KINDS),
+        }
+        with self._connection.cursor(row_factory=dict_row) as cursor:
+            return tuple(cursor.execute(statement.encode(), {**common, **parameters}).fetchall())
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        self._connection.rollback()
+        self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        try:
+            yield
+        finally:
+            self._connection.rollback()
