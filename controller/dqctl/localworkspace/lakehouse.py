@@ -1,37 +1,81 @@
-"""Everything behind the wire of one data directory."""
+"""Everything behind the wire of one data directory: catalog, volumes, engine, and the sessions over them."""
 
+import fcntl
+import logging
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dqctl.localworkspace.contract import Lakehouse, Session, StatementError
+from dqctl.localworkspace.catalog import DEFAULT_SCHEMA, Catalog
+from dqctl.localworkspace.context import Context, WriterLocks
+from dqctl.localworkspace.contract import Lakehouse, Session
 from dqctl.localworkspace.engine import Engine, open_engine
 from dqctl.localworkspace.session import LocalSession
+from dqctl.localworkspace.settings import known
+from dqctl.localworkspace.sql.names import Namespace
+from dqctl.localworkspace.volumes import Volumes
+
+LOCK_NAME = "catalog.lock"
+
+_log = logging.getLogger(__name__)
 
 
 class LocalLakehouse:
     """Implements ``contract.Lakehouse``."""
 
-    def __init__(self, data_dir: Path, engine: Engine, catalogs: Sequence[str]) -> None:
-        self._data_dir = data_dir
+    def __init__(self, data_dir: Path, engine: Engine, catalogs: Sequence[str], lock: int) -> None:
+        self._catalog = Catalog(data_dir, catalogs)
+        self._default_catalog = catalogs[0].lower()
+        self._volumes = Volumes(self._catalog)
         self._engine = engine
-        self._catalogs = tuple(catalogs)
+        self._locks = WriterLocks()
+        self._lock = lock
+        _sweep(data_dir, self._catalog)
 
     def open_session(self, catalog: str | None, schema: str | None, configuration: Mapping[str, str]) -> Session:
-        """A new session."""
-        return LocalSession(
-            self._engine.open_session(), catalog or self._catalogs[0], schema or "default", configuration
-        )
+        """A new session; ``StatementError`` when catalog or schema are not there. Unknown settings are ignored."""
+        namespace = Namespace((catalog or self._default_catalog).lower(), (schema or DEFAULT_SCHEMA).lower())
+        self._catalog.schema(namespace.catalog, namespace.schema)
+        context = Context(self._catalog, self._volumes, self._engine.open_session(), self._locks, namespace)
+        for key, value in configuration.items():
+            if known(key):
+                context.settings.set(key, value)
+        context.engine.configure(context.settings.for_engine())
+        return LocalSession(context)
 
     def volume_file(self, path: str) -> Path:
         """The file on disk of ``/Volumes/...``."""
-        raise StatementError("VOLUME_NOT_FOUND", f"there is no volume at {path}", "42704")
+        return self._volumes.file(path)
 
     def close(self) -> None:
-        """Stop the engine."""
+        """Stop the engine; another lakehouse may open the data directory."""
         self._engine.close()
+        os.close(self._lock)
 
 
 def open_lakehouse(data_dir: Path, *, engine: str = "sail", catalogs: Sequence[str] = ("main",)) -> Lakehouse:
-    """The lakehouse in ``data_dir``, made when it is not there yet."""
+    """The lakehouse in ``data_dir``, made when it is not there yet.
+
+    ``engine`` is ``sail`` (embedded) or ``sc://host:port``; ``catalogs`` are made when missing, the first is where
+    sessions begin. ``BlockingIOError`` when another process has the data directory open.
+    """
+    data_dir = data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
-    return LocalLakehouse(data_dir, open_engine(engine), catalogs)
+    lock = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return LocalLakehouse(data_dir, open_engine(engine), catalogs, lock)
+    except BaseException:
+        os.close(lock)
+        raise
+
+
+def _sweep(data_dir: Path, catalog: Catalog) -> None:
+    """Remove the folders of tables and volumes that no entry names: the remains of a crash."""
+    known_places = {catalog.path(entry) for entry in (*catalog.tables(), *catalog.volumes()) if entry.location}
+    for kind in ("tables", "volumes"):
+        for folder in (data_dir / kind).glob("*/*/*"):
+            if folder not in known_places:
+                _log.warning("removing %s, which no table or volume owns", folder)
+                shutil.rmtree(folder, ignore_errors=True)

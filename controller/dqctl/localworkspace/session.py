@@ -1,55 +1,115 @@
-"""One client's session: what it has set, where it stands, and the statement that it runs."""
+"""One client's session: a statement in, a result or a ``StatementError`` out."""
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
+from sqlglot import exp
 
+from dqctl.localworkspace import errors, metadata
+from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Parameter, Result, StatementError
-from dqctl.localworkspace.engine import EngineSession
+from dqctl.localworkspace.sql.parameters import bind
+from dqctl.localworkspace.sql.router import route
+from dqctl.localworkspace.sql.statement import parse
 
 
 class LocalSession:
     """Implements ``contract.Session``."""
 
-    def __init__(self, engine: EngineSession, catalog: str, schema: str, configuration: Mapping[str, str]) -> None:
-        self.catalog = catalog
-        self.schema = schema
-        self._engine = engine
-        self._configuration = dict(configuration)
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._running = threading.Lock()
+
+    @property
+    def catalog(self) -> str:
+        """The catalog that the session stands in."""
+        return self._context.namespace.catalog
+
+    @property
+    def schema(self) -> str:
+        """The schema that the session stands in."""
+        return self._context.namespace.schema
 
     def execute(self, statement: str, parameters: Sequence[Parameter] = ()) -> Result:
-        """Run one statement."""
-        if parameters:
-            raise StatementError("UNSUPPORTED_FEATURE", "parameters come with the next version", "0A000")
-        try:
-            return Result(self._engine.query(statement))
-        except Exception as error:
-            raise StatementError("INTERNAL_ERROR", str(error), "XX000") from error
+        """Run one statement; ``StatementError`` when it fails, is cancelled or takes longer than STATEMENT_TIMEOUT."""
+        with self._running:
+            self._context.stop.clear()
+            late = threading.Event()
+            timer = self._timer(late)
+            try:
+                return self._run(statement, parameters)
+            except Exception as error:
+                if late.is_set():
+                    raise errors.timed_out(self._context.settings.timeout) from error
+                if self._context.stop.is_set():
+                    raise errors.cancelled() from error
+                raise errors.from_engine(error) from error
+            finally:
+                if timer is not None:
+                    timer.cancel()
+
+    def _run(self, statement: str, parameters: Sequence[Parameter]) -> Result:
+        parsed = parse(statement)
+        if isinstance(parsed, exp.Expression):
+            parsed = bind(parsed, parameters)
+        elif parameters:
+            raise errors.unsupported("A parameter in a statement of this kind")
+        result = route(parsed, self._context)
+        if self._context.stop.is_set():
+            raise errors.cancelled()
+        return result
+
+    def _timer(self, late: threading.Event) -> threading.Timer | None:
+        seconds = self._context.settings.timeout
+        if not 0 < seconds <= threading.TIMEOUT_MAX:
+            return None
+
+        def stop() -> None:
+            late.set()
+            self.cancel()
+
+        timer = threading.Timer(seconds, stop)
+        timer.daemon = True
+        timer.start()
+        return timer
 
     def cancel(self) -> None:
-        """Stop the statement that is running."""
-        self._engine.interrupt()
+        """Stop the statement that is running, in the engine too; see ``engine.sail`` for how soon that is."""
+        if self._running.locked():
+            self._context.stop.set()
+            self._context.engine.interrupt()
 
     def get_catalogs(self) -> pa.Table:
         """The rows of Thrift's GetCatalogs."""
-        return pa.table({"TABLE_CAT": ["main"]})
+        return _mapped(lambda: metadata.catalogs(self._context.catalog))
 
     def get_schemas(self, catalog: str | None, schema: str | None) -> pa.Table:
         """The rows of Thrift's GetSchemas."""
-        return pa.table({"TABLE_SCHEM": ["default"], "TABLE_CATALOG": ["main"]})
+        return _mapped(lambda: metadata.schemas(self._context.catalog, catalog, schema))
 
     def get_tables(
         self, catalog: str | None, schema: str | None, table: str | None, types: Sequence[str] | None
     ) -> pa.Table:
         """The rows of Thrift's GetTables."""
-        return pa.table({"TABLE_CAT": pa.array([], pa.string())})
+        return _mapped(lambda: metadata.tables(self._context.catalog, catalog, schema, table, types))
 
     def get_columns(
         self, catalog: str | None, schema: str | None, table: str | None, column: str | None
     ) -> pa.Table:
         """The rows of Thrift's GetColumns."""
-        return pa.table({"TABLE_CAT": pa.array([], pa.string())})
+        return _mapped(lambda: metadata.columns(self._context.catalog, catalog, schema, table, column))
 
     def close(self) -> None:
-        """End the session in the engine."""
-        self._engine.close()
+        """End the session and free what it holds in the engine."""
+        self.cancel()
+        self._context.engine.close()
+
+
+def _mapped(call: Callable[[], pa.Table]) -> pa.Table:
+    try:
+        return call()
+    except StatementError:
+        raise
+    except Exception as error:
+        raise errors.from_engine(error) from error

@@ -6,9 +6,9 @@ disk (``delta.`/path` ``), so a session holds no more than settings, and any ser
 
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -16,6 +16,7 @@ with warnings.catch_warnings():
     # pyspark 4.2 warns about pandas 3 when it is imported; nothing here goes through pandas.
     warnings.simplefilter("ignore", FutureWarning)
     import pyspark.sql.connect.types  # noqa: F401  (imports what would warn later)
+    from pyspark.sql.connect.dataframe import DataFrame
     from pyspark.sql.connect.session import SparkSession
 
 
@@ -26,12 +27,22 @@ class EngineSession(Protocol):
         """Run ``sql`` and bring all its rows."""
         ...
 
-    def stream(self, sql: str) -> pa.RecordBatchReader:
+    def schema(self, sql: str) -> pa.Schema:
+        """The columns that ``sql`` would return."""
+        ...
+
+    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
         """Run ``sql`` and bring its rows batch by batch."""
         ...
 
-    def relation(self, rows: pa.Table) -> Any:
-        """A context manager: the name under which ``rows`` can be queried inside of it."""
+    def relation(self, rows: pa.Table) -> AbstractContextManager[str]:
+        """The name under which ``rows`` can be queried inside of the context."""
+        ...
+
+    def files(
+        self, file_format: str, paths: Sequence[str], options: Mapping[str, str]
+    ) -> AbstractContextManager[str]:
+        """The name under which files can be queried inside of the context."""
         ...
 
     def configure(self, settings: Mapping[str, str]) -> None:
@@ -69,15 +80,37 @@ class SparkConnectSession:
         """Run ``sql`` and bring all its rows."""
         return self._spark.sql(sql).toArrow()
 
-    def stream(self, sql: str) -> pa.RecordBatchReader:
+    def schema(self, sql: str) -> pa.Schema:
+        """The columns that ``sql`` would return."""
+        return self._spark.sql(f"SELECT * FROM ({sql}) AS q LIMIT 0").toArrow().schema
+
+    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
         """Run ``sql`` and bring its rows batch by batch."""
-        return self.query(sql).to_reader()
+        frame = self._spark.sql(sql)
+        client = self._spark.client
+        for part in client.to_table_as_iterator(frame._plan.to_proto(client), {}):
+            if isinstance(part, pa.Table):  # the first part is the schema
+                yield from part.to_batches()
 
     @contextmanager
     def relation(self, rows: pa.Table) -> Iterator[str]:
         """Send ``rows`` to the engine as a temporary view."""
+        with self._view(self._spark.createDataFrame(rows)) as name:
+            yield name
+
+    @contextmanager
+    def files(self, file_format: str, paths: Sequence[str], options: Mapping[str, str]) -> Iterator[str]:
+        """Name files as a temporary view."""
+        reader = self._spark.read.format(file_format)
+        if file_format == "csv":
+            reader = reader.option("inferSchema", "true")
+        with self._view(reader.options(**options).load(list(paths))) as name:
+            yield name
+
+    @contextmanager
+    def _view(self, frame: DataFrame) -> Iterator[str]:
         name = f"local_{uuid.uuid4().hex}"
-        self._spark.createDataFrame(rows).createOrReplaceTempView(name)
+        frame.createOrReplaceTempView(name)
         try:
             yield name
         finally:

@@ -1,0 +1,174 @@
+"""Delta tables on disk, through delta-rs: created, appended to, replaced in part, described.
+
+Each function that writes makes exactly one Delta commit. The engine commits UPDATE, DELETE and MERGE by itself; what
+it did is read from the table's log.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.schema import Field
+
+from dqctl.localworkspace.types import Column, columns_from_delta
+
+# Custom metadata of a commit: the files that COPY INTO loaded with it.
+COPIED_FILES = "localworkspace.copied_files"
+
+
+class Counted:
+    """Batches on their way into a table, counted as they pass."""
+
+    def __init__(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+        self.rows = 0
+        self._schema = schema
+        self._batches = batches
+
+    def reader(self) -> pa.RecordBatchReader:
+        """The batches, once; each takes on the names, metadata and nullability of the schema."""
+        return pa.RecordBatchReader.from_batches(self._schema, self._passing())
+
+    def _passing(self) -> Iterator[pa.RecordBatch]:
+        for batch in self._batches:
+            self.rows += batch.num_rows
+            columns = [
+                column if column.type.equals(kind) else column.cast(kind)
+                for column, kind in zip(batch.columns, self._schema.types, strict=True)
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=self._schema)
+
+
+def write(
+    location: Path,
+    rows: Counted,
+    *,
+    mode: str,
+    predicate: str | None = None,
+    new_schema: bool = False,
+    partition_by: list[str] | None = None,
+    description: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> int:
+    """Write ``rows`` in one commit and say how many there were.
+
+    ``mode`` is ``error`` (a new table), ``append`` or ``overwrite``, the last in whole or where ``predicate`` holds
+    (rows that do not satisfy it are refused). ``new_schema`` lets an overwrite change the columns.
+    """
+    location.mkdir(parents=True, exist_ok=True)
+    write_deltalake(
+        str(location),
+        rows.reader(),
+        mode=mode,
+        predicate=predicate,
+        schema_mode="overwrite" if new_schema else None,
+        partition_by=partition_by or None,
+        description=description,
+        commit_properties=CommitProperties(custom_metadata=dict(metadata)) if metadata else None,
+    )
+    return rows.rows
+
+
+def is_table(location: Path) -> bool:
+    """Whether a Delta table is there."""
+    return DeltaTable.is_deltatable(str(location))
+
+
+def columns(location: Path) -> tuple[Column, ...]:
+    """The table's columns as of its newest commit."""
+    return columns_from_delta(_schema_json(str(location), _log_changed_at(location)))
+
+
+def arrow_schema(location: Path) -> pa.Schema:
+    """The table's columns for Arrow, with nullability and metadata."""
+    return pa.schema(DeltaTable(str(location)).schema().to_arrow())
+
+
+def partition_columns(location: Path) -> list[str]:
+    """The columns that the table is partitioned by."""
+    return list(DeltaTable(str(location)).metadata().partition_columns)
+
+
+def version(location: Path) -> int:
+    """The newest version."""
+    return int(DeltaTable(str(location)).version())
+
+
+def newest_commit(location: Path) -> dict[str, Any]:
+    """The newest entry of the table's history."""
+    entry: dict[str, Any] = DeltaTable(str(location)).history(1)[0]
+    return entry
+
+
+def add_columns(location: Path, fields: Iterable[Mapping[str, Any]]) -> None:
+    """Add columns, given as fields of Delta's JSON schema."""
+    DeltaTable(str(location)).alter.add_columns([Field.from_json(json.dumps(field)) for field in fields])
+
+
+def comment_column(location: Path, name: str, comment: str) -> None:
+    """Comment a column."""
+    table = DeltaTable(str(location))
+    field = next(field for field in table.schema().fields if field.name == name)
+    table.alter.set_column_metadata(name, {**field.metadata, "comment": comment})
+
+
+def allow_nulls(location: Path, name: str) -> None:
+    """Take NOT NULL from a column."""
+    DeltaTable(str(location)).alter.drop_column_not_null(name)
+
+
+def copied_files(location: Path) -> set[str]:
+    """The files that COPY INTO has loaded into the table."""
+    found: set[str] = set()
+    for entry in DeltaTable(str(location)).history():
+        found.update(json.loads(entry.get(COPIED_FILES) or "[]"))
+    return found
+
+
+def history(location: Path) -> pa.Table:
+    """The rows of DESCRIBE HISTORY, newest first."""
+    entries = DeltaTable(str(location)).history()
+    strings = pa.map_(pa.string(), pa.string())
+
+    def texts(entry: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
+        return [
+            (name, value if isinstance(value, str) else json.dumps(value))
+            for name, value in (entry.get(key) or {}).items()
+        ]
+
+    return pa.table(
+        {
+            "version": pa.array([entry["version"] for entry in entries], pa.int64()),
+            "timestamp": pa.array(
+                [datetime.fromtimestamp(entry["timestamp"] / 1000, UTC) for entry in entries],
+                pa.timestamp("us", "UTC"),
+            ),
+            "userId": pa.nulls(len(entries), pa.string()),
+            "userName": pa.nulls(len(entries), pa.string()),
+            "operation": pa.array([entry.get("operation") for entry in entries], pa.string()),
+            "operationParameters": pa.array([texts(entry, "operationParameters") for entry in entries], strings),
+            "operationMetrics": pa.array([texts(entry, "operationMetrics") for entry in entries], strings),
+            "engineInfo": pa.array([entry.get("engineInfo") for entry in entries], pa.string()),
+        }
+    )
+
+
+def size(location: Path) -> tuple[int, int]:
+    """How many files the newest version has, and their bytes."""
+    actions = pa.table(DeltaTable(str(location)).get_add_actions(flatten=True))
+    sizes = actions.column("size_bytes").to_pylist()
+    return len(sizes), sum(sizes)
+
+
+def _log_changed_at(location: Path) -> int:
+    return (location / "_delta_log").stat().st_mtime_ns
+
+
+@lru_cache(maxsize=4096)
+def _schema_json(location: str, changed_at: int) -> str:  # noqa: ARG001  (a commit makes the cached answer void)
+    text: str = DeltaTable(location, without_files=True).schema().to_json()
+    return text

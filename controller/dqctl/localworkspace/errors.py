@@ -1,0 +1,124 @@
+"""The errors a warehouse would answer with: one function each, and the mapping of what engine and storage raise."""
+
+import re
+from dqctl.localworkspace.contract import StatementError
+
+
+def syntax_error(message: str) -> StatementError:
+    """The statement cannot be read."""
+    return StatementError("PARSE_SYNTAX_ERROR", message, "42601")
+
+
+def unsupported(what: str) -> StatementError:
+    """A Databricks feature that the local workspace does not have; ``what`` is a full clause."""
+    return StatementError("UNSUPPORTED_FEATURE", f"{what} is not supported by the local workspace.", "0A000")
+
+
+def catalog_not_found(name: str) -> StatementError:
+    """There is no such catalog."""
+    return StatementError("NO_SUCH_CATALOG_EXCEPTION", f"Catalog '{name}' was not found.", "42704")
+
+
+def schema_not_found(name: str) -> StatementError:
+    """There is no such schema; ``name`` is quoted."""
+    return StatementError(
+        "SCHEMA_NOT_FOUND",
+        f"The schema {name} cannot be found. Verify the spelling and correctness of the schema and catalog.",
+        "42704",
+    )
+
+
+def table_not_found(name: str) -> StatementError:
+    """There is no such table or view; ``name`` is quoted."""
+    return StatementError(
+        "TABLE_OR_VIEW_NOT_FOUND",
+        f"The table or view {name} cannot be found. Verify the spelling and correctness of the schema and catalog.",
+        "42P01",
+    )
+
+
+def volume_not_found(name: str) -> StatementError:
+    """There is no such volume."""
+    return StatementError("VOLUME_NOT_FOUND", f"Volume {name} does not exist.", "42704")
+
+
+def already_exists(kind: str, name: str) -> StatementError:
+    """``kind`` is one of CATALOG, SCHEMA, TABLE_OR_VIEW, VOLUME; ``name`` is quoted."""
+    states = {"CATALOG": "42P06", "SCHEMA": "42P06", "TABLE_OR_VIEW": "42P07", "VOLUME": "42000"}
+    what = kind.lower().replace("_", " ")
+    return StatementError(
+        f"{kind}_ALREADY_EXISTS", f"Cannot create {what} {name} because it already exists.", states[kind]
+    )
+
+
+def unresolved_column(name: str) -> StatementError:
+    """A column that the relation does not have."""
+    return StatementError(
+        "UNRESOLVED_COLUMN.WITHOUT_SUGGESTION",
+        f"A column, variable, or function parameter with name {name} cannot be resolved.",
+        "42703",
+    )
+
+
+def wrong_object(name: str, expected: str) -> StatementError:
+    """A view where a table is needed, or the other way round."""
+    return StatementError(
+        f"EXPECT_{expected}_NOT_{'VIEW' if expected == 'TABLE' else 'TABLE'}",
+        f"{name} is not a {expected.lower()}.",
+        "42809",
+    )
+
+
+def invalid_parameter(message: str) -> StatementError:
+    """A value that the statement cannot take."""
+    return StatementError("INVALID_PARAMETER_VALUE", message, "22023")
+
+
+def cancelled() -> StatementError:
+    """The client cancelled the statement."""
+    return StatementError("OPERATION_CANCELED", "Operation has been canceled.", "HY008")
+
+
+def timed_out(seconds: float) -> StatementError:
+    """The statement ran longer than STATEMENT_TIMEOUT allows."""
+    return StatementError(
+        "STATEMENT_TIMEOUT",
+        f"The statement ran longer than the limit of {seconds:g} seconds and was cancelled.",
+        "57KD0",
+    )
+
+
+# The first pattern that is found in what the engine said decides. Wording: Sail 0.7.2, Spark 4.
+_ENGINE: tuple[tuple[str, str, str], ...] = (
+    (r"divide by zero|DIVIDE_BY_ZERO|division by zero", "DIVIDE_BY_ZERO", "22012"),
+    (r"CAST_INVALID_INPUT|cannot cast string|CANNOT_PARSE_TIMESTAMP|error parsing (date|timestamp)"
+     r"|Error parsing|Cannot cast value|Cannot cast string", "CAST_INVALID_INPUT", "22018"),
+    (r"ARITHMETIC_OVERFLOW|overflow|too large to store|out of range", "ARITHMETIC_OVERFLOW", "22003"),
+    (r"TABLE_OR_VIEW_NOT_FOUND|[Tt]able not found", "TABLE_OR_VIEW_NOT_FOUND", "42P01"),
+    (r"UNRESOLVED_COLUMN|cannot resolve attribute|is missing from the schema|No field named|column not found",
+     "UNRESOLVED_COLUMN.WITHOUT_SUGGESTION", "42703"),
+    (r"UNRESOLVED_ROUTINE|unknown function|[Ff]unction not found|Invalid function", "UNRESOLVED_ROUTINE", "42883"),
+    (r"MERGE_CARDINALITY_VIOLATION|Multiple source rows matched", "DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE",
+     "21506"),
+    (r"DELTA_NOT_NULL_CONSTRAINT_VIOLATED|NOT NULL constraint", "DELTA_NOT_NULL_CONSTRAINT_VIOLATED", "23502"),
+    (r"CommitFailedError|[Cc]oncurrent|commit conflict|version already exists", "DELTA_CONCURRENT_APPEND", "2D521"),
+    (r"No version of the Delta table|[Ii]nvalid (table )?version|VERSION_NOT_FOUND", "DELTA_VERSION_NOT_FOUND", "22003"),
+    (r"number of columns|column aliases|NUM_COLUMNS_MISMATCH", "NUM_COLUMNS_MISMATCH", "42826"),
+    (r"DATATYPE_MISMATCH|[Cc]annot (coerce|infer common)|type mismatch|type_coercion",
+     "DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE", "42K09"),
+    (r"found .* expected|ParseException|PARSE_SYNTAX_ERROR", "PARSE_SYNTAX_ERROR", "42601"),
+    (r"not (yet )?(supported|implemented)|unsupported|UNSUPPORTED|NotImplemented", "UNSUPPORTED_FEATURE", "0A000"),
+    (r"ambiguous|AMBIGUOUS", "AMBIGUOUS_REFERENCE", "42704"),
+)  # fmt: skip
+
+
+def from_engine(error: Exception) -> StatementError:
+    """The one place where the exceptions of the engine and of Delta storage become a warehouse's errors."""
+    if isinstance(error, StatementError):
+        return error
+    text = f"{type(error).__name__}: {error}".split("\n\nJVM stacktrace")[0]
+    message = re.sub(r"^\w+: (\[[\w.]+\] )?", "", text).strip() or type(error).__name__
+    for pattern, error_class, sqlstate in _ENGINE:
+        if re.search(pattern, text):
+            return StatementError(error_class, message[:4000], sqlstate)
+    return StatementError("INTERNAL_ERROR", message[:4000], "XX000")

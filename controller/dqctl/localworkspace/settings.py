@@ -1,0 +1,90 @@
+"""What a session can set: the parameters of a SQL warehouse."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dqctl.localworkspace.contract import StatementError
+
+# The configuration parameters of Databricks SQL, with the defaults of a warehouse.
+DEFAULTS: Mapping[str, str] = {
+    "ANSI_MODE": "true",
+    "LEGACY_TIME_PARSER_POLICY": "EXCEPTION",
+    "MAX_FILE_PARTITION_BYTES": "128m",
+    "READ_ONLY_EXTERNAL_METASTORE": "false",
+    "STATEMENT_TIMEOUT": "172800",
+    "TIMEZONE": "UTC",
+    "USE_CACHED_RESULT": "true",
+}
+# Spark's own names of those that an engine acts on; a warehouse takes them too.
+_SPARK = {"spark.sql.ansi.enabled": "ANSI_MODE", "spark.sql.session.timezone": "TIMEZONE"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A parameter and its value."""
+
+    key: str
+    value: str
+
+
+class Settings:
+    """The parameters of one session."""
+
+    def __init__(self) -> None:
+        self._values = dict(DEFAULTS)
+
+    def set(self, key: str, value: str) -> Setting:
+        """Set a parameter; ``StatementError`` for one that a warehouse does not have, or a value out of place."""
+        name = known(key)
+        if name is None:
+            raise StatementError("CONFIG_NOT_AVAILABLE", f"Configuration {key} is not available.", "42K0I")
+        plain = value.strip()
+        if name in ("ANSI_MODE", "USE_CACHED_RESULT", "READ_ONLY_EXTERNAL_METASTORE"):
+            plain = plain.lower()
+            if plain not in ("true", "false"):
+                raise _refused(key, value, "true or false")
+        if name == "STATEMENT_TIMEOUT" and not plain.isdecimal():
+            raise _refused(key, value, "a number of seconds")
+        if name == "TIMEZONE" and plain.upper() == "LOCAL":
+            plain = DEFAULTS["TIMEZONE"]
+        self._values[name] = plain
+        return Setting(name, plain)
+
+    def reset(self, key: str | None) -> None:
+        """Give one parameter, or all, the default again."""
+        for name, value in DEFAULTS.items():
+            if key is None or known(key) == name:
+                self._values[name] = value
+
+    def get(self, key: str) -> str | None:
+        """The value of a parameter; None for an unknown one."""
+        name = known(key)
+        return None if name is None else self._values[name]
+
+    def items(self) -> list[Setting]:
+        """All parameters."""
+        return [Setting(key, value) for key, value in sorted(self._values.items())]
+
+    @property
+    def timeout(self) -> float:
+        """How long a statement may run, in seconds; 0 is for ever."""
+        return float(self._values["STATEMENT_TIMEOUT"])
+
+    def for_engine(self) -> dict[str, str]:
+        """What the engine has to know, in Spark's names."""
+        return {
+            "spark.sql.ansi.enabled": self._values["ANSI_MODE"],
+            "spark.sql.session.timeZone": self._values["TIMEZONE"],
+        }
+
+
+def known(key: str) -> str | None:
+    """The parameter's own name from how a client writes it."""
+    name = _SPARK.get(key.lower(), key.upper())
+    return name if name in DEFAULTS else None
+
+
+def _refused(key: str, value: str, wanted: str) -> StatementError:
+    return StatementError(
+        "INVALID_CONF_VALUE", f"The value '{value}' in {key} is invalid: it is {wanted}.", "22022"
+    )

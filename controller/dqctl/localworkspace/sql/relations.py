@@ -1,0 +1,153 @@
+"""Relations in a statement, made into something that the engine can read by itself.
+
+A Delta table becomes its path, a view its query, a part of information_schema the rows of it, ``read_files`` the files.
+So the engine needs no catalog, and a session of it is ready at once however many tables there are.
+"""
+
+from contextlib import ExitStack
+
+from sqlglot import exp
+
+from dqctl.localworkspace import errors, information_schema
+from dqctl.localworkspace.catalog import Catalog, Name, Table
+from dqctl.localworkspace.engine import EngineSession
+from dqctl.localworkspace.sql.names import Namespace, is_information_schema, is_path, named_relations, parts_of
+from dqctl.localworkspace.sql.statement import parse_tree
+from dqctl.localworkspace.volumes import Volumes
+
+_SCOPES = (exp.Select, exp.Update, exp.Delete, exp.Merge)
+_MAX_VIEW_DEPTH = 100
+
+
+class Relations:
+    """Resolves the relations of one statement; what it puts into the engine for it goes when ``stack`` closes."""
+
+    def __init__(
+        self, catalog: Catalog, volumes: Volumes, engine: EngineSession, namespace: Namespace, stack: ExitStack
+    ) -> None:
+        self._catalog = catalog
+        self._volumes = volumes
+        self._engine = engine
+        self._namespace = namespace
+        self._stack = stack
+        self._information: dict[Name, str] = {}
+
+    def resolve(self, tree: exp.Expression, depth: int = 0) -> exp.Expression:
+        """``tree`` with every relation resolved, in place; ``StatementError`` for one that is not there."""
+        if depth > _MAX_VIEW_DEPTH:
+            raise errors.StatementError("VIEW_EXCEED_MAX_NESTED_DEPTH", "The views nest too deeply.", "54K00")
+        shortened: list[tuple[exp.Expression | None, Name, str]] = []
+        for table in list(named_relations(tree)):
+            if is_path(table):
+                self._path(table)
+                continue
+            name = self._namespace.full(parts_of(table))
+            scope = table.find_ancestor(*_SCOPES)
+            if not table.alias:
+                alias = _free_alias(name, scope, shortened)
+                table.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
+                shortened.append((scope, name, alias))
+            if is_information_schema(table):
+                _point_to(table, exp.to_identifier(self._information_relation(name), quoted=True))
+            else:
+                self._table_or_view(table, self._catalog.table(name), depth)
+        _shorten_columns(tree, shortened)
+        for function in list(tree.find_all(exp.Anonymous)):
+            if function.name.lower() == "read_files" and isinstance(function.parent, exp.Table):
+                self._read_files(function, function.parent)
+        return tree
+
+    def _table_or_view(self, relation: exp.Table, table: Table, depth: int) -> None:
+        if not table.is_view:
+            _point_to(relation, exp.to_identifier(str(self._catalog.path(table)), quoted=True), "delta")
+            return
+        if relation.args.get("version"):
+            raise errors.wrong_object(str(table.name), "TABLE")
+        query = self.resolve(parse_tree(table.query or ""), depth + 1)
+        alias = relation.args["alias"]
+        if not alias.columns:
+            alias.set("columns", [exp.to_identifier(column.name, quoted=True) for column in table.columns])
+        kept = {
+            key: value for key, value in relation.args.items() if key not in ("this", "db", "catalog", "alias")
+        }
+        relation.replace(exp.Subquery(this=query, alias=alias, **kept))
+
+    def _information_relation(self, name: Name) -> str:
+        if name not in self._information:
+            rows = information_schema.rows(self._catalog, name)
+            self._information[name] = self._stack.enter_context(self._engine.relation(rows))
+        return self._information[name]
+
+    def _path(self, table: exp.Table) -> None:
+        if table.db.lower() == "delta" or not table.name.startswith("/Volumes/"):
+            raise errors.unsupported(f"Reading {table.db}.`{table.name}`: only files of volumes are,")
+        relation = self._stack.enter_context(
+            self._engine.files(table.db.lower(), [str(self._volumes.file(table.name))], {})
+        )
+        _point_to(table, exp.to_identifier(relation, quoted=True))
+
+    def _read_files(self, function: exp.Anonymous, table: exp.Table) -> None:
+        path, options = read_files_arguments(function)
+        file_format = options.pop("format", "parquet").lower()
+        if file_format not in ("parquet", "csv", "json", "text"):
+            raise errors.unsupported(f"read_files of format {file_format}")
+        place = self._volumes.file(path)
+        if not place.exists() and not any(char in path for char in "*?[{"):
+            raise errors.StatementError("CLOUD_FILE_SOURCE_FILE_NOT_FOUND", f"No such file: {path}", "42K03")
+        relation = self._stack.enter_context(self._engine.files(file_format, [str(place)], options))
+        _point_to(table, exp.to_identifier(relation, quoted=True))
+
+
+def read_files_arguments(function: exp.Anonymous) -> tuple[str, dict[str, str]]:
+    """The path and the named options of a ``read_files`` call."""
+    path: str | None = None
+    options: dict[str, str] = {}
+    for argument in function.expressions:
+        if isinstance(argument, exp.Kwarg):
+            options[argument.this.name] = argument.expression.name or argument.expression.sql("databricks")
+        elif isinstance(argument, exp.Literal) and argument.is_string and path is None:
+            path = argument.name
+        else:
+            raise errors.invalid_parameter(f"read_files cannot take {argument.sql('databricks')}.")
+    path = path or options.pop("path", None)
+    if path is None:
+        raise errors.invalid_parameter("read_files needs a path.")
+    return path, options
+
+
+def _point_to(table: exp.Table, this: exp.Identifier, db: str | None = None) -> None:
+    table.set("this", this)
+    table.set("db", exp.to_identifier(db) if db else None)
+    table.set("catalog", None)
+
+
+def _free_alias(
+    name: Name, scope: exp.Expression | None, taken: list[tuple[exp.Expression | None, Name, str]]
+) -> str:
+    """The table's own name, or with its schema where two of the same name meet."""
+    here = {alias for where, _, alias in taken if where is scope}
+    return name.name if name.name not in here else f"{name.schema}.{name.name}"
+
+
+def _shorten_columns(tree: exp.Expression, shortened: list[tuple[exp.Expression | None, Name, str]]) -> None:
+    """``schema.table.column`` becomes ``table.column``: the engine sees the alias only."""
+    for column in list(tree.find_all(exp.Column)):
+        if not column.args.get("db"):
+            continue
+        scope: exp.Expression | None = column.find_ancestor(*_SCOPES)
+        while scope is not None:
+            match = next((s for s in shortened if s[0] is scope and _names(column, s[1])), None)
+            if match:
+                column.set("table", exp.to_identifier(match[2], quoted=True))
+                column.set("db", None)
+                column.set("catalog", None)
+                break
+            scope = scope.find_ancestor(*_SCOPES)
+
+
+def _names(column: exp.Column, name: Name) -> bool:
+    return (
+        column.table.lower() == name.name
+        and column.text("db").lower() == name.schema
+        and column.text("catalog").lower() in ("", name.catalog)
+    )

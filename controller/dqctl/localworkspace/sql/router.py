@@ -1,0 +1,72 @@
+"""Which function carries out which kind of statement."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlglot import exp
+
+from dqctl.localworkspace import errors
+from dqctl.localworkspace.context import Context
+from dqctl.localworkspace.contract import Result
+from dqctl.localworkspace.sql import commands
+from dqctl.localworkspace.statements import schemas, session, show, tables, volumes, write
+from dqctl.localworkspace.statements.results import nothing
+
+Handler = Callable[[Any, Context], Result]
+
+
+def route(statement: object, context: Context) -> Result:
+    """Carry out a parsed statement; ``StatementError`` for a kind that is not known here."""
+    if isinstance(statement, exp.Query):
+        return Result(context.query(statement))
+    if isinstance(statement, exp.Create):
+        return _create(statement, context)
+    handler = _HANDLERS.get(type(statement))
+    if handler is None:
+        what = statement.key.upper() if isinstance(statement, exp.Expression) else type(statement).__name__
+        raise errors.unsupported(f"The statement {what}")
+    return handler(statement, context)
+
+
+def _create(statement: exp.Create, context: Context) -> Result:
+    kind = str(statement.args.get("kind")).upper()
+    if kind == "TABLE":
+        return tables.create_table(statement, context)
+    if kind == "VIEW":
+        return tables.create_view(statement, context)
+    raise errors.unsupported(f"CREATE {kind}")
+
+
+def _values(statement: exp.Values, context: Context) -> Result:
+    return Result(context.query(exp.select("*").from_(statement)))
+
+
+def _ignored(_: object, __: Context) -> Result:
+    return nothing()
+
+
+_HANDLERS: dict[type, Handler] = {
+    commands.UseCatalog: session.use_catalog,
+    commands.UseSchema: session.use_schema,
+    commands.SetParameter: session.set_parameter,
+    commands.ResetParameter: session.reset_parameter,
+    commands.Show: show.show,
+    commands.Describe: show.describe,
+    commands.CreateCatalog: schemas.create_catalog,
+    commands.CreateSchema: schemas.create_schema,
+    commands.CreateVolume: volumes.create_volume,
+    commands.Drop: schemas.drop,
+    commands.Comment: schemas.comment,
+    commands.Stage: volumes.stage,
+    commands.ListFiles: volumes.list_files,
+    commands.Truncate: write.truncate,
+    commands.Maintain: _ignored,
+    commands.Authorize: _ignored,
+    exp.Alter: tables.alter,
+    exp.Copy: write.copy_into,
+    exp.Delete: write.delete,
+    exp.Insert: write.insert,
+    exp.Merge: write.merge,
+    exp.Update: write.update,
+    exp.Values: _values,
+}

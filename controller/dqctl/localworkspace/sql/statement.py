@@ -1,0 +1,37 @@
+"""One statement of a client: a command that the catalog answers, or a tree for the engine."""
+
+from collections.abc import Sequence
+
+from sqlglot import exp
+from sqlglot.errors import ErrorLevel, ParseError
+from sqlglot.tokens import Token
+
+from dqctl.localworkspace import errors
+from dqctl.localworkspace.sql.commands import read_command
+from dqctl.localworkspace.sql.dialect import Warehouse
+from dqctl.localworkspace.sql.tokens import Reader, tokenize
+
+
+def parse(statement: str) -> object:
+    """A dataclass of ``commands``, or the tree; ``StatementError`` for what is neither."""
+    tokens = tokenize(statement)
+    command = read_command(Reader(tokens))
+    return command if command is not None else parse_tree(statement, tokens)
+
+
+def parse_tree(statement: str, tokens: Sequence[Token] | None = None) -> exp.Expression:
+    """The tree of a query, of DML, or of CREATE and ALTER."""
+    try:
+        parser = Warehouse().parser(error_level=ErrorLevel.IMMEDIATE)
+        trees = parser.parse(list(tokens or tokenize(statement)), statement)
+    except ParseError as error:
+        detail = error.errors[0] if error.errors else {}
+        near = f" at or near '{detail.get('highlight')}'" if detail.get("highlight") else ""
+        where = f" (line {detail.get('line')}, position {detail.get('col')})" if detail.get("line") else ""
+        raise errors.syntax_error(f"Syntax error{near}{where}: {detail.get('description') or error}") from error
+    tree = trees[0]
+    if tree is None:
+        raise errors.syntax_error("Syntax error, unexpected empty statement.")
+    if isinstance(tree, exp.Command):
+        raise errors.unsupported(f"The statement {str(tree.this).upper()} in this form")
+    return tree

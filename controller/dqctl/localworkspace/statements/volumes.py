@@ -1,0 +1,65 @@
+"""CREATE VOLUME, and PUT, GET, REMOVE and LIST of files."""
+
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from dqctl.localworkspace import errors
+from dqctl.localworkspace.catalog import Volume
+from dqctl.localworkspace.context import Context
+from dqctl.localworkspace.contract import Result, Staging, StatementError
+from dqctl.localworkspace.sql import commands
+from dqctl.localworkspace.statements.results import nothing
+
+
+def create_volume(command: commands.CreateVolume, context: Context) -> Result:
+    """Make a managed volume: its folder first, then its entry."""
+    name = context.namespace.full(command.parts)
+    if name.name in context.catalog.schema(name.catalog, name.schema).volumes:
+        if command.if_not_exists:
+            return nothing()
+        raise errors.already_exists("VOLUME", str(name))
+    volume = Volume(name, context.catalog.new_location(name, "volumes"), command.comment)
+    context.catalog.path(volume).mkdir(parents=True)
+    context.catalog.put(volume, replace_existing=command.if_not_exists)
+    return nothing()
+
+
+def stage(command: commands.Stage, context: Context) -> Result:
+    """Tell the client where to move a file."""
+    place = context.volumes.file(command.volume_path)
+    if command.operation == "PUT" and place.exists() and not command.overwrite:
+        raise StatementError(
+            "FILE_IN_STAGING_PATH_ALREADY_EXISTS",
+            f"File in staging path {command.volume_path} already exists but OVERWRITE is not set.",
+            "42K0M",
+        )
+    if command.operation != "PUT" and not place.is_file():
+        raise StatementError("FILE_NOT_FOUND", f"No such file: {command.volume_path}", "42K03")
+    staging = Staging(command.operation, command.local_file, command.volume_path)
+    return Result(pa.table({}), staging=staging)
+
+
+def list_files(command: commands.ListFiles, context: Context) -> Result:
+    """The files of a folder in a volume."""
+    place = context.volumes.file(command.volume_path)
+    if not place.is_dir():
+        raise StatementError("FILE_NOT_FOUND", f"No such folder: {command.volume_path}", "42K03")
+    root = command.volume_path.rstrip("/")
+    rows = [
+        (f"{root}/{one.name}", one.name + ("/" if one.is_dir() else ""), 0 if one.is_dir() else stat.st_size, stat)
+        for one in sorted(place.iterdir())
+        for stat in [one.stat()]
+    ]
+    return Result(
+        pa.table(
+            {
+                "path": pa.array([row[0] for row in rows], pa.string()),
+                "name": pa.array([row[1] for row in rows], pa.string()),
+                "size": pa.array([row[2] for row in rows], pa.int64()),
+                "modification_time": pa.array(
+                    [datetime.fromtimestamp(row[3].st_mtime, UTC) for row in rows], pa.timestamp("ms", "UTC")
+                ),
+            }
+        )
+    )
