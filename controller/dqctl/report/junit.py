@@ -1,0 +1,152 @@
+"""The report as JUnit XML: one suite a run, one case a test, as Jenkins, GitLab and GitHub's readers take it.
+
+A failed test is a ``<failure>``, one that could not be evaluated an ``<error>``; a warning is a failure when the
+run is told to fail on warnings, else it passes and says so in ``<system-out>``, as a test that only logs does. A
+profile has a case a column. A job that did not finish is a case of its own, so that a run without any result
+does not look like a run in which all is well.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from xml.sax.saxutils import quoteattr
+
+from dqctl.report.model import Kind, RunReport
+from dqctl.report.profiles import ProfiledColumn
+from dqctl.report.results import Result, Status
+from dqctl.report.summary import summarize
+from dqctl.report.verdict import FailOn
+
+# Characters that XML 1.0 has no way to write, not even as a reference.
+_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class _Case:
+    place: str
+    name: str
+    outcome: str = ""
+    kind: str = ""
+    headline: str = ""
+    text: str = ""
+
+
+def render_junit(report: RunReport, fail_on: FailOn) -> str:
+    """The report as JUnit XML."""
+    cases = list(_cases(report, fail_on))
+    outcomes = Counter(case.outcome for case in cases)
+    counts = (
+        f'tests="{len(cases)}" failures="{outcomes["failure"]}" errors="{outcomes["error"]}" skipped="0" '
+        f'time="{report.run.seconds or 0:.3f}"'
+    )
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f'<testsuites name="dqctl" {counts}>',
+        f'<testsuite name={_attribute(report.name)} {counts} timestamp="{_timestamp(report)}">',
+        "<properties>",
+        *(f"<property name={_attribute(name)} value={_attribute(value)}/>" for name, value in _properties(report)),
+        "</properties>",
+    ]
+    lines += [_element(case) for case in cases]
+    lines += ["</testsuite>", "</testsuites>"]
+    return "\n".join(lines) + "\n"
+
+
+def _timestamp(report: RunReport) -> str:
+    # The readers' schema knows no zone here: UTC, unsaid.
+    return f"{report.run.started_at or report.generated_at:%Y-%m-%dT%H:%M:%S}"
+
+
+def _properties(report: RunReport) -> Iterator[tuple[str, str]]:
+    run = report.run
+    named = (
+        ("run_id", run.run_id),
+        ("kind", run.kind.value),
+        ("stack", run.stack),
+        ("system", run.system),
+        ("table_group", run.table_group),
+        ("schema", run.schema_name),
+        ("testgen_version", run.testgen_version),
+    )
+    return ((name, value) for name, value in named if value)
+
+
+def _cases(report: RunReport, fail_on: FailOn) -> Iterator[_Case]:
+    if not report.run.completed or report.run.kind is Kind.GENERATE:
+        yield _job(report)
+    names: Counter[tuple[str, str]] = Counter()
+    for result in report.results:
+        case = _result(report, result, fail_on)
+        names[case.place, case.name] += 1
+        # Readers keep history by name: two tests of one type on one column must not look like one test.
+        if (number := names[case.place, case.name]) > 1:
+            case = _Case(case.place, f"{case.name} #{number}", *_outcome_of(case))
+        yield case
+    yield from (_column(report, column) for column in report.columns)
+
+
+def _outcome_of(case: _Case) -> tuple[str, str, str, str]:
+    return case.outcome, case.kind, case.headline, case.text
+
+
+def _job(report: RunReport) -> _Case:
+    place, name = f"{report.name}.job", f"{report.run.kind.value} job"
+    summary = summarize(report)
+    if report.run.completed:
+        return _Case(place, name, text=f"{summary.headline} {' '.join(summary.sentences)}")
+    return _Case(place, name, "error", "job", summary.headline, report.run.error_message or summary.headline)
+
+
+def _result(report: RunReport, result: Result, fail_on: FailOn) -> _Case:
+    place = ".".join((report.name, result.table or "no table"))
+    name = f"{result.about}: {result.name}" if result.column else result.name
+    headline = f"{result.status.value}: {result.message or 'no message'}"
+    text = "\n".join(_explanation(result))
+    if result.status is Status.ERROR:
+        return _Case(place, name, "error", result.test_type, headline, text)
+    # A failed test is a failure here even where --fail-on is more lenient: the file says what is, not what counts.
+    if result.status is Status.FAILED or result.status in fail_on.statuses:
+        return _Case(place, name, "failure", result.test_type, headline, text)
+    return _Case(place, name, text="" if result.status is Status.PASSED else f"{headline}\n{text}")
+
+
+def _explanation(result: Result) -> Iterator[str]:
+    if result.checks:
+        yield result.checks
+    if result.message:
+        yield result.message
+    if result.measure is not None:
+        yield f"Measured: {result.measure}{f' ({result.unit})' if result.unit else ''}"
+    if result.threshold is not None:
+        yield f"Threshold: {result.threshold}"
+    yield from (f"{parameter.meaning}: {parameter.value}" for parameter in result.further_parameters)
+    if result.id:
+        yield f"Result: {result.id}"
+
+
+def _column(report: RunReport, column: ProfiledColumn) -> _Case:
+    place = ".".join((report.name, column.table or "no table"))
+    name = f"{column.column or 'no column'}: profile"
+    if column.error is None:
+        return _Case(place, name)
+    return _Case(place, name, "error", "query_error", "The profile of this column is incomplete.", column.error)
+
+
+def _element(case: _Case) -> str:
+    opening = f'<testcase classname={_attribute(case.place)} name={_attribute(case.name)} time="0"'
+    if case.outcome:
+        attributes = f"message={_attribute(case.headline)} type={_attribute(case.kind)}"
+        return f"{opening}><{case.outcome} {attributes}>{_text(case.text)}</{case.outcome}></testcase>"
+    if case.text:
+        return f"{opening}><system-out>{_text(case.text)}</system-out></testcase>"
+    return f"{opening}/>"
+
+
+def _text(text: str) -> str:
+    return _ILLEGAL.sub("", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _attribute(text: str) -> str:
+    # A line end as such is read back as a space: quoteattr writes it as a reference.
+    return quoteattr(_ILLEGAL.sub("", text))

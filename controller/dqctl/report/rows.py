@@ -1,0 +1,57 @@
+"""Reading published rows for a report: whatever a row holds, the model gets clean values of one type.
+
+Text loses registered secrets and what no file can hold (lone surrogates); an empty text is no text. Numbers that
+are no numbers (NaN, infinity) are absent, since JSON has no word for them. Times are aware and in UTC.
+"""
+
+import math
+from datetime import UTC, datetime
+
+from dqctl.records import Row
+from dqctl.redaction import redact
+
+
+class Reader:
+    """Reads values out of rows. Equal texts are cleaned once and kept once: most repeat in every row."""
+
+    def __init__(self) -> None:
+        self._cleaned: dict[str, str] = {}
+
+    def text(self, row: Row, name: str) -> str | None:
+        """The text, or ``None`` when there is none."""
+        value = row.get(name)
+        if value is None or value == "":
+            return None
+        plain = value if isinstance(value, str) else str(value)
+        cleaned = self._cleaned.get(plain)
+        if cleaned is None:
+            cleaned = redact(plain)
+            if not cleaned.isascii():
+                cleaned = cleaned.encode("utf-8", "replace").decode("utf-8")
+            self._cleaned[plain] = cleaned
+        return cleaned
+
+    def number(self, row: Row, name: str) -> float | None:
+        """The number, or ``None`` when there is none or it is not finite."""
+        value = row.get(name)
+        if value is None:
+            return None
+        number = float(value)
+        return number if math.isfinite(number) else None
+
+    def count(self, row: Row, name: str) -> int | None:
+        """The whole number, or ``None`` when there is none."""
+        value = self.number(row, name)
+        return None if value is None else int(value)
+
+    def flag(self, row: Row, name: str) -> bool | None:
+        """True, false, or ``None`` when nobody knows."""
+        value = row.get(name)
+        return None if value is None else bool(value)
+
+    def time(self, row: Row, name: str) -> datetime | None:
+        """The time in UTC; one without a zone is taken to be in UTC, as published times are."""
+        value = row.get(name)
+        if not isinstance(value, datetime):
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
