@@ -1,0 +1,173 @@
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from dqctl import records
+from dqctl.errors import NotPublished
+from dqctl.records import RunContent
+from dqctl.tables import encode, loader
+from dqctl.tables.loader import INLINE_BYTES, Loader, row_counts
+from dqctl.tables.migrations import MANAGED
+from dqctl.tables.sql import Place
+
+RUN_ID = "6f1c2f0e-0000-4000-8000-000000000001"
+COLUMNS = {table.name: table.column_names for table in MANAGED}
+
+
+class Recorder:
+    """A warehouse that writes down what it is asked, and answers the check with ``arrives``."""
+
+    def __init__(self, arrives: Mapping[str, tuple[Mapping[str, Any], ...]]) -> None:
+        self.arrives = arrives
+        self.statements: list[str] = []
+        self.parameters: list[Mapping[str, Any] | None] = []
+        self.files: dict[str, bytes] = {}
+        self.removed: list[str] = []
+
+    def query(self, statement: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        self.statements.append(statement)
+        assert parameters is None
+        rows = [
+            {"t": table.name, "v": json.loads(encode.to_json(table, [row]))[0]}
+            for table in records.RUN_CONTENT
+            for row in self.arrives.get(table.name, ())
+        ]
+        return pa.Table.from_pylist(rows, pa.schema([("t", pa.string()), ("v", pa.list_(pa.string()))]))
+
+    def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> int | None:
+        self.statements.append(statement)
+        self.parameters.append(parameters)
+        return None
+
+    def put(self, content: bytes, volume_path: str) -> None:
+        self.files[volume_path] = content
+
+    def remove(self, volume_path: str) -> None:
+        self.removed.append(volume_path)
+
+
+def generation(count: int, message: str = "x") -> RunContent:
+    run = {"stack": "lab", "run_id": RUN_ID, "kind": "generate", "status": "completed"}
+    base = {"stack": "lab", "run_id": RUN_ID}
+    definitions = tuple({**base, "id": str(n), "custom_query": message} for n in range(count))
+    return RunContent(
+        run,
+        {
+            **{table.name: () for table in records.RUN_CONTENT},
+            "dq_test_definitions": definitions,
+            "dq_systems": ({**base, "id": "s"},),
+        },
+    )
+
+
+def load(content: RunContent, warehouse: Recorder, columns: Mapping[str, tuple[str, ...]] = COLUMNS) -> None:
+    Loader(warehouse, Place("main", "dq"), columns).load(content)
+
+
+def test_few_rows_travel_inside_one_statement_with_one_parameter() -> None:
+    content = generation(2, "it's ?")
+    warehouse = Recorder(content.rows)
+    load(content, warehouse)
+    first = warehouse.statements[0]
+    assert first.startswith(
+        "INSERT INTO `main`.`dq`.`dq_test_definitions` "
+        f"REPLACE WHERE stack = 'lab' AND run_id = '{RUN_ID}'\n"
+        "SELECT r[0] AS `stack`, r[1] AS `run_id`, r[2] AS `id`, "
+    )
+    assert first.endswith(" FROM (SELECT explode(from_json(:rows, 'array<array<string>>')) AS r)")
+    assert "CAST(r[12] AS BIGINT)" not in first.split("`skip_errors`")[1]
+    assert "it's" not in first
+    assert list(warehouse.parameters[0] or {}) == ["rows"]
+    assert not warehouse.files
+
+
+def test_the_run_becomes_visible_last_and_after_the_check() -> None:
+    content = generation(1)
+    warehouse = Recorder(content.rows)
+    load(content, warehouse)
+    targets = [statement.split()[2] for statement in warehouse.statements if statement.startswith("INSERT")]
+    assert targets == ["`main`.`dq`.`dq_test_definitions`", "`main`.`dq`.`dq_systems`", "`main`.`dq`.`dq_runs`"]
+    assert warehouse.statements[-2].startswith("SELECT 'dq_test_definitions' AS t, array(")
+
+
+def test_many_rows_go_through_a_file_in_the_volume_and_leave_none_behind() -> None:
+    content = generation(3, "y" * (INLINE_BYTES // 2))
+    warehouse = Recorder(content.rows)
+    load(content, warehouse)
+    path = f"/Volumes/main/dq/dqctl_staging/lab/{RUN_ID}/dq_test_definitions.parquet"
+    assert list(warehouse.files) == warehouse.removed == [path]
+    assert warehouse.statements[0] == "CREATE VOLUME IF NOT EXISTS `main`.`dq`.`dqctl_staging`"
+    assert warehouse.statements[1].startswith("INSERT INTO `main`.`dq`.`dq_test_definitions` REPLACE WHERE ")
+    assert warehouse.statements[1].endswith(f" FROM read_files('{path}', format => 'parquet')")
+
+
+@pytest.mark.parametrize(("spare", "staged"), [(0, False), (-1, True)])
+def test_what_just_fits_travels_inside_the_statement(
+    spare: int, staged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = generation(1, "é")
+    size = len(encode.to_json(records.TEST_DEFINITIONS, content.rows["dq_test_definitions"]).encode())
+    monkeypatch.setattr(loader, "INLINE_BYTES", size + spare)
+    warehouse = Recorder(content.rows)
+    load(content, warehouse)
+    assert any("dq_test_definitions" in path for path in warehouse.files) is staged
+
+
+@pytest.mark.parametrize("count", [0, 1, 50, 5000])
+def test_statements_do_not_grow_with_rows(count: int) -> None:
+    content = generation(count, "z" * 100)
+    warehouse = Recorder(content.rows)
+    load(content, warehouse)
+    assert len(warehouse.statements) <= 5
+
+
+def test_columns_go_in_the_order_of_the_table_and_unknown_ones_are_null() -> None:
+    content = generation(1)
+    order = ("team", *reversed(records.SYSTEMS.column_names))
+    warehouse = Recorder(content.rows)
+    load(content, warehouse, {**COLUMNS, "dq_systems": order})
+    statement = next(text for text in warehouse.statements if "INTO `main`.`dq`.`dq_systems`" in text)
+    aliases = [
+        part.split(" AS `")[1].rstrip("`") for part in statement.split("SELECT ")[1].split(" FROM")[0].split(", ")
+    ]
+    assert tuple(aliases) == order
+    assert "SELECT NULL AS `team`, r[21] AS `severity`" in statement
+
+
+def test_row_that_is_lost_keeps_the_run_invisible() -> None:
+    content = generation(3)
+    arrives = {**content.rows, "dq_test_definitions": content.rows["dq_test_definitions"][:2]}
+    warehouse = Recorder(arrives)
+    with pytest.raises(NotPublished, match="dq_test_definitions has 2 of 3 rows") as caught:
+        load(content, warehouse)
+    assert "publish --pending" in caught.value.hint
+    assert not any("`dq_runs`" in statement for statement in warehouse.statements)
+
+
+def test_value_that_changed_on_the_way_is_named() -> None:
+    content = generation(2, "right")
+    first, second = content.rows["dq_test_definitions"]
+    arrives = {**content.rows, "dq_test_definitions": (first, {**second, "custom_query": "wrong"})}
+    with pytest.raises(NotPublished, match="dq_test_definitions differs in custom_query of row 1"):
+        load(content, Recorder(arrives))
+
+
+def test_row_that_came_twice_in_place_of_another_is_noticed() -> None:
+    content = generation(2)
+    first, _ = content.rows["dq_test_definitions"]
+    with pytest.raises(NotPublished, match="dq_test_definitions lacks row 1"):
+        load(content, Recorder({**content.rows, "dq_test_definitions": (first, first)}))
+
+
+def test_rows_that_the_kind_of_run_cannot_have_are_refused() -> None:
+    content = generation(1)
+    rows = {**content.rows, "dq_anomalies": ({"stack": "lab", "run_id": RUN_ID, "id": "a"},)}
+    with pytest.raises(ValueError, match="generate run has no rows in dq_anomalies"):
+        load(RunContent(content.run, rows), Recorder(rows))
+
+
+def test_row_counts_are_json_with_sorted_keys() -> None:
+    assert row_counts(generation(2)) == '{"dq_systems": 1, "dq_test_definitions": 2}'
