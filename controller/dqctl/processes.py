@@ -1,1 +1,242 @@
-"""The one place that starts processes."""
+"""The one place that starts processes.
+
+A process gets a list of arguments (never a shell), a process group of its own and a deadline. Whatever ends the
+wait (the deadline, Ctrl-C, SIGTERM, an error in ``on_line``), nothing of the group is left: SIGTERM, ten seconds
+to clean up, SIGKILL. If dqctl itself is killed, the kernel kills the process at once (Linux): a stack's lock goes
+with dqctl, so nothing may go on working behind it.
+"""
+
+import contextlib
+import ctypes
+import logging
+import os
+import pwd
+import queue
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from dqctl.clock import Deadline
+from dqctl.errors import EnvironmentFault
+from dqctl.redaction import redact
+
+logger = logging.getLogger(__name__)
+
+GRACE = 10.0  # seconds between SIGTERM and SIGKILL
+_LINGER = 1.0  # seconds to wait for the last output of a process that has ended
+
+Line = Callable[[str], None]
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A finished process. Output is text, decoded as UTF-8 with replacement. A signal N gives exit code -N."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    deadline: Deadline,
+    environment: Mapping[str, str],
+    stdin: str = "",
+    cwd: Path | None = None,
+    on_line: Line | None = None,
+    on_error_line: Line | None = None,
+    account: str | None = None,
+) -> Completed:
+    """Run ``argv`` to its end and return what it said; any exit code is returned, not raised.
+
+    ``environment`` is all that the process gets. ``on_line`` (``on_error_line``) gets each line of stdout
+    (stderr) as it comes, without its end, in the caller's thread. ``account`` is the OS account to become (root
+    only). Raises ``EnvironmentFault`` when the program cannot be started or the deadline passes, ``ValueError``
+    when an argument holds a secret.
+    """
+    _refuse_secrets(argv)
+    started = time.monotonic()
+    with _sigterm_raises():
+        process = _start(argv, environment, cwd, account)
+        try:
+            output = _converse(process, stdin, deadline, on_line, on_error_line)
+        except BaseException:
+            stop_group(process)
+            raise
+        if output is None:
+            stop_group(process)
+            raise EnvironmentFault(
+                f"{Path(argv[0]).name} did not finish within {deadline.seconds:.0f} s and was stopped",
+                "try again with a longer timeout, or look into the logs for what it waits for",
+            )
+    seconds = time.monotonic() - started
+    logger.debug("exit code %s after %.1f s: %s", process.returncode, seconds, shlex.join(argv))
+    return Completed(process.returncode, output[0], output[1], seconds)
+
+
+def stop_group(process: "subprocess.Popen[bytes]", grace: float = GRACE) -> None:
+    """End ``process`` and everything in its group: SIGTERM, ``grace`` seconds, SIGKILL."""
+    _signal_group(process.pid, signal.SIGTERM)
+    deadline = Deadline(grace)
+    while not deadline.passed and not _has_exited(process):
+        time.sleep(0.02)
+    # The leader is not reaped yet, so its number, which is the group's, cannot belong to anybody else.
+    _signal_group(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _refuse_secrets(argv: Sequence[str]) -> None:
+    for position, argument in enumerate(argv):
+        if redact(argument) != argument:
+            # Every account of the machine can read arguments. A defect of ours: no advice for the user.
+            raise ValueError(f"argument {position} of {Path(argv[0]).name} holds a secret")
+
+
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """While a process runs, SIGTERM unwinds like Ctrl-C, unless the program handles it in a way of its own."""
+
+    def unwind(number: int, frame: FrameType | None) -> None:
+        del frame
+        raise SystemExit(128 + number)
+
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, unwind)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _start(
+    argv: Sequence[str], environment: Mapping[str, str], cwd: Path | None, account: str | None
+) -> "subprocess.Popen[bytes]":
+    entry = pwd.getpwnam(account) if account else None
+    try:
+        return subprocess.Popen(  # noqa: PLW1509 - the preexec function makes two system calls and no more
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(environment),
+            cwd=cwd,
+            process_group=0,
+            preexec_fn=_die_with(os.getpid()),
+            user=entry.pw_uid if entry else None,
+            group=entry.pw_gid if entry else None,
+            extra_groups=os.getgrouplist(entry.pw_name, entry.pw_gid) if entry else None,
+        )
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{argv[0]} cannot be started: {error.strerror or error}", "check that it exists and may be executed"
+        ) from error
+
+
+def _die_with(parent: int) -> Callable[[], None] | None:
+    """What makes the new process die with ``parent``; runs in the child between fork and exec.
+
+    SIGKILL, because a process that took its time over SIGTERM would go on writing when the lock is free again.
+    """
+    if _libc is None:
+        return None
+    prctl, getppid, leave = _libc.prctl, os.getppid, os._exit
+
+    def arrange() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if getppid() != parent:  # it died before the kernel knew
+            leave(1)
+
+    return arrange
+
+
+def _converse(
+    process: "subprocess.Popen[bytes]",
+    stdin: str,
+    deadline: Deadline,
+    on_line: Line | None,
+    on_error_line: Line | None,
+) -> tuple[str, str] | None:
+    """Feed and read the process until it ends; None when the deadline passed first."""
+    assert process.stdin and process.stdout and process.stderr  # noqa: S101 - for the type checker
+    lines: queue.SimpleQueue[tuple[int, str | None]] = queue.SimpleQueue()
+    threads = [
+        threading.Thread(target=_feed, args=(process.stdin, stdin.encode()), daemon=True),
+        threading.Thread(target=_read, args=(process.stdout, 0, lines), daemon=True),
+        threading.Thread(target=_read, args=(process.stderr, 1, lines), daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    read: tuple[list[str], list[str]] = ([], [])
+    listeners = (on_line, on_error_line)
+    open_streams = 2
+    linger: Deadline | None = None
+    while open_streams and not (linger and linger.passed):
+        try:
+            stream, line = lines.get(timeout=min(0.1, deadline.left) or 0.001)
+        except queue.Empty:
+            if _has_exited(process):
+                # What it left behind in its group must not hold the pipes, and us, any longer; a daemon that left
+                # the group may keep them.
+                _signal_group(process.pid, signal.SIGKILL)
+                linger = linger or Deadline(_LINGER)
+            elif deadline.passed:
+                return None
+            continue
+        if line is None:
+            open_streams -= 1
+            continue
+        read[stream].append(line)
+        if listener := listeners[stream]:
+            listener(line.rstrip("\r\n"))
+        if deadline.passed and not _has_exited(process):
+            return None
+    while not _has_exited(process):  # it closed its output, and lives on
+        if deadline.passed:
+            return None
+        time.sleep(0.005)
+    _signal_group(process.pid, signal.SIGKILL)
+    process.wait()
+    return "".join(read[0]), "".join(read[1])
+
+
+def _feed(pipe: IO[bytes], data: bytes) -> None:
+    # A process need not read what it is given.
+    with contextlib.suppress(BrokenPipeError), pipe:
+        pipe.write(data)
+
+
+def _read(pipe: IO[bytes], stream: int, lines: "queue.SimpleQueue[tuple[int, str | None]]") -> None:
+    try:
+        with pipe:
+            for line in pipe:
+                lines.put((stream, line.decode("utf-8", "replace")))
+    finally:
+        lines.put((stream, None))
+
+
+def _has_exited(process: "subprocess.Popen[bytes]") -> bool:
+    """Whether the process has ended, without reaping it (see ``stop_group``)."""
+    if process.returncode is not None:
+        return True
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)

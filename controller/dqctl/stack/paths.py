@@ -13,9 +13,9 @@ class StackPaths:
         stacks/<name>/stack.json      what is installed (StackRecord), no secrets
         stacks/<name>/settings.toml   settings that install was given, no secrets
         stacks/<name>/secrets/        0700, files 0600: passwords, keys, TestGen's config.env
-        stacks/<name>/postgres/       the database cluster, owned by the account that runs it
+        stacks/<name>/postgres/       the database cluster and its logs, owned by the account that runs it
         stacks/<name>/reports/        reports by run
-        stacks/<name>/logs/           logs of TestGen's jobs and of PostgreSQL
+        stacks/<name>/logs/           what TestGen and uv said, without secrets
         stacks/<name>/work/           homes of single calls, removed afterwards
         stacks/<name>/lock            held while a command changes the stack
     """
@@ -50,7 +50,7 @@ class StackPaths:
 
     @property
     def postgres(self) -> Path:
-        """The database cluster and its socket."""
+        """The database cluster and its logs."""
         return self.root / "postgres"
 
     @property

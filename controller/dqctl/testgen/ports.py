@@ -1,24 +1,14 @@
 """What this package needs of a place where TestGen runs; ``runtime`` provides it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import psycopg
 
 from dqctl.clock import Deadline
+from dqctl.processes import Completed, Line
 
-Line = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Completed:
-    """A finished process. Output is text, decoded as UTF-8 with replacement."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-    seconds: float
+__all__ = ["Completed", "Line", "Runtime"]
 
 
 class Runtime(Protocol):

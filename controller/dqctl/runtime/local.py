@@ -1,0 +1,286 @@
+"""TestGen on this machine: its own virtual environment, and a PostgreSQL of the stack's own."""
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+
+from dqctl import processes
+from dqctl.clock import Deadline
+from dqctl.errors import UsageError
+from dqctl.files import PRIVATE_DIR, PRIVATE_FILE, write_private
+from dqctl.progress import Progress
+from dqctl.redaction import redact
+from dqctl.runtime import environments, metadata, postgres_programs
+from dqctl.runtime.accounts import owner_account
+from dqctl.runtime.postgres import HOST, ROLE, PortTaken, Postgres, free_port
+from dqctl.runtime.templates import render
+from dqctl.settings import Settings
+from dqctl.stack import lock
+from dqctl.stack.paths import StackPaths
+from dqctl.stack.record import StackRecord, read_record, write_record
+from dqctl.stack.secrets import LENGTHS, read_secret
+from dqctl.testgen.ports import Completed, Line
+
+_SETUP_TIMEOUT = 300.0
+_START_TIMEOUT = 400.0  # to wait for another command that starts PostgreSQL, a set-up included
+_LOG_BYTES = 5_000_000
+
+# All that TestGen gets of dqctl's environment: any variable that it knows (TG_*, PROJECT_*, DEFAULT_*, ...), or
+# libpq (PG*), would override what the stack says, and secrets are none of its business.
+_INHERITED = (
+    "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+    "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+)  # fmt: skip
+
+# Every start of TestGen asks for its newest version over HTTPS and waits up to 3 s on a dead network; there is no
+# switch (5.33.3 to 5.134.0). The one address is refused here, before the network.
+_LAUNCHER = """\
+import sys, requests
+get = requests.get
+def refuse(url, *args, **kwargs):
+    if "testgen-latest-versions" in str(url) or "hub.docker.com" in str(url):
+        raise requests.ConnectionError("not asked: dqctl decides about versions")
+    return get(url, *args, **kwargs)
+requests.get = refuse
+sys.argv[0] = "testgen"
+from testgen.__main__ import cli
+sys.exit(cli())
+"""
+
+
+@dataclass(frozen=True)
+class Health:
+    """How the stack is. ``schema_revision`` is None when the database does not answer."""
+
+    postgres_running: bool
+    postgres_pid: int | None
+    postgres_port: int
+    schema_revision: int | None
+    expected_revision: int
+
+    @property
+    def is_good(self) -> bool:
+        """Whether TestGen can work."""
+        return self.postgres_running and self.schema_revision == self.expected_revision
+
+
+class LocalRuntime:
+    """One installed stack; implements ``dqctl.testgen.ports.Runtime``."""
+
+    def __init__(self, paths: StackPaths, record: StackRecord, progress: Progress) -> None:
+        self.paths = paths
+        self.record = record
+        self._progress = progress
+        self.environment = environments.environment(paths.environments, record.testgen_version)
+
+    @property
+    def version(self) -> str:
+        """Version of TestGen."""
+        return self.record.testgen_version
+
+    @property
+    def postgres(self) -> Postgres:
+        """The stack's PostgreSQL. The account is the one that owns the cluster, whoever the record names."""
+        data = self.paths.postgres
+        return Postgres(
+            programs=postgres_programs.location(self.paths.environments),
+            data=data,
+            port=self.record.postgres_port,
+            account=owner_account(data) if data.exists() else self.record.postgres_account,
+            password=read_secret(self.paths, "postgres_password"),
+        )
+
+    def up(self) -> bool:
+        """Start PostgreSQL if it is down and set the database up if it is not; whether anything was done.
+
+        Raises ``UsageError`` when the database belongs to another version of TestGen (nothing is migrated here).
+        """
+        self._remove_left_overs()
+        running = self.postgres.postmaster()
+        if running and running.ready and self._is_configured() and metadata.is_current(self.postgres, self.environment):
+            return False
+        with lock.hold(self.paths.root / "postgres.lock", "start of PostgreSQL", timeout=_START_TIMEOUT):
+            started = self._start()
+            return self._ensure_metadata() or started
+
+    def start_postgres(self) -> bool:
+        """Start PostgreSQL and nothing else; whether it was started."""
+        with lock.hold(self.paths.root / "postgres.lock", "start of PostgreSQL", timeout=_START_TIMEOUT):
+            return self._start()
+
+    def down(self) -> bool:
+        """Stop PostgreSQL; whether it ran."""
+        if not self.paths.postgres.exists():
+            return False
+        with lock.hold(self.paths.root / "postgres.lock", "stop of PostgreSQL", timeout=_START_TIMEOUT):
+            return self.postgres.stop()
+
+    def health(self) -> Health:
+        """How the stack is, without starting anything."""
+        running = self.postgres.postmaster() if self.paths.postgres.exists() else None
+        revision = None
+        if running and running.ready and metadata.database_exists(self.postgres):
+            revision = metadata.schema_revision(self.postgres)
+        return Health(
+            postgres_running=running is not None,
+            postgres_pid=running.pid if running else None,
+            postgres_port=self.record.postgres_port,
+            schema_revision=revision,
+            expected_revision=self.environment.schema_revision,
+        )
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        program: Literal["testgen", "python"] = "testgen",
+        stdin: str = "",
+        deadline: Deadline,
+        environment: Mapping[str, str] | None = None,
+        on_line: Line | None = None,
+    ) -> Completed:
+        """See ``dqctl.testgen.ports.Runtime``."""
+        start = ["-P", "-c", _LAUNCHER] if program == "testgen" else []
+        with self._home() as home, self._log(program, argv) as keep:
+
+            def hear(line: str) -> None:
+                keep(line)
+                if on_line:
+                    on_line(line)
+
+            return processes.run(
+                [str(self.environment.python), *start, *argv],
+                deadline=deadline,
+                stdin=stdin,
+                environment=self._environment(home, environment or {}),
+                cwd=home,
+                on_line=hear if program == "testgen" else on_line,
+                on_error_line=keep,
+            )
+
+    def metadata(self) -> "psycopg.Connection[tuple[Any, ...]]":
+        """See ``dqctl.testgen.ports.Runtime``."""
+        return self.postgres.connect(metadata.DATABASE)
+
+    @property
+    def _configuration(self) -> Path:
+        return self.paths.secrets / "config.env"
+
+    def _render_configuration(self) -> str:
+        secrets = {name: read_secret(self.paths, name).get_secret_value() for name in LENGTHS}
+        return render(
+            "config.env", host=HOST, port=self.record.postgres_port, database=metadata.DATABASE, role=ROLE, **secrets
+        )
+
+    def _is_configured(self) -> bool:
+        try:
+            return self._configuration.read_text(encoding="ascii") == self._render_configuration()
+        except OSError:
+            return False
+
+    def _start(self) -> bool:
+        running = self.postgres.postmaster()
+        if running and running.port != self.record.postgres_port:
+            self._move_to(running.port)
+        try:
+            started = self.postgres.start()
+        except PortTaken as taken:
+            port = free_port()
+            self._progress(f"{taken.message}: PostgreSQL moves to {port}")
+            self._move_to(port)
+            started = self.postgres.start()
+        if not self._is_configured():
+            write_private(self._configuration, self._render_configuration())
+        if started:
+            account = self.postgres.account
+            as_whom = f" as the account {account}" if account else ""
+            self._progress(f"PostgreSQL is up on {HOST}:{self.record.postgres_port}{as_whom}")
+        return started
+
+    def _move_to(self, port: int) -> None:
+        self.record = self.record.model_copy(update={"postgres_port": port, "updated": datetime.now(UTC)})
+        write_record(self.paths, self.record)
+
+    def _ensure_metadata(self) -> bool:
+        def set_up(variables: Mapping[str, str]) -> Completed:
+            self._progress("setting up TestGen's metadata database")
+            return self.run(["setup-system-db", "--yes"], deadline=Deadline(_SETUP_TIMEOUT), environment=variables)
+
+        return metadata.ensure_metadata(self.postgres, self.environment, set_up)
+
+    def _environment(self, home: Path, on_top: Mapping[str, str]) -> dict[str, str]:
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        return inherited | {
+            "HOME": str(home),
+            "PATH": f"{self.environment.path / 'bin'}:/usr/local/bin:/usr/bin:/bin",
+            "TG_TESTGEN_HOME": str(self._configuration.parent),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONUTF8": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",  # the environment is shared, and compiled
+            **on_top,
+        }
+
+    @contextlib.contextmanager
+    def _home(self) -> Iterator[Path]:
+        # TestGen writes its output to fixed names below HOME: one call would overwrite the other's.
+        self.paths.work.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+        home = Path(tempfile.mkdtemp(dir=self.paths.work, prefix=f"{os.getpid()}-"))
+        try:
+            yield home
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
+
+    def _remove_left_overs(self) -> None:
+        """Homes of calls whose dqctl was killed."""
+        if sys.platform != "linux" or not self.paths.work.is_dir():
+            return
+        for home in self.paths.work.iterdir():
+            if not Path(f"/proc/{home.name.partition('-')[0]}").exists():
+                shutil.rmtree(home, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _log(self, program: str, argv: Sequence[str]) -> Iterator[Line]:
+        self.paths.logs.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+        path = self.paths.logs / "testgen.log"
+        if path.exists() and path.stat().st_size > _LOG_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        path.touch(PRIVATE_FILE)
+        with path.open("a", encoding="utf-8", buffering=1) as file:
+
+            def keep(line: str) -> None:
+                file.write(redact(line) + "\n")
+
+            keep(f"--- {datetime.now(UTC).isoformat(timespec='seconds')} {program} {' '.join(argv)[:200]}")
+            yield keep
+
+
+def open_runtime(settings: Settings, progress: Progress) -> LocalRuntime:
+    """The installed stack, up: PostgreSQL is started if it is down.
+
+    Raises ``UsageError`` when nothing is installed, ``EnvironmentFault`` when PostgreSQL does not start.
+    """
+    runtime = find_runtime(settings, progress)
+    runtime.up()
+    return runtime
+
+
+def find_runtime(settings: Settings, progress: Progress) -> LocalRuntime:
+    """The installed stack as it is; ``UsageError`` when nothing is installed."""
+    paths = StackPaths(settings.home, settings.stack)
+    record = read_record(paths)
+    if record is None or not record.installed:
+        raise UsageError(f"stack {settings.stack!r} is not installed in {settings.home}", "run: dqctl install")
+    runtime = LocalRuntime(paths, record, progress)
+    if not runtime.environment.is_complete or not postgres_programs.location(paths.environments).is_dir():
+        raise UsageError(f"programs of the stack {settings.stack!r} are missing", "run: dqctl install")
+    return runtime

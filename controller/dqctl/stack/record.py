@@ -1,0 +1,53 @@
+"""What is installed: ``stack.json``, without secrets."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dqctl.errors import EnvironmentFault
+from dqctl.files import PRIVATE_FILE, write_atomically
+from dqctl.stack.paths import StackPaths
+
+FORMAT = 1
+
+
+class StackRecord(BaseModel):
+    """One stack. ``installed`` is False while an install is not complete, and after an uninstall."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = FORMAT
+    installed: bool
+    runtime: Literal["local"] = "local"
+    testgen_version: str = Field(pattern=r"^\d+(\.\d+)+$")
+    postgres_version: str
+    postgres_port: int = Field(gt=0, lt=65536)
+    postgres_account: str | None = Field(description="Account that PostgreSQL runs as; None is dqctl's own.")
+    created: datetime
+    updated: datetime
+
+
+def read_record(paths: StackPaths) -> StackRecord | None:
+    """The record of the stack, None when nothing was ever installed.
+
+    Raises ``EnvironmentFault`` when the file is damaged, or of a format that this dqctl does not know.
+    """
+    try:
+        return StackRecord.model_validate_json(paths.record.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise EnvironmentFault(f"{paths.record} cannot be read: {error}", "check who owns it") from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise EnvironmentFault(
+            f"{paths.record} is no record that this dqctl knows: {where or 'file'}: {problem['msg'].lower()}",
+            "a newer dqctl may have written it: update dqctl. Your data is safe; nothing was changed",
+        ) from None
+
+
+def write_record(paths: StackPaths, record: StackRecord) -> None:
+    """Replace the record."""
+    write_atomically(paths.record, record.model_dump_json(indent=2) + "\n", PRIVATE_FILE)

@@ -1,0 +1,45 @@
+"""The stack's own settings file: what ``install`` was given, so that cron needs no flags."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from dqctl.errors import UsageError
+from dqctl.files import PRIVATE_FILE, write_atomically
+from dqctl.settings import Settings
+
+# Secrets never go into a file of settings; the others say which stack it is.
+_NEVER = frozenset({"databricks_token", "databricks_client_secret", "home", "stack"})
+_HEADER = "# Written by dqctl install: the settings that it was given. A flag or a variable goes before them.\n"
+
+
+def remember(path: Path, given: Mapping[str, str]) -> bool:
+    """Add ``given`` to the settings in ``path``, replacing those of the same name; whether anything changed.
+
+    Raises ``UsageError`` for a name that is no setting or must not be kept there, or for a file that is damaged.
+    """
+    for name in given:
+        if name in _NEVER or name not in Settings.model_fields:
+            raise UsageError(f"{name!r} cannot be kept in the settings of a stack", "leave it to a variable")
+    before = _read(path)
+    after = before | dict(given)
+    if after == before:
+        return False
+    # A JSON string is a TOML basic string, as long as DEL is escaped too.
+    lines = [f"{name} = {_toml(value)}\n" for name, value in sorted(after.items())]
+    write_atomically(path, _HEADER + "".join(lines), PRIVATE_FILE)
+    return True
+
+
+def _toml(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"settings file {path} cannot be read: {error}", "mend or remove it") from None
