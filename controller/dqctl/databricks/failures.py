@@ -4,6 +4,7 @@ import re
 
 from databricks.sql import exc
 
+from dqctl.databricks.probe import what_is_wrong
 from dqctl.databricks.target import Target
 from dqctl.errors import DatabricksRefused, DqctlError, EnvironmentFault
 from dqctl.redaction import redact
@@ -18,7 +19,7 @@ _GRANT = re.compile(
 _CONFLICT = re.compile(r"SQLSTATE: 2D521|DELTA_CONCURRENT_\w+|DELTA_PROTOCOL_CHANGED|DELTA_METADATA_CHANGED")
 _ERROR_CLASS = re.compile(r"\[([A-Z][A-Z0-9_.]+)\]")
 _GONE = re.compile(r"Invalid SessionHandle|INVALID_HANDLE|session .*(?:closed|expired|does not exist)", re.I)
-_UNAVAILABLE = (429, 502, 503, 504)
+_STAGING = re.compile(r"^Staging operation over HTTP was unsuccessful: (\d+)")
 _LONGEST = 600
 
 
@@ -41,7 +42,7 @@ class StatementFailed(EnvironmentFault):
 def understand(error: Exception, target: Target) -> DqctlError:
     """``error`` of the connector (or of the network below it) as what the caller can act on."""
     text = redact(str(error).strip() or type(error).__name__)
-    status = _http_status(error)
+    status = _http_status(error, text)
     if status in (401, 403):
         return DatabricksRefused(
             f"{target.host} refused the credentials (HTTP {status})",
@@ -51,25 +52,35 @@ def understand(error: Exception, target: Target) -> DqctlError:
         return DatabricksRefused(f"Databricks refused: {_short(text)}", _grant(text, target))
     if _CONFLICT.search(text):
         return Conflict(f"another writer was faster: {_short(text)}", "run the command again")
-    if status == 404:
+    if status == 404 and not _STAGING.match(text):
         return EnvironmentFault(
             f"{target.host} has no warehouse at {target.http_path}",
             "check DATABRICKS_WAREHOUSE_ID or DQCTL_HTTP_PATH",
         )
-    if isinstance(error, exc.ServerOperationError | exc.ProgrammingError | exc.NotSupportedError):
+    if _GONE.search(text):
+        return _unreachable(text, target)
+    answered = _STAGING.match(text) and status is not None and status < 500
+    if answered or isinstance(error, exc.ServerOperationError | exc.ProgrammingError | exc.NotSupportedError):
         found = _ERROR_CLASS.search(text)
         return StatementFailed(
             f"a statement failed on Databricks: {_short(text)}", "", found.group(1) if found else ""
         )
-    if status in _UNAVAILABLE or _GONE.search(text) or isinstance(error, exc.Error | OSError):
-        return Unreachable(
-            f"{target.name} cannot be reached: {_short(text)}",
-            "check the network and that the workspace runs, then run the command again",
-        )
+    if isinstance(error, exc.Error | OSError):
+        return _unreachable(text, target)
     raise error
 
 
-def _http_status(error: Exception) -> int | None:
+def _unreachable(text: str, target: Target) -> Unreachable:
+    return Unreachable(
+        f"{target.name} cannot be reached: {_short(what_is_wrong(target) or text)}",
+        "check the network and that the workspace runs, then run the command again",
+    )
+
+
+def _http_status(error: Exception, text: str) -> int | None:
+    staging = _STAGING.match(text)
+    if staging:
+        return int(staging.group(1))
     context = getattr(error, "context", None)
     found = context.get("http-code") if isinstance(context, dict) else None
     return found if isinstance(found, int) else None

@@ -30,7 +30,7 @@ class Target:
     """A SQL warehouse with the schema in which results are kept.
 
     ``place`` names it for people and tells one target from another. ``patience`` is how many seconds a request
-    is repeated while nobody answers.
+    is repeated while nobody answers. ``direct`` means that no proxy is to be asked.
     """
 
     host: str
@@ -42,6 +42,7 @@ class Target:
     ca_file: Path | None = None
     place: str = ""
     patience: float = 60.0
+    direct: bool = False
     statement_timeout: float = 900.0
 
     @property
@@ -102,6 +103,7 @@ def resolve_target(settings: Settings, endpoint: LocalEndpoint | None = None) ->
             ca_file=endpoint.ca_file,
             place=str(endpoint.data_dir),
             patience=5.0,
+            direct=True,
             statement_timeout=settings.warehouse_timeout,
         )
     if not settings.databricks_host:

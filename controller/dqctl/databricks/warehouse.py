@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -108,6 +109,8 @@ class Warehouse:
 
     def _connect(self) -> Connection:
         target = self.target
+        if target.direct:
+            _bypass_proxies(target.host)
         return sql.connect(
             server_hostname=target.host,
             http_path=target.http_path,
@@ -156,6 +159,14 @@ def _machine_to_machine(target: Target, principal: ServicePrincipal) -> Callable
         )
 
     return provider
+
+
+def _bypass_proxies(host: str) -> None:
+    """The connector has no parameter for it: it asks the environment about every request."""
+    for name in ("no_proxy", "NO_PROXY"):
+        hosts = [one for one in os.environ.get(name, "").split(",") if one]
+        if host not in hosts:
+            os.environ[name] = ",".join([*hosts, host])
 
 
 def _quoted_path(path: str) -> str:

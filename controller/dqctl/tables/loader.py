@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from dqctl import records
-from dqctl.errors import NotPublished
+from dqctl.errors import EnvironmentFault, NotPublished
 from dqctl.records import Row, RunContent, Table
 from dqctl.tables import ddl, encode
 from dqctl.tables.ports import Statements
@@ -66,7 +66,11 @@ class Loader:
         path = self._place.volume_path(run["stack"], run["run_id"], f"{table.name}.parquet")
         self._warehouse.put(encode.to_parquet(table, rows), path)
         self._warehouse.execute(f"{self._insert(table, run)}\n{self._select_staged(table, path)}")
-        self._warehouse.remove(path)
+        try:
+            self._warehouse.remove(path)
+        except EnvironmentFault as fault:
+            # The rows are in; the next publish of this run writes over the file.
+            log.warning("the staged file %s stays behind: %s", path, fault.message)
 
     def _insert(self, table: Table, run: Row) -> str:
         return f"INSERT INTO {self._place.table(table.name)} REPLACE WHERE {_of_run(run)}"
