@@ -29,10 +29,9 @@ SECONDS_TO_LIVE = 8.0
 
 def serve(request: dict[str, Any], say: Any) -> dict[str, Any]:
     """Run the job; ``{"job_id", "follow_ups": [job ids]}``, or ``{"busy": True}`` when another one runs."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     target = Target()
     stop = Stop(request, say, target)
-    threading.Thread(target=stop.wait, daemon=True).start()
+    threading.Thread(target=stop.wait, args=(signals(),), daemon=True).start()
     die_with_parent()
     with models.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lock:
         if not lock.scalar(text("SELECT pg_try_advisory_lock(:space, :key)"), request["lock"]):
@@ -98,6 +97,19 @@ def drain(request: dict[str, Any], stop: "Stop") -> list[Any]:
         execute(job_id)
 
 
+def signals() -> int:
+    """A file descriptor that gets a byte for each of ``SIGNALS``, at once, whatever the main thread does.
+
+    Blocking them for ``sigwait`` is no way: libraries have started threads by now, which take them unblocked.
+    """
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+    signal.set_wakeup_fd(writable)
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)
+    return readable
+
+
 def die_with_parent() -> None:
     """Be asked to stop when the process that started this one ends, even by SIGKILL (Linux only)."""
     pr_set_pdeathsig = 1
@@ -156,9 +168,9 @@ class Stop:
         self._say = say
         self._target = target
 
-    def wait(self) -> None:
+    def wait(self, descriptor: int) -> None:
         """Wait for a signal, then end this process in order, within ``SECONDS_TO_LIVE``."""
-        number = signal.sigwait(SIGNALS)
+        number = os.read(descriptor, 1)[0]
         threading.Timer(SECONDS_TO_LIVE, os._exit, (128 + number,)).start()
         with contextlib.suppress(Exception):  # the metadata database may be gone; the target is not
             # First: from here on TestGen itself can end the job as cancelled only.

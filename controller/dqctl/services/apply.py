@@ -1,0 +1,125 @@
+"""Making TestGen have what a systems file declares: a plan first, then the plan's changes in one transaction."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from dqctl.clock import Deadline
+from dqctl.progress import Progress, silent
+from dqctl.redaction import reveal
+from dqctl.testgen.capabilities import capabilities
+from dqctl.testgen.driver import ask
+from dqctl.testgen.ports import Runtime
+from dqctl.testgen.systems import document
+from dqctl.testgen.systems import plan as planning
+from dqctl.testgen.systems.described import Kind, Part, describe
+from dqctl.testgen.systems.flavors import PASSWORD, WorkspaceAccess
+from dqctl.testgen.systems.plan import Action, Change, Difference, Plan
+from dqctl.testgen.systems.references import Sources
+from dqctl.testgen.systems.wanted import Wanted, unwanted, wanted
+
+__all__ = ["Action", "Applied", "Change", "Difference", "Plan", "WorkspaceAccess", "apply", "plan"]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A plan, and whether it was carried out: not in a dry run, and not when there was nothing to do."""
+
+    plan: Plan
+    changed: bool
+
+
+def plan(
+    runtime: Runtime,
+    file: Path,
+    *,
+    access: WorkspaceAccess | None,
+    environment: Mapping[str, str],
+    deadline: Deadline,
+) -> Plan:
+    """What ``apply`` would do. ``access`` is the stack's own workspace, ``environment`` where secrets may be."""
+    return _prepare(runtime, file, access, environment, deadline)[0]
+
+
+def apply(
+    runtime: Runtime,
+    file: Path,
+    *,
+    access: WorkspaceAccess | None,
+    environment: Mapping[str, str],
+    deadline: Deadline,
+    dry_run: bool = False,
+    progress: Progress = silent,
+) -> Applied:
+    """Carry out the plan; call it under ``jobs.exclusive``. The second time there is nothing to do.
+
+    Raises ``UsageError`` for a file that is wrong or asks for what cannot be done, ``TestGenFailed`` when TestGen
+    refuses; then nothing was changed.
+    """
+    prepared, parts = _prepare(runtime, file, access, environment, deadline)
+    if dry_run or not prepared.changes:
+        return Applied(prepared, changed=False)
+    by_key = {(part.kind, part.system, part.name): part for part in parts}
+    steps = [_step(action, by_key.get((action.kind, action.system, action.name))) for action in prepared.changes]
+
+    def hear(said: str, content: Mapping[str, Any]) -> None:
+        if said == "step":
+            progress(f"{content['change']} {Kind(content['kind']).word} {content['name']}")
+
+    ask(runtime, [{"verb": "provision", "steps": steps}], deadline=deadline, on_event=hear)
+    return Applied(prepared, changed=True)
+
+
+def _prepare(
+    runtime: Runtime,
+    file: Path,
+    access: WorkspaceAccess | None,
+    environment: Mapping[str, str],
+    deadline: Deadline,
+) -> tuple[Plan, tuple[Wanted, ...]]:
+    declaration = document.read(file)
+    sources = Sources(environment=environment, base=file.parent)
+    parts = wanted(declaration, sources, access, capabilities(runtime.version))
+    existing = describe(runtime)
+    key = secrets.token_bytes(32)
+    stored: planning.Fingerprints = {}
+    if _shares_connections(parts, existing):
+        question = {"verb": "fingerprint", "key": key.hex(), "columns": [PASSWORD]}
+        (answer,) = ask(runtime, [question], deadline=deadline)
+        stored = answer["fingerprints"]
+
+    def fingerprint(secret: SecretStr) -> str:
+        return hmac.new(key, reveal(secret).encode(), hashlib.sha256).hexdigest()
+
+    return planning.plan(parts, unwanted(declaration), existing, stored, fingerprint), parts
+
+
+def _shares_connections(parts: tuple[Wanted, ...], existing: tuple[Part, ...]) -> bool:
+    """Whether a secret may have to be compared; it costs a start of TestGen's Python."""
+    systems = {name for part in parts if part.kind is Kind.SYSTEM for name in (part.system, part.renamed_from)}
+    return any(part.kind is Kind.CONNECTION and part.system in systems for part in existing)
+
+
+def _step(action: Action, part: Wanted | None) -> dict[str, Any]:
+    step: dict[str, Any] = {
+        "change": action.change,
+        "kind": action.kind,
+        "system": action.system,
+        "name": action.name,
+        "renamed_from": action.renamed_from,
+    }
+    if part and action.change in (Change.CREATE, Change.UPDATE):
+        every = {**part.values, **{column: reveal(secret) for column, secret in part.secrets.items()}}
+        differing = {difference.column for difference in action.differences}
+        # A new row takes the empty ones too: TestGen's models have defaults of their own.
+        step["values"] = {
+            column: value for column, value in every.items() if action.change is Change.CREATE or column in differing
+        }
+        step["parents"] = {"connection": part.parent, "table_group": part.parent}
+    return step
