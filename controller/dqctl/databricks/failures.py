@@ -14,7 +14,7 @@ _REFUSED = re.compile(
 )
 # "User does not have USE SCHEMA on Schema 'main.data_quality'."
 _GRANT = re.compile(
-    r"does not have (?:permission )?([A-Z][A-Z ,]*[A-Z]) on (\w+) ['`\"]?([\w.`-]+?)['`\"]?[.\s]", re.I
+    r"does not have (?:permission )?([A-Z][A-Z ,]*[A-Z]) on (\w+) ['`\"]?([\w`-]+(?:\.[\w`-]+)*)", re.I
 )
 _CONFLICT = re.compile(r"SQLSTATE: 2D521|DELTA_CONCURRENT_\w+|DELTA_PROTOCOL_CHANGED|DELTA_METADATA_CHANGED")
 _ERROR_CLASS = re.compile(r"\[([A-Z][A-Z0-9_.]+)\]")

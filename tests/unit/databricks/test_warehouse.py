@@ -1,0 +1,165 @@
+import os
+import ssl
+from typing import Any
+
+import pytest
+from databricks.sql import exc
+from pydantic import SecretStr
+
+from dqctl.clock import Clock
+from dqctl.databricks import warehouse
+from dqctl.databricks.failures import Conflict, Unreachable
+from dqctl.databricks.target import PersonalToken, ServicePrincipal, Target
+from dqctl.databricks.warehouse import Warehouse
+
+TARGET = Target(
+    "127.0.0.1", "/sql/1.0/warehouses/x", "main", "dq", PersonalToken(SecretStr("dapi-t")), port=1, direct=True
+)
+
+
+class Cursor:
+    """Fails as often as ``failures`` says, then works."""
+
+    def __init__(self, connection: "Connection") -> None:
+        self.connection = connection
+        self.rowcount = 7
+
+    def __enter__(self) -> "Cursor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def execute(self, statement: str, parameters: Any = None, input_stream: Any = None) -> "Cursor":
+        self.connection.statements.append((statement, parameters, input_stream.read() if input_stream else None))
+        if self.connection.failures:
+            raise self.connection.failures.pop(0)
+        return self
+
+    def cancel(self) -> None:
+        pass
+
+
+class Connection:
+    def __init__(self) -> None:
+        self.statements: list[Any] = []
+        self.failures: list[Exception] = []
+        self.closed = 0
+
+    def cursor(self) -> Cursor:
+        return Cursor(self)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> tuple[Connection, list[dict[str, Any]]]:
+    """The connector is the border: what it is asked is recorded, nobody is connected to."""
+    connection, asked = Connection(), []
+
+    def connect(**arguments: Any) -> Connection:
+        asked.append(arguments)
+        return connection
+
+    monkeypatch.setattr(warehouse.sql, "connect", connect)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "example.org")
+    return connection, asked
+
+
+def test_nothing_is_opened_before_the_first_statement(opened: Any) -> None:
+    connection, asked = opened
+    with Warehouse(TARGET) as one:
+        assert asked == []
+        one.execute("SELECT 1")
+        one.execute("SELECT 2")
+    assert len(asked) == 1
+    assert connection.closed == 1
+
+
+def test_what_the_connector_is_told(opened: Any) -> None:
+    _, asked = opened
+    Warehouse(TARGET).execute("SELECT 1")
+    (arguments,) = asked
+    assert arguments["access_token"] == "dapi-t"
+    assert arguments["enable_telemetry"] is False
+    assert arguments["user_agent_entry"].startswith("dqctl/")
+    assert arguments["_retry_delay_max"] == 5.0
+    assert arguments["session_configuration"] == {"STATEMENT_TIMEOUT": "900", "TIMEZONE": "UTC"}
+    assert "credentials_provider" not in arguments
+
+
+def test_local_address_bypasses_proxies_without_forgetting_other_hosts(opened: Any) -> None:
+    Warehouse(TARGET).execute("SELECT 1")
+    Warehouse(TARGET).execute("SELECT 1")
+    assert os.environ["no_proxy"] == os.environ["NO_PROXY"] == "example.org,127.0.0.1"
+
+
+def test_service_principal_is_a_provider_that_asks_nobody_before_it_is_called(opened: Any) -> None:
+    _, asked = opened
+    target = Target("h", "/p", "c", "s", ServicePrincipal("id", SecretStr("s3cret")))
+    Warehouse(target).execute("SELECT 1")
+    assert callable(asked[0]["credentials_provider"])
+    assert "access_token" not in asked[0]
+
+
+def test_conflict_is_tried_again_after_a_pause_that_grows(opened: Any) -> None:
+    connection, _ = opened
+    pauses: list[float] = []
+    connection.failures = [exc.ServerOperationError("[DELTA_CONCURRENT_APPEND] SQLSTATE: 2D521")] * 3
+    assert Warehouse(TARGET, Clock(sleep=pauses.append)).execute("INSERT ...") == 7
+    assert len(connection.statements) == 4
+    assert len(pauses) == 3
+    assert all(0 <= pause <= 10 for pause in pauses)
+
+
+def test_conflict_that_stays_comes_out(opened: Any) -> None:
+    connection, _ = opened
+    connection.failures = [exc.ServerOperationError("[DELTA_CONCURRENT_APPEND] SQLSTATE: 2D521")] * 99
+    with pytest.raises(Conflict):
+        Warehouse(TARGET, Clock(sleep=lambda _: None)).execute("INSERT ...")
+    assert len(connection.statements) == 5
+
+
+def test_other_failures_are_not_tried_again(opened: Any) -> None:
+    connection, _ = opened
+    connection.failures = [exc.ServerOperationError("[PARSE_SYNTAX_ERROR] no")]
+    with pytest.raises(warehouse.understand(connection.failures[0], TARGET).__class__):
+        Warehouse(TARGET).execute("SELEC")
+    assert len(connection.statements) == 1
+
+
+def test_lost_server_means_a_new_session_next_time(opened: Any) -> None:
+    connection, asked = opened
+    one = Warehouse(TARGET)
+    connection.failures = [ssl.SSLEOFError("gone")]
+    with pytest.raises(Unreachable):
+        one.execute("SELECT 1")
+    one.execute("SELECT 1")
+    assert len(asked) == 2
+
+
+def test_file_is_streamed_into_the_volume(opened: Any) -> None:
+    connection, _ = opened
+    Warehouse(TARGET).put(b"abc", "/Volumes/main/dq/dqctl_staging/lab/1/t.parquet")
+    assert connection.statements == [
+        (
+            "PUT '__input_stream__' INTO '/Volumes/main/dq/dqctl_staging/lab/1/t.parquet' OVERWRITE",
+            None,
+            b"abc",
+        )
+    ]
+
+
+def test_file_is_read_from_its_start_when_it_is_sent_again(opened: Any) -> None:
+    connection, _ = opened
+    connection.failures = [exc.ServerOperationError("[DELTA_CONCURRENT_APPEND] SQLSTATE: 2D521")]
+    Warehouse(TARGET, Clock(sleep=lambda _: None)).put(b"abc", "/Volumes/a/b/c/d")
+    assert [sent for _, _, sent in connection.statements] == [b"abc", b"abc"]
+
+
+@pytest.mark.parametrize("path", ["/tmp/x", "/Volumes/a/b/c/../d", "/Volumes/a/b/c/it's"])
+def test_odd_paths_are_refused(opened: Any, path: str) -> None:
+    with pytest.raises(ValueError, match="not a path of a volume"):
+        Warehouse(TARGET).put(b"", path)
