@@ -41,11 +41,12 @@ def quoted(part: str) -> str:
 
 
 def folder_name(name: str) -> str:
-    """A folder's name from an identifier, one to one, with characters that no file system or URL minds."""
-    return "".join(
-        char if char.isascii() and (char.isalnum() or char in "_-") else f"~{char.encode().hex()}~"
-        for char in name
-    )
+    """A folder's readable name from an identifier. It is not unique.
+
+    Only these characters: neither Sail 0.7.2 nor delta-rs 1.6 reads back a table below a path that has to be escaped
+    in a URL (a space, ``~``, ``%``, a letter that is not ASCII).
+    """
+    return "".join(char if char.isascii() and (char.isalnum() or char in "_-") else "_" for char in name)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError
 from deltalake.schema import Field
 
 from dqctl.localworkspace.types import Column, columns_from_delta
@@ -26,6 +27,7 @@ class Counted:
 
     def __init__(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
         self.rows = 0
+        self.failure: Exception | None = None
         self._schema = schema
         self._batches = batches
 
@@ -34,13 +36,18 @@ class Counted:
         return pa.RecordBatchReader.from_batches(self._schema, self._passing())
 
     def _passing(self) -> Iterator[pa.RecordBatch]:
-        for batch in self._batches:
-            self.rows += batch.num_rows
-            columns = [
-                column if column.type.equals(kind) else column.cast(kind)
-                for column, kind in zip(batch.columns, self._schema.types, strict=True)
-            ]
-            yield pa.RecordBatch.from_arrays(columns, schema=self._schema)
+        try:
+            for batch in self._batches:
+                self.rows += batch.num_rows
+                columns = [
+                    column if column.type.equals(kind) else column.cast(kind)
+                    for column, kind in zip(batch.columns, self._schema.types, strict=True)
+                ]
+                yield pa.RecordBatch.from_arrays(columns, schema=self._schema)
+        except Exception as error:
+            # On its way through delta-rs it becomes a line in the text of another error.
+            self.failure = error
+            raise
 
 
 def write(
@@ -60,16 +67,19 @@ def write(
     (rows that do not satisfy it are refused). ``new_schema`` lets an overwrite change the columns.
     """
     location.mkdir(parents=True, exist_ok=True)
-    write_deltalake(
-        str(location),
-        rows.reader(),
-        mode=mode,
-        predicate=predicate,
-        schema_mode="overwrite" if new_schema else None,
-        partition_by=partition_by or None,
-        description=description,
-        commit_properties=CommitProperties(custom_metadata=dict(metadata)) if metadata else None,
-    )
+    try:
+        write_deltalake(
+            str(location),
+            rows.reader(),
+            mode=mode,
+            predicate=predicate,
+            schema_mode="overwrite" if new_schema else None,
+            partition_by=partition_by or None,
+            description=description,
+            commit_properties=CommitProperties(custom_metadata=dict(metadata)) if metadata else None,
+        )
+    except DeltaError as error:
+        raise rows.failure or error from error
     return rows.rows
 
 
@@ -157,6 +167,11 @@ def history(location: Path) -> pa.Table:
     )
 
 
+def row_count(location: Path) -> int:
+    """How many rows the newest version has."""
+    return int(DeltaTable(str(location)).count())
+
+
 def size(location: Path) -> tuple[int, int]:
     """How many files the newest version has, and their bytes."""
     actions = pa.table(DeltaTable(str(location)).get_add_actions(flatten=True))
@@ -169,6 +184,6 @@ def _log_changed_at(location: Path) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _schema_json(location: str, changed_at: int) -> str:  # noqa: ARG001  (a commit makes the cached answer void)
+def _schema_json(location: str, changed_at: int) -> str:
     text: str = DeltaTable(location, without_files=True).schema().to_json()
     return text

@@ -1,6 +1,7 @@
 """The errors a warehouse would answer with: one function each, and the mapping of what engine and storage raise."""
 
 import re
+
 from dqctl.localworkspace.contract import StatementError
 
 
@@ -100,6 +101,7 @@ _ENGINE: tuple[tuple[str, str, str], ...] = (
     (r"UNRESOLVED_ROUTINE|unknown function|[Ff]unction not found|Invalid function", "UNRESOLVED_ROUTINE", "42883"),
     (r"MERGE_CARDINALITY_VIOLATION|Multiple source rows matched", "DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE",
      "21506"),
+    (r"failed validation check", "DELTA_REPLACE_WHERE_MISMATCH", "44000"),
     (r"DELTA_NOT_NULL_CONSTRAINT_VIOLATED|NOT NULL constraint", "DELTA_NOT_NULL_CONSTRAINT_VIOLATED", "23502"),
     (r"CommitFailedError|[Cc]oncurrent|commit conflict|version already exists", "DELTA_CONCURRENT_APPEND", "2D521"),
     (r"No version of the Delta table|[Ii]nvalid (table )?version|VERSION_NOT_FOUND", "DELTA_VERSION_NOT_FOUND", "22003"),

@@ -3,7 +3,9 @@
 import fcntl
 import logging
 import os
+import re
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,13 +27,14 @@ class LocalLakehouse:
     """Implements ``contract.Lakehouse``."""
 
     def __init__(self, data_dir: Path, engine: Engine, catalogs: Sequence[str], lock: int) -> None:
-        self._catalog = Catalog(data_dir, catalogs)
+        self._doorway = _Doorway(data_dir)
+        self._catalog = Catalog(self._doorway.path, catalogs)
         self._default_catalog = catalogs[0].lower()
         self._volumes = Volumes(self._catalog)
         self._engine = engine
         self._locks = WriterLocks()
         self._lock = lock
-        _sweep(data_dir, self._catalog)
+        _sweep(self._doorway.path, self._catalog)
 
     def open_session(self, catalog: str | None, schema: str | None, configuration: Mapping[str, str]) -> Session:
         """A new session; ``StatementError`` when catalog or schema are not there. Unknown settings are ignored."""
@@ -51,6 +54,7 @@ class LocalLakehouse:
     def close(self) -> None:
         """Stop the engine; another lakehouse may open the data directory."""
         self._engine.close()
+        self._doorway.close()
         os.close(self._lock)
 
 
@@ -69,6 +73,28 @@ def open_lakehouse(data_dir: Path, *, engine: str = "sail", catalogs: Sequence[s
     except BaseException:
         os.close(lock)
         raise
+
+
+class _Doorway:
+    """A path to the data directory that engine and storage can read.
+
+    Below a path that a URL has to escape (a space, an umlaut) neither Sail 0.7.2 nor delta-rs 1.6 finds a table
+    again; there, a link of a plain name leads to it for as long as the lakehouse is open.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self.path = data_dir
+        if not re.fullmatch(r"[A-Za-z0-9_./-]+", str(data_dir)):
+            self._folder = tempfile.TemporaryDirectory(prefix="dqctl-workspace-")
+            self.path = Path(self._folder.name) / "data"
+            self.path.symlink_to(data_dir, target_is_directory=True)
+
+    def close(self) -> None:
+        """Remove the link, if there is one."""
+        if self._folder is not None:
+            self.path.unlink(missing_ok=True)
+            self._folder.cleanup()
 
 
 def _sweep(data_dir: Path, catalog: Catalog) -> None:

@@ -7,7 +7,7 @@ from dqctl.localworkspace.engine.spark_connect import EngineSession, SparkConnec
 # Read once by the native library when it starts; its own default writes a line for every session.
 os.environ.setdefault("RUST_LOG", "error")
 
-from pysail.spark import SparkConnectServer  # noqa: E402  (after the variable that it reads)
+from pysail.spark import SparkConnectServer
 
 
 class EmbeddedSail:

@@ -139,6 +139,13 @@ class Authorize:
     what: str
 
 
+@dataclass(frozen=True)
+class Explain:
+    """``EXPLAIN <query>``; the query is the text after ``start``."""
+
+    start: int
+
+
 def read_command(reader: Reader) -> object | None:
     """The command that begins here; None when the statement is not one of these."""
     for words, read in _COMMANDS:
@@ -296,6 +303,14 @@ def _list(reader: Reader) -> object:
     return ListFiles(path)
 
 
+def _explain(reader: Reader) -> object:
+    reader.one_of("EXTENDED", "FORMATTED", "CODEGEN", "COST")
+    left = reader.rest()
+    if not left:
+        raise reader.error()
+    return Explain(left[0].start)
+
+
 def _truncate(reader: Reader) -> object:
     parts = reader.name()
     reader.end()
@@ -332,6 +347,7 @@ _COMMANDS: tuple[tuple[Parts, Callable[[Reader], object | None]], ...] = (
     (("GET",), _get),
     (("REMOVE",), _remove),
     (("LIST",), _list),
+    (("EXPLAIN",), _explain),
     (("TRUNCATE", "TABLE"), _truncate),
     *(
         ((word,), _ignored(Maintain, word))

@@ -1,6 +1,7 @@
 """Databricks SQL as sqlglot reads and writes it, with what a server needs to know on top."""
 
 import logging
+from typing import ClassVar
 
 from sqlglot import exp
 from sqlglot.dialects.databricks import Databricks
@@ -19,6 +20,12 @@ def _placeholder(parser: DatabricksParser) -> exp.Expression:
     return marker
 
 
+class WarehouseTokenizer(Databricks.Tokenizer):
+    """Cuts SHOW and its like into tokens, too; sqlglot's own keeps their rest as one string."""
+
+    COMMANDS: ClassVar = set()  # type: ignore[misc]  # sqlglot declares no ClassVar
+
+
 class WarehouseParser(DatabricksParser):
     """Remembers where each ``?`` stood: the order in a tree is not the order in the text."""
 
@@ -28,6 +35,7 @@ class WarehouseParser(DatabricksParser):
 class Warehouse(Databricks):
     """The dialect of everything that comes from a client and of everything that goes to the engine."""
 
+    Tokenizer = WarehouseTokenizer
     Parser = WarehouseParser
 
 

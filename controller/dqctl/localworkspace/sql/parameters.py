@@ -30,7 +30,7 @@ def bind(tree: exp.Expression, parameters: Sequence[Parameter]) -> exp.Expressio
         )
     by_name = {parameter.name.lower(): parameter for parameter in parameters if parameter.name}
     by_order = [parameter for parameter in parameters if not parameter.name]
-    positional = sorted((m for m in markers if not m.name), key=lambda m: m.meta.get(POSITION, 0))
+    positional = sorted((m for m in markers if not m.this), key=lambda m: m.meta[POSITION])
     if positional and by_name:
         raise StatementError(
             "INVALID_QUERY_MIXED_QUERY_PARAMETERS", "A query mixes positional and named parameters.", "42613"
@@ -40,7 +40,7 @@ def bind(tree: exp.Expression, parameters: Sequence[Parameter]) -> exp.Expressio
             raise _unbound("?")
         tree = _replace(tree, marker, by_order[index])
     for marker in markers:
-        if marker.name:
+        if marker.this:
             parameter = by_name.get(marker.name.lower())
             if parameter is None:
                 raise _unbound(marker.name)

@@ -4,7 +4,9 @@ A Delta table becomes its path, a view its query, a part of information_schema t
 So the engine needs no catalog, and a session of it is ready at once however many tables there are.
 """
 
+import re
 from contextlib import ExitStack
+from datetime import UTC, datetime
 
 from sqlglot import exp
 
@@ -41,6 +43,7 @@ class Relations:
             if is_path(table):
                 self._path(table)
                 continue
+            _read_at_sign(table)
             name = self._namespace.full(parts_of(table))
             scope = table.find_ancestor(*_SCOPES)
             if not table.alias:
@@ -119,6 +122,23 @@ def _point_to(table: exp.Table, this: exp.Identifier, db: str | None = None) -> 
     table.set("this", this)
     table.set("db", exp.to_identifier(db) if db else None)
     table.set("catalog", None)
+
+
+def _read_at_sign(table: exp.Table) -> None:
+    """``t@v3`` and ``t@20200101000000000``, which sqlglot takes for an alias."""
+    alias = table.args.get("alias")
+    if alias is None or not isinstance(alias.this, exp.Parameter):
+        return
+    text = alias.this.name
+    if re.fullmatch(r"v\d+", text, re.IGNORECASE):
+        version = exp.Version(this="VERSION", kind="AS OF", expression=exp.Literal.number(text[1:]))
+    elif re.fullmatch(r"\d{17}", text):
+        when = datetime.strptime(text[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC, microsecond=int(text[14:]) * 1000)
+        version = exp.Version(this="TIMESTAMP", kind="AS OF", expression=exp.Literal.string(when.isoformat(" ")))
+    else:
+        raise errors.syntax_error(f"Syntax error at or near '@{text}': a version is @v<number> or a timestamp.")
+    table.set("alias", None)
+    table.set("version", version)
 
 
 def _free_alias(

@@ -9,6 +9,7 @@ from dqctl.localworkspace import errors
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result
 from dqctl.localworkspace.sql import commands
+from dqctl.localworkspace.sql.statement import Explanation
 from dqctl.localworkspace.statements import schemas, session, show, tables, volumes, write
 from dqctl.localworkspace.statements.results import nothing
 
@@ -41,6 +42,13 @@ def _values(statement: exp.Values, context: Context) -> Result:
     return Result(context.query(exp.select("*").from_(statement)))
 
 
+def _explain(statement: Explanation, context: Context) -> Result:
+    if not isinstance(statement.query, exp.Query):
+        raise errors.unsupported("EXPLAIN of anything but a query")
+    with context.planned(statement.query) as sql:
+        return Result(context.engine.query(f"EXPLAIN {sql}"))
+
+
 def _ignored(_: object, __: Context) -> Result:
     return nothing()
 
@@ -62,6 +70,7 @@ _HANDLERS: dict[type, Handler] = {
     commands.Truncate: write.truncate,
     commands.Maintain: _ignored,
     commands.Authorize: _ignored,
+    Explanation: _explain,
     exp.Alter: tables.alter,
     exp.Copy: write.copy_into,
     exp.Delete: write.delete,

@@ -54,16 +54,19 @@ def _swap(old: exp.Expression, new: exp.Expression, tree: exp.Expression) -> exp
 @rule("where_am_i", "the engine's catalog and user are not the session's", "Sail 0.7.2")
 def where_am_i(tree: exp.Expression, namespace: Namespace) -> exp.Expression:
     """``current_catalog()``, ``current_schema()``, ``current_database()`` and ``current_user()``."""
-    answers: tuple[tuple[type[exp.Expression], str], ...] = (
-        (exp.CurrentCatalog, namespace.catalog),
-        (exp.CurrentSchema, namespace.schema),
-        (exp.CurrentDatabase, namespace.schema),
-        (exp.CurrentUser, "local"),
-        (exp.SessionUser, "local"),
+    answers: tuple[tuple[type[exp.Expression], str, str], ...] = (
+        (exp.CurrentCatalog, "current_catalog()", namespace.catalog),
+        (exp.CurrentSchema, "current_schema()", namespace.schema),
+        (exp.CurrentDatabase, "current_database()", namespace.schema),
+        (exp.CurrentUser, "current_user()", "local"),
+        (exp.SessionUser, "session_user()", "local"),
     )
-    for kind, answer in answers:
+    for kind, column, answer in answers:
         for call in list(tree.find_all(kind)):
-            tree = _swap(call, exp.Literal.string(answer), tree)
+            value: exp.Expression = exp.Literal.string(answer)
+            if isinstance(call.parent, exp.Select) and call.arg_key == "expressions":
+                value = exp.alias_(value, column, quoted=True)
+            tree = _swap(call, value, tree)
     return tree
 
 

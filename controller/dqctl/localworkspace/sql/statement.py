@@ -1,21 +1,31 @@
 """One statement of a client: a command that the catalog answers, or a tree for the engine."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel, ParseError
 from sqlglot.tokens import Token
 
 from dqctl.localworkspace import errors
-from dqctl.localworkspace.sql.commands import read_command
+from dqctl.localworkspace.sql.commands import Explain, read_command
 from dqctl.localworkspace.sql.dialect import Warehouse
 from dqctl.localworkspace.sql.tokens import Reader, tokenize
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A query whose plan is asked for."""
+
+    query: exp.Expression
 
 
 def parse(statement: str) -> object:
     """A dataclass of ``commands``, or the tree; ``StatementError`` for what is neither."""
     tokens = tokenize(statement)
     command = read_command(Reader(tokens))
+    if isinstance(command, Explain):
+        return Explanation(parse_tree(statement[command.start :]))
     return command if command is not None else parse_tree(statement, tokens)
 
 
@@ -26,9 +36,12 @@ def parse_tree(statement: str, tokens: Sequence[Token] | None = None) -> exp.Exp
         trees = parser.parse(list(tokens or tokenize(statement)), statement)
     except ParseError as error:
         detail = error.errors[0] if error.errors else {}
+        description = str(detail.get("description") or error)
+        if "SENTINEL" in description:  # the parser's own mark of the end
+            raise errors.syntax_error("Syntax error at or near end of input.") from error
         near = f" at or near '{detail.get('highlight')}'" if detail.get("highlight") else ""
         where = f" (line {detail.get('line')}, position {detail.get('col')})" if detail.get("line") else ""
-        raise errors.syntax_error(f"Syntax error{near}{where}: {detail.get('description') or error}") from error
+        raise errors.syntax_error(f"Syntax error{near}{where}: {description}") from error
     tree = trees[0]
     if tree is None:
         raise errors.syntax_error("Syntax error, unexpected empty statement.")

@@ -107,7 +107,9 @@ class Reader:
     def error(self) -> Exception:
         """Why reading stops here."""
         token = self._peek()
-        where = f"at or near '{token.text}' (line {token.line}, position {token.col})" if token else "at the end"
+        where = (
+            f"at or near '{token.text}' (line {token.line}, position {token.col})" if token else "at end of input"
+        )
         return errors.syntax_error(f"Syntax error {where}.")
 
     def _peek(self) -> Token | None:
