@@ -1,0 +1,46 @@
+"""``python -m dqctl.localworkspace``: the server in the foreground, for containers and for ``control.start``."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; 1 when it cannot start, with the reason in the last line of the log."""
+    parser = argparse.ArgumentParser(prog="python -m dqctl.localworkspace", description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0, help="default: that of the last time, else any")
+    parser.add_argument("--proxy-port", type=int, default=0, help="likewise")
+    parser.add_argument("--engine", default="sail", help="sail, or the URL of a Spark Connect cluster")
+    parser.add_argument("--catalog", action="append", dest="catalogs", help="may be given more than once")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    # What others gave this process is private to it, and gRPC sends even loopback through a proxy.
+    os.umask(0o077)
+    others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    os.environ.update(no_grpc_proxy=",".join(filter(None, ("localhost,127.0.0.1", others))))
+    from dqctl.localworkspace.server import AlreadyRunning, Options, run
+
+    try:
+        run(
+            Options(
+                data_dir=given.data_dir,
+                port=given.port,
+                proxy_port=given.proxy_port,
+                engine=given.engine,
+                catalogs=tuple(given.catalogs or ("main",)),
+            )
+        )
+    except (AlreadyRunning, OSError) as error:
+        logging.getLogger(__name__).error("cannot start: %s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,270 @@
+"""Starting, stopping and looking at the server process. Imports nothing heavy: commands that only look use it."""
+
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dqctl.localworkspace.endpoint import Endpoint
+from dqctl.localworkspace.layout import Layout
+
+_POLL = 0.05
+_TAIL_LINES = 15
+_MAX_LOG_BYTES = 10 * 1024 * 1024
+
+# Started by this process: kept, so that they are reaped when they end.
+_children: list["subprocess.Popen[bytes]"] = []
+
+
+class WorkspaceError(Exception):
+    """The local workspace cannot be started or stopped; ``log_tail`` is what the server said last."""
+
+    def __init__(self, message: str, log_tail: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.log_tail = log_tail
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a workspace is. ``answers`` means that it carried out a statement just now."""
+
+    data_dir: Path
+    running: bool
+    answers: bool
+    disk_bytes: int
+    endpoint: Endpoint | None = None
+    pid: int | None = None
+    uptime_seconds: float | None = None
+    engine: str | None = None
+    tables: int | None = None
+
+
+def start(
+    data_dir: Path,
+    *,
+    port: int = 0,
+    proxy_port: int = 0,
+    engine: str = "sail",
+    catalogs: Sequence[str] = ("main",),
+    timeout: float = 60,
+) -> Endpoint:
+    """Start the workspace in ``data_dir`` unless it runs already; the endpoint, which has answered a statement.
+
+    Port 0 means that of the last time if it is free, else any. ``WorkspaceError`` when it does not answer within
+    ``timeout`` seconds; nothing is left running then that was not before.
+    """
+    layout = Layout(data_dir.expanduser().resolve())
+    end = time.monotonic() + timeout
+    try:
+        layout.make()
+        with _starting(layout, end):
+            if _pid(layout) is not None:
+                return _wait_until_it_answers(layout, end, None)
+            argv = [f"--data-dir={layout.data_dir}", f"--port={port}", f"--proxy-port={proxy_port}"]
+            argv += [f"--engine={engine}", *(f"--catalog={name}" for name in catalogs)]
+            process = _spawn(layout, argv)
+            try:
+                return _wait_until_it_answers(layout, end, process)
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
+    except OSError as error:
+        raise WorkspaceError(f"the local workspace in {layout.data_dir} cannot start: {error}") from error
+
+
+def ensure(data_dir: Path, *, engine: str = "sail", timeout: float = 60) -> Endpoint:
+    """The endpoint of the workspace in ``data_dir``, started when it does not run; see ``start``."""
+    layout = Layout(data_dir.expanduser().resolve())
+    endpoint = Endpoint.read(layout.data_dir)
+    if endpoint is not None and _pid(layout) == endpoint.pid and _answers(endpoint, timeout):
+        return endpoint
+    return start(data_dir, engine=engine, timeout=timeout)
+
+
+def stop(data_dir: Path, timeout: float = 20) -> bool:
+    """Stop the workspace in ``data_dir``; whether it ran. ``WorkspaceError`` when it cannot be stopped in time."""
+    layout = Layout(data_dir.expanduser().resolve())
+    if not layout.lock.exists():
+        return False
+    end = time.monotonic() + timeout
+    with _starting(layout, end):
+        if _pid(layout) is None:
+            return False
+        _signal(layout, signal.SIGTERM)
+        killed = False
+        while _pid(layout) is not None:
+            if time.monotonic() > end:
+                if killed:
+                    raise WorkspaceError(f"the local workspace in {layout.data_dir} cannot be stopped")
+                # The data survives it: Delta commits are atomic, the catalog is written by renaming.
+                _signal(layout, signal.SIGKILL)
+                killed, end = True, end + 5
+            time.sleep(_POLL)
+        _reap()
+        return True
+
+
+def status(data_dir: Path, timeout: float = 10) -> Status:
+    """How the workspace in ``data_dir`` is; nothing is started."""
+    layout = Layout(data_dir.expanduser().resolve())
+    _reap()
+    endpoint, pid = Endpoint.read(layout.data_dir), _pid(layout)
+    found: dict[str, Any] = {}
+    if pid is not None and endpoint is not None and endpoint.pid == pid and _answers(endpoint, timeout):
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+            found = _request(endpoint, "GET", "/api/dqctl/status", None, timeout)
+    return Status(
+        data_dir=layout.data_dir,
+        running=pid is not None,
+        answers=bool(found),
+        disk_bytes=_disk_bytes(layout.data_dir),
+        endpoint=endpoint if pid is not None else None,
+        pid=pid,
+        uptime_seconds=found.get("uptime_seconds"),
+        engine=found.get("engine"),
+        tables=found.get("tables"),
+    )
+
+
+def _spawn(layout: Layout, argv: list[str]) -> "subprocess.Popen[bytes]":
+    if layout.log.exists() and layout.log.stat().st_size > _MAX_LOG_BYTES:
+        layout.log.replace(layout.log.with_suffix(".log.1"))
+    descriptor = os.open(layout.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        process = subprocess.Popen(
+            # -P: the current directory is no place to import from.
+            [sys.executable, "-P", "-m", "dqctl.localworkspace", *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            cwd=layout.data_dir,
+            start_new_session=True,
+        )
+    finally:
+        os.close(descriptor)
+    _children.append(process)
+    return process
+
+
+def _wait_until_it_answers(layout: Layout, end: float, process: "subprocess.Popen[bytes] | None") -> Endpoint:
+    while True:
+        endpoint = Endpoint.read(layout.data_dir)
+        if endpoint is not None and endpoint.pid == _pid(layout):
+            left = end - time.monotonic()
+            if left > 0 and _answers(endpoint, left):
+                return endpoint
+        if process is not None and process.poll() is not None:
+            raise WorkspaceError(
+                f"the local workspace ended while it started (exit code {process.returncode})", _tail(layout)
+            )
+        if process is None and _pid(layout) is None:
+            raise WorkspaceError("the local workspace ended in between; start it again", _tail(layout))
+        if time.monotonic() > end:
+            raise WorkspaceError("the local workspace does not answer in time", _tail(layout))
+        time.sleep(_POLL)
+
+
+@contextlib.contextmanager
+def _starting(layout: Layout, end: float) -> Iterator[None]:
+    """One start or stop at a time."""
+    with layout.start_lock.open("a", encoding="utf-8") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise WorkspaceError(f"another process starts or stops {layout.data_dir}") from None
+                time.sleep(_POLL)
+        yield
+
+
+def _pid(layout: Layout) -> int | None:
+    """The process id of the living server: what the holder of the lock wrote; None when nobody holds it.
+
+    A process id alone proves nothing, it may belong to a stranger by now; the lock ends with its holder.
+    """
+    try:
+        file = layout.lock.open("r", encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            written = file.read()
+            return int(written) if written else None  # it holds the lock and has not written yet
+    return None
+
+
+def _signal(layout: Layout, number: signal.Signals) -> None:
+    """Signal the server, and nobody else."""
+    pid = _pid(layout)
+    if pid is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        if not hasattr(os, "pidfd_open"):
+            os.kill(pid, number)
+            return
+        descriptor = os.pidfd_open(pid)
+        try:
+            if _pid(layout) == pid:  # still, so the descriptor is the server's
+                signal.pidfd_send_signal(descriptor, number)
+        finally:
+            os.close(descriptor)
+
+
+def _answers(endpoint: Endpoint, timeout: float) -> bool:
+    """Whether a real statement comes back."""
+    body = {"statement": "SELECT 1", "warehouse_id": endpoint.http_path.rsplit("/", 1)[1], "wait_timeout": "50s"}
+    try:
+        answer = _request(endpoint, "POST", "/api/2.0/sql/statements", body, timeout)
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    return answer.get("result", {}).get("data_array") == [["1"]]
+
+
+def _request(endpoint: Endpoint, method: str, path: str, body: Any, timeout: float) -> dict[str, Any]:
+    token = endpoint.token_file.read_text(encoding="utf-8").strip()
+    context = ssl.create_default_context(cafile=str(endpoint.ca_file))
+    connection = http.client.HTTPSConnection(endpoint.address, endpoint.port, timeout=timeout, context=context)
+    with contextlib.closing(connection):
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = json.loads(connection.getresponse().read())
+        if not isinstance(answer, dict):
+            raise ValueError("the answer is no object")
+        return answer
+
+
+def _tail(layout: Layout) -> str:
+    try:
+        lines = layout.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return ""
+    return "\n".join(lines[-_TAIL_LINES:])
+
+
+def _disk_bytes(directory: Path) -> int:
+    total = 0
+    for path in directory.rglob("*"):
+        with contextlib.suppress(OSError):
+            if path.is_file() and not path.is_symlink():
+                total += path.stat().st_size
+    return total
+
+
+def _reap() -> None:
+    _children[:] = [child for child in _children if child.poll() is None]

@@ -1,0 +1,258 @@
+"""The server process: opens the lakehouse, listens, says where, and ends cleanly."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+
+from dqctl.localworkspace.certificates import Certificates
+from dqctl.localworkspace.contract import Lakehouse
+from dqctl.localworkspace.endpoint import FILE_NAME, Endpoint
+from dqctl.localworkspace.lakehouse import open_lakehouse
+from dqctl.localworkspace.layout import HOST, Layout
+from dqctl.localworkspace.proxy import ConnectProxy
+from dqctl.localworkspace.tokens import Tokens
+from dqctl.localworkspace.wire.application import build_application
+from dqctl.localworkspace.wire.sessions import Sessions
+from dqctl.localworkspace.wire.workspace_api import HTTP_PATH
+
+logger = logging.getLogger(__name__)
+
+ADDRESS = "127.0.0.1"
+# SIGTERM ends the server within 10 s: requests get 3 s, engine and catalog what is left, then it is cut off.
+_REQUESTS_SECONDS = 3
+_END_SECONDS = 9.0
+_EXPIRE_EVERY = 5.0
+_LOCK_SECONDS = 1.0
+# Clients keep connections between statements; a connection closed on them looks like a broken network.
+_KEEP_ALIVE_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a server is started with. Port 0: that of the last time if it is free, else any."""
+
+    data_dir: Path
+    port: int = 0
+    proxy_port: int = 0
+    engine: str = "sail"
+    catalogs: Sequence[str] = ("main",)
+
+
+class AlreadyRunning(Exception):  # noqa: N818 - named for what it is
+    """Another server has the data directory."""
+
+
+def run(options: Options) -> None:
+    """Serve until SIGTERM or SIGINT. ``AlreadyRunning`` when another server has the data directory."""
+    layout = Layout(options.data_dir.resolve())
+    layout.make()
+    with _held(layout), _ending_in_time() as ending:
+        tokens = Tokens(layout.server)
+        certificates = Certificates(layout.server, HOST)
+        certificates.ensure()
+        last = _last_ports(layout.ports)
+        with (
+            _listening(options.port, last.get("port", 0)) as listener,
+            _listening(options.proxy_port, last.get("proxy_port", 0)) as proxy_listener,
+            contextlib.closing(
+                open_lakehouse(layout.data_dir, engine=options.engine, catalogs=options.catalogs)
+            ) as lakehouse,
+        ):
+            _probe(lakehouse)
+            ports = {"port": listener.getsockname()[1], "proxy_port": proxy_listener.getsockname()[1]}
+            _write(layout.ports, json.dumps(ports))
+            endpoint = Endpoint(
+                host=HOST,
+                address=ADDRESS,
+                port=ports["port"],
+                proxy_url=f"http://{ADDRESS}:{ports['proxy_port']}",
+                http_path=HTTP_PATH,
+                ca_file=certificates.ca_file,
+                token_file=tokens.token_file,
+                data_dir=layout.data_dir,
+                pid=os.getpid(),
+                engine=options.engine,
+            )
+            _Service(endpoint, lakehouse, tokens, certificates).serve(listener, proxy_listener, ending)
+
+
+class _Service:
+    """The application with its listeners, from first to last request."""
+
+    def __init__(
+        self, endpoint: Endpoint, lakehouse: Lakehouse, tokens: Tokens, certificates: Certificates
+    ) -> None:
+        self._endpoint = endpoint
+        self._sessions = Sessions(lakehouse)
+        self._tokens = tokens
+        self._certificates = certificates
+        self._started = time.monotonic()
+
+    def serve(self, listener: socket.socket, proxy_listener: socket.socket, ending: threading.Event) -> None:
+        """Serve until a signal comes."""
+
+        @contextlib.asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            proxy = ConnectProxy(HOST, (ADDRESS, self._endpoint.port))
+            server = await asyncio.start_server(proxy.handle, sock=proxy_listener)
+            expiring = asyncio.create_task(self._expire())
+            file = self._endpoint.data_dir / FILE_NAME
+            _write(file, self._endpoint.as_json())
+            logger.info("serving %s at %s:%s", HOST, ADDRESS, self._endpoint.port)
+            try:
+                yield
+            finally:
+                file.unlink(missing_ok=True)
+                expiring.cancel()
+                server.close()
+                await asyncio.to_thread(self._sessions.close_all)
+
+        application = build_application(
+            self._sessions, self._tokens, description=self._description, lifespan=lifespan
+        )
+        config = uvicorn.Config(
+            application,
+            ssl_certfile=self._certificates.server_file,
+            ssl_keyfile=self._certificates.server_key_file,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_REQUESTS_SECONDS,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+        )
+        _Server(config, ending).run(sockets=[listener])
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(_EXPIRE_EVERY)
+            try:
+                await asyncio.to_thread(self._sessions.expire)
+            except Exception:  # one session that cannot be closed must not keep the others
+                logger.exception("cleaning up failed")
+
+    def _description(self) -> dict[str, Any]:
+        session = self._sessions.lakehouse.open_session(None, None, {})
+        try:
+            tables = session.get_tables(None, None, None, None).num_rows
+        finally:
+            session.close()
+        sessions, operations = self._sessions.count()
+        return {
+            "pid": self._endpoint.pid,
+            "engine": self._endpoint.engine,
+            "uptime_seconds": round(time.monotonic() - self._started, 1),
+            "tables": tables,
+            "sessions": sessions,
+            "operations": operations,
+        }
+
+
+def _probe(lakehouse: Lakehouse) -> None:
+    session = lakehouse.open_session(None, None, {})
+    try:
+        session.execute("SELECT 1")
+    finally:
+        session.close()
+
+
+@contextlib.contextmanager
+def _held(layout: Layout) -> Iterator[None]:
+    """Hold the lock that says that the server lives; the kernel lets it go however the server ends."""
+    with layout.lock.open("a+", encoding="utf-8") as file:
+        end = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:  # by a server, or for an instant by somebody who looks whether one lives
+                if time.monotonic() > end:
+                    raise AlreadyRunning(f"another server has {layout.data_dir}") from None
+                time.sleep(0.02)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        (layout.data_dir / FILE_NAME).unlink(missing_ok=True)  # of a server that was killed
+        yield
+
+
+class _Server(uvicorn.Server):
+    """Says when the end begins."""
+
+    def __init__(self, config: uvicorn.Config, ending: threading.Event) -> None:
+        super().__init__(config)
+        self._ending = ending
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal has come."""
+        self._ending.set()
+        super().handle_exit(sig, frame)
+
+
+@contextlib.contextmanager
+def _ending_in_time() -> Iterator[threading.Event]:
+    """Make sure that the first signal ends the process, whatever hangs; gives the event that says it has come.
+
+    uvicorn handles signals while it serves and raises them again afterwards, when cleaning up is still ahead:
+    by then they have done their work.
+    """
+    ending = threading.Event()
+
+    def end(signum: int, _: FrameType | None) -> None:
+        if not ending.is_set():
+            ending.set()
+            raise SystemExit(128 + signum)
+
+    def cut_off() -> None:
+        ending.wait()
+        time.sleep(_END_SECONDS)
+        os._exit(1)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    threading.Thread(target=cut_off, daemon=True).start()
+    yield ending
+
+
+@contextlib.contextmanager
+def _listening(wanted: int, last: int) -> Iterator[socket.socket]:
+    """A socket on the port that is wanted, else on that of the last time if it is free, else on any."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((ADDRESS, wanted or last))
+        except OSError:
+            if wanted:
+                raise
+            listener.bind((ADDRESS, 0))
+        listener.listen(128)
+        yield listener
+
+
+def _last_ports(path: Path) -> dict[str, int]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {name: int(found[name]) for name in ("port", "proxy_port")}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _write(path: Path, text: str) -> None:
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text + "\n", encoding="utf-8")
+    new.chmod(0o600)
+    new.replace(path)

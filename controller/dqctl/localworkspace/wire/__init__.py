@@ -1,0 +1,1 @@
+"""What clients speak: Thrift for the SQL connectors, REST for the SDK; both answer from ``contract.Lakehouse``."""

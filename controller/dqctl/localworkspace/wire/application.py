@@ -1,0 +1,100 @@
+"""The one ASGI application: Thrift and REST, behind one authentication."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+from databricks.sql.thrift_api.TCLIService import TCLIService as generated
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Lifespan
+from thrift.protocol.TBinaryProtocol import TBinaryProtocol
+from thrift.transport.TTransport import TMemoryBuffer
+
+from dqctl.localworkspace.contract import StatementError
+from dqctl.localworkspace.tokens import Tokens
+from dqctl.localworkspace.wire import oauth, workspace_api
+from dqctl.localworkspace.wire.authentication import Authentication
+from dqctl.localworkspace.wire.catalog_api import CatalogApi
+from dqctl.localworkspace.wire.failures import ApiError, answer_failure
+from dqctl.localworkspace.wire.sessions import Sessions, UnknownHandle
+from dqctl.localworkspace.wire.staging import Staging
+from dqctl.localworkspace.wire.statements_api import StatementsApi
+from dqctl.localworkspace.wire.thrift_service import ThriftService
+from dqctl.localworkspace.wire.volumes_api import VolumesApi
+from dqctl.localworkspace.wire.workspace_api import base_url, check_warehouse
+
+# A request holds a thread while it waits for its statement; far more than any client on one machine opens.
+THRIFT_THREADS = 128
+# The longest statement is 16 MiB, and its parameters 1 MB.
+MAX_THRIFT_BYTES = 32 * 1024 * 1024
+
+TCLIService: Any = generated  # generated code, untyped
+_CONTENT_TYPE = "application/x-thrift"
+
+
+def build_application(
+    sessions: Sessions,
+    tokens: Tokens,
+    *,
+    description: Callable[[], dict[str, Any]],
+    lifespan: Lifespan[Starlette] | None = None,
+) -> Starlette:
+    """The application over ``sessions``; see ``workspace_api.routes`` for ``description``."""
+    routes = [
+        Route("/sql/1.0/warehouses/{id}", _Thrift(sessions, tokens).answer, methods=["POST"]),
+        *workspace_api.routes(description),
+        *oauth.routes(tokens),
+        *StatementsApi(sessions).routes(),
+        *CatalogApi(sessions).routes(),
+        *VolumesApi(sessions.lakehouse).routes(),
+    ]
+    failures = (ApiError, StatementError, UnknownHandle, HTTPException, Exception)
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Authentication, tokens=tokens)],
+        exception_handlers=dict.fromkeys(failures, answer_failure),
+        lifespan=lifespan,
+    )
+
+
+class _Thrift:
+    """Thrift's binary protocol in the body of a POST."""
+
+    def __init__(self, sessions: Sessions, tokens: Tokens) -> None:
+        self._sessions = sessions
+        self._tokens = tokens
+
+    @functools.cached_property
+    def _threads(self) -> anyio.CapacityLimiter:
+        return anyio.CapacityLimiter(THRIFT_THREADS)
+
+    async def answer(self, request: Request) -> Response:
+        """Carry out one call."""
+        check_warehouse(request.path_params["id"])
+        if int(request.headers.get("content-length") or 0) > MAX_THRIFT_BYTES:
+            raise ApiError(413, "RESOURCE_EXHAUSTED", f"a request is limited to {MAX_THRIFT_BYTES} bytes")
+        body = await request.body()
+        staging = Staging(self._tokens.signer, base_url(request))
+        service = ThriftService(self._sessions, staging)
+        answer = await anyio.to_thread.run_sync(_process, service, body, limiter=self._threads)
+        return Response(answer, media_type=_CONTENT_TYPE)
+
+
+def _process(service: ThriftService, body: bytes) -> bytes:
+    answer = TMemoryBuffer()
+    # The body is bounded already; Thrift 0.25's own bound (15.6 MiB a string) is below the longest statement.
+    unbounded = {"string_length_limit": None, "container_length_limit": None}
+    try:
+        TCLIService.Processor(service).process(
+            TBinaryProtocol(TMemoryBuffer(body), **unbounded), TBinaryProtocol(answer, **unbounded)
+        )
+    except (EOFError, ValueError, TypeError) as error:
+        raise ApiError(400, "MALFORMED_REQUEST", f"the body is no Thrift call: {error}") from error
+    written: bytes = answer.getvalue()
+    return written

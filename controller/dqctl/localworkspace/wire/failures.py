@@ -1,0 +1,68 @@
+"""REST failures in Databricks' shape: ``{"error_code": ..., "message": ...}``."""
+
+import logging
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from dqctl.localworkspace.contract import StatementError
+from dqctl.localworkspace.wire.sessions import UnknownHandle
+
+logger = logging.getLogger(__name__)
+
+_MISSING = ("NO_SUCH_CATALOG_EXCEPTION", "SCHEMA_NOT_FOUND", "TABLE_OR_VIEW_NOT_FOUND", "VOLUME_NOT_FOUND")
+
+
+class ApiError(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, status: int, error_code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error_code = error_code
+        self.message = message
+
+
+def not_found(what: str) -> ApiError:
+    """What was asked for is not there."""
+    return ApiError(404, "NOT_FOUND", what)
+
+
+def invalid(message: str) -> ApiError:
+    """The request makes no sense."""
+    return ApiError(400, "INVALID_PARAMETER_VALUE", message)
+
+
+def not_implemented(feature: str) -> ApiError:
+    """A part of Databricks' API that the local workspace does not have."""
+    return ApiError(501, "NOT_IMPLEMENTED", f"{feature} is not implemented by the local workspace")
+
+
+def _answer(status: int, error_code: str, message: str) -> JSONResponse:
+    # Clients show the reason where they do not read the body: the Thrift connectors, HEAD requests.
+    reason = message.encode("ascii", "replace").decode().replace("\n", " ").replace("\r", " ")[:500]
+    return JSONResponse(
+        {"error_code": error_code, "message": message},
+        status,
+        headers={"x-databricks-reason-phrase": reason},
+    )
+
+
+async def answer_failure(request: Request, error: Exception) -> Response:
+    """Starlette's handler for every exception that a route raises."""
+    if isinstance(error, ApiError):
+        return _answer(error.status, error.error_code, error.message)
+    if isinstance(error, StatementError):
+        if error.error_class in _MISSING:
+            return _answer(404, "NOT_FOUND", str(error))
+        return _answer(400, "INVALID_PARAMETER_VALUE", str(error))
+    if isinstance(error, UnknownHandle):
+        return _answer(404, "NOT_FOUND", str(error))
+    if isinstance(error, HTTPException):
+        if error.status_code in (404, 405):
+            missing = not_implemented(f"{request.method} {request.url.path}")
+            return _answer(missing.status, missing.error_code, missing.message)
+        return _answer(error.status_code, "BAD_REQUEST", error.detail)
+    logger.error("%s %s failed inside the server", request.method, request.url.path, exc_info=error)
+    return _answer(500, "INTERNAL_ERROR", f"{type(error).__name__}: {error}")

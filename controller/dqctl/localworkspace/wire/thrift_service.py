@@ -1,0 +1,334 @@
+"""The Thrift service that the SQL connectors call: ``TCLIService`` over ``Sessions``."""
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+from databricks.sql.thrift_api.TCLIService import ttypes
+
+from dqctl.localworkspace.contract import Parameter, Result, Session, StatementError
+from dqctl.localworkspace.wire.parameters import check_limits
+from dqctl.localworkspace.wire.sessions import Operation, Sessions, State, UnknownHandle, Work
+from dqctl.localworkspace.wire.staging import Staging
+from dqctl.localworkspace.wire.thrift_results import RowSets
+
+logger = logging.getLogger(__name__)
+
+T: Any = ttypes  # generated code, untyped
+
+# The connector holds a lock while a request is under way, and its cancel() waits for that lock: every second
+# spent here is a second that cancelling takes. It polls again at once, so short waits cost little.
+DIRECT_RESULTS_WAIT = 1.0
+STATUS_WAIT = 0.2
+
+_PROTOCOL = T.TProtocolVersion.SPARK_CLI_SERVICE_PROTOCOL_V8
+_STATES = {
+    State.PENDING: T.TOperationState.PENDING_STATE,
+    State.RUNNING: T.TOperationState.RUNNING_STATE,
+    State.SUCCEEDED: T.TOperationState.FINISHED_STATE,
+    State.FAILED: T.TOperationState.ERROR_STATE,
+    State.CANCELED: T.TOperationState.CANCELED_STATE,
+}
+_INFO = {
+    T.TGetInfoType.CLI_SERVER_NAME: "Spark SQL",
+    T.TGetInfoType.CLI_DBMS_NAME: "Spark SQL",
+    T.TGetInfoType.CLI_DBMS_VER: "4.0.0",
+    T.TGetInfoType.CLI_SEARCH_PATTERN_ESCAPE: "\\",
+    T.TGetInfoType.CLI_IDENTIFIER_QUOTE_CHAR: "`",
+}
+# JDBC's numbers of the types.
+_SQL_TYPES = {
+    "VOID": 0, "BOOLEAN": 16, "TINYINT": -6, "SMALLINT": 5, "INT": 4, "BIGINT": -5, "FLOAT": 6, "DOUBLE": 8,
+    "STRING": 12, "BINARY": -2, "DECIMAL": 3, "DATE": 91, "TIMESTAMP": 93, "ARRAY": 2003, "MAP": 2000,
+    "STRUCT": 2002,
+}  # fmt: skip
+
+
+def _success() -> Any:
+    return T.TStatus(statusCode=T.TStatusCode.SUCCESS_STATUS)
+
+
+def _failure(error: StatementError) -> Any:
+    return T.TStatus(
+        statusCode=T.TStatusCode.ERROR_STATUS,
+        sqlState=error.sqlstate,
+        errorMessage=str(error),
+        displayMessage=str(error),
+    )
+
+
+def _answers(response: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Turn the failures of a method into ``response`` with their status."""
+
+    def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def answer(self: "ThriftService", request: Any) -> Any:
+            try:
+                return method(self, request)
+            except UnknownHandle as error:
+                code = T.TStatusCode.INVALID_HANDLE_STATUS
+                return response(status=T.TStatus(statusCode=code, errorMessage=str(error), sqlState="HY000"))
+            except StatementError as error:
+                return response(status=_failure(error))
+            except Exception as error:  # the client gets an answer, the log the traceback
+                logger.exception("%s failed inside the server", method.__name__)
+                wrapped = StatementError("INTERNAL_ERROR", f"{type(error).__name__}: {error}", "XX000")
+                return response(status=_failure(wrapped))
+
+        return answer
+
+    return decorate
+
+
+class ThriftService:
+    """Answers one client; ``staging`` makes the URLs that it can reach.
+
+    The methods are those of ``TCLIService.Iface``, whose request and response types say what they do.
+    """
+
+    def __init__(self, sessions: Sessions, staging: Staging) -> None:
+        self._sessions = sessions
+        self._staging = staging
+
+    @_answers(T.TOpenSessionResp)
+    def OpenSession(self, request: Any) -> Any:  # noqa: N802, D102
+        asked = request.initialNamespace
+        # Settings of the old Thrift server's row sets are the wire's own; all others are the session's.
+        configuration = {
+            name: value
+            for name, value in (request.configuration or {}).items()
+            if not name.startswith("spark.thriftserver.")
+        }
+        client = self._sessions.open(
+            asked.catalogName if asked else None, asked.schemaName if asked else None, configuration
+        )
+        handle = T.TSessionHandle(sessionId=_identifier(client.id), serverProtocolVersion=_PROTOCOL)
+        return T.TOpenSessionResp(
+            status=_success(),
+            serverProtocolVersion=_PROTOCOL,
+            sessionHandle=handle,
+            configuration={},
+            canUseMultipleCatalogs=True,
+            initialNamespace=T.TNamespace(catalogName=client.session.catalog, schemaName=client.session.schema),
+        )
+
+    @_answers(T.TCloseSessionResp)
+    def CloseSession(self, request: Any) -> Any:  # noqa: N802, D102
+        self._sessions.close(_id(request.sessionHandle.sessionId))
+        return T.TCloseSessionResp(status=_success())
+
+    @_answers(T.TGetInfoResp)
+    def GetInfo(self, request: Any) -> Any:  # noqa: N802, D102
+        self._sessions.get(_id(request.sessionHandle.sessionId))
+        if request.infoType not in _INFO:
+            raise StatementError("UNSUPPORTED_FEATURE", f"GetInfo {request.infoType} is not supported.", "0A000")
+        return T.TGetInfoResp(status=_success(), infoValue=T.TGetInfoValue(stringValue=_INFO[request.infoType]))
+
+    @_answers(T.TExecuteStatementResp)
+    def ExecuteStatement(self, request: Any) -> Any:  # noqa: N802, D102
+        parameters = [_parameter(parameter) for parameter in request.parameters or ()]
+        check_limits(request.statement, parameters)
+
+        def work(session: Session) -> Result:
+            result = session.execute(request.statement, parameters)
+            table = self._staging.row(result.staging) if result.staging else result.table
+            if request.resultRowLimit:
+                table = table.slice(0, request.resultRowLimit)
+            return Result(table, result.affected_rows, result.staging)
+
+        return self._start(
+            T.TExecuteStatementResp,
+            request,
+            work,
+            arrow=bool(request.canReadArrowResult),
+            native=request.useArrowNativeTypes,
+        )
+
+    def _metadata(self, response: Any, request: Any, rows: Callable[[Session], pa.Table]) -> Any:
+        return self._start(response, request, lambda session: Result(rows(session)), arrow=False)
+
+    @_answers(T.TGetCatalogsResp)
+    def GetCatalogs(self, request: Any) -> Any:  # noqa: N802, D102
+        return self._metadata(T.TGetCatalogsResp, request, lambda session: session.get_catalogs())
+
+    @_answers(T.TGetSchemasResp)
+    def GetSchemas(self, request: Any) -> Any:  # noqa: N802, D102
+        return self._metadata(
+            T.TGetSchemasResp,
+            request,
+            lambda session: session.get_schemas(request.catalogName, request.schemaName),
+        )
+
+    @_answers(T.TGetTablesResp)
+    def GetTables(self, request: Any) -> Any:  # noqa: N802, D102
+        return self._metadata(
+            T.TGetTablesResp,
+            request,
+            lambda session: session.get_tables(
+                request.catalogName, request.schemaName, request.tableName, request.tableTypes or None
+            ),
+        )
+
+    @_answers(T.TGetColumnsResp)
+    def GetColumns(self, request: Any) -> Any:  # noqa: N802, D102
+        return self._metadata(
+            T.TGetColumnsResp,
+            request,
+            lambda session: session.get_columns(
+                request.catalogName, request.schemaName, request.tableName, request.columnName
+            ),
+        )
+
+    @_answers(T.TGetTableTypesResp)
+    def GetTableTypes(self, request: Any) -> Any:  # noqa: N802, D102
+        return self._metadata(T.TGetTableTypesResp, request, lambda _: pa.table({"TABLE_TYPE": ["TABLE", "VIEW"]}))
+
+    @_answers(T.TGetTypeInfoResp)
+    def GetTypeInfo(self, request: Any) -> Any:  # noqa: N802, D102
+        types = pa.table({"TYPE_NAME": list(_SQL_TYPES), "DATA_TYPE": pa.array(_SQL_TYPES.values(), pa.int32())})
+        return self._metadata(T.TGetTypeInfoResp, request, lambda _: types)
+
+    def _start(self, response: Any, request: Any, work: Work, *, arrow: bool, native: Any = None) -> Any:
+        operation = self._sessions.start(_id(request.sessionHandle.sessionId), work)
+        operation.wire_format = {"arrow": arrow, "native": native}
+        handle = T.TOperationHandle(
+            operationId=_identifier(operation.id),
+            operationType=T.TOperationType.EXECUTE_STATEMENT,
+            hasResultSet=True,
+        )
+        direct = None
+        if request.getDirectResults:
+            operation.wait(DIRECT_RESULTS_WAIT)
+            direct = self._direct_results(operation, request.getDirectResults)
+        return response(status=_success(), operationHandle=handle, directResults=direct)
+
+    def _direct_results(self, operation: Operation, wanted: Any) -> Any:
+        direct = T.TSparkDirectResults(operationStatus=_operation_status(operation))
+        more = False
+        if operation.state is State.SUCCEEDED:
+            direct.resultSetMetadata = _metadata_of(operation)
+            direct.resultSet = _next_rows(operation, wanted.maxRows, wanted.maxBytes)
+            more = direct.resultSet.hasMoreRows
+        if operation.is_settled and not more:
+            self._sessions.close_operation(operation.id)
+            direct.closeOperation = T.TCloseOperationResp(status=_success())
+        return direct
+
+    @_answers(T.TGetOperationStatusResp)
+    def GetOperationStatus(self, request: Any) -> Any:  # noqa: N802, D102
+        operation = self._sessions.operation(_id(request.operationHandle.operationId))
+        operation.wait(STATUS_WAIT)
+        return _operation_status(operation)
+
+    @_answers(T.TGetResultSetMetadataResp)
+    def GetResultSetMetadata(self, request: Any) -> Any:  # noqa: N802, D102
+        return _metadata_of(self._settled(request))
+
+    @_answers(T.TFetchResultsResp)
+    def FetchResults(self, request: Any) -> Any:  # noqa: N802, D102
+        operation = self._settled(request)
+        if request.startRowOffset is not None:
+            operation.offset = request.startRowOffset
+        elif request.orientation == T.TFetchOrientation.FETCH_FIRST:
+            operation.offset = 0
+        answer = _next_rows(operation, request.maxRows, request.maxBytes)
+        if request.includeResultSetMetadata:
+            answer.resultSetMetadata = _metadata_of(operation)
+        return answer
+
+    def _settled(self, request: Any) -> Operation:
+        operation = self._sessions.operation(_id(request.operationHandle.operationId))
+        # The connector asks only after it saw the end; a client that asks too early waits, as on a warehouse.
+        while not operation.wait(STATUS_WAIT):
+            self._sessions.operation(operation.id)
+        if operation.error is not None:
+            raise operation.error
+        return operation
+
+    @_answers(T.TCancelOperationResp)
+    def CancelOperation(self, request: Any) -> Any:  # noqa: N802, D102
+        try:
+            self._sessions.operation(_id(request.operationHandle.operationId)).cancel()
+        except UnknownHandle:
+            logger.debug("cancelled an operation that is over")
+        return T.TCancelOperationResp(status=_success())
+
+    @_answers(T.TCloseOperationResp)
+    def CloseOperation(self, request: Any) -> Any:  # noqa: N802, D102
+        self._sessions.close_operation(_id(request.operationHandle.operationId))
+        return T.TCloseOperationResp(status=_success())
+
+    @_answers(T.TGetFunctionsResp)
+    def GetFunctions(self, request: Any) -> Any:  # noqa: N802, D102, ARG002
+        raise _unsupported("GetFunctions")
+
+    @_answers(T.TGetPrimaryKeysResp)
+    def GetPrimaryKeys(self, request: Any) -> Any:  # noqa: N802, D102, ARG002
+        raise _unsupported("GetPrimaryKeys")
+
+    @_answers(T.TGetCrossReferenceResp)
+    def GetCrossReference(self, request: Any) -> Any:  # noqa: N802, D102, ARG002
+        raise _unsupported("GetCrossReference")
+
+
+def _unsupported(call: str) -> StatementError:
+    return StatementError("UNSUPPORTED_FEATURE", f"{call} is not supported by the local workspace.", "0A000")
+
+
+def _identifier(handle_id: str) -> Any:
+    return T.THandleIdentifier(guid=bytes.fromhex(handle_id), secret=bytes(16))
+
+
+def _id(identifier: Any) -> str:
+    return bytes(identifier.guid).hex()
+
+
+def _parameter(parameter: Any) -> Parameter:
+    if parameter.arguments:
+        raise _unsupported("A parameter of a complex type")
+    value = parameter.value
+    written = None
+    if value is not None:
+        given = [each for each in (value.stringValue, value.doubleValue, value.booleanValue) if each is not None]
+        written = str(given[0]) if given else None
+    return Parameter(parameter.name, parameter.type or "STRING", written)
+
+
+def _operation_status(operation: Operation) -> Any:
+    answer = T.TGetOperationStatusResp(
+        status=_success(),
+        operationState=_STATES[operation.state],
+        operationStarted=int(operation.started_at * 1000),
+        hasResultSet=True,
+    )
+    if operation.finished_at is not None:
+        answer.operationCompleted = int(operation.finished_at * 1000)
+    if operation.error is not None:
+        answer.sqlState = operation.error.sqlstate
+        answer.errorMessage = answer.displayMessage = str(operation.error)
+        answer.diagnosticInfo = f"Error running query: {operation.error}"
+    if operation.result is not None:
+        answer.numModifiedRows = operation.result.affected_rows
+    return answer
+
+
+def _row_sets(operation: Operation) -> RowSets:
+    if operation.delivery is None:
+        if operation.result is None:
+            raise UnknownHandle(f"Operation {operation.id} has no result")
+        operation.delivery = RowSets(operation.result.table, **operation.wire_format)
+    return operation.delivery
+
+
+def _metadata_of(operation: Operation) -> Any:
+    is_staging = operation.result is not None and operation.result.staging is not None
+    return _row_sets(operation).metadata(is_staging=is_staging)
+
+
+def _next_rows(operation: Operation, max_rows: int | None, max_bytes: int | None) -> Any:
+    rows = _row_sets(operation)
+    row_set, count = rows.fetch(operation.offset, max_rows, max_bytes)
+    operation.offset += count
+    return T.TFetchResultsResp(status=_success(), hasMoreRows=operation.offset < rows.num_rows, results=row_set)
