@@ -31,6 +31,7 @@ from dqctl.redaction import redact
 logger = logging.getLogger(__name__)
 
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL
+_POLL = 0.02  # seconds between two looks at a process that says nothing
 _LINGER = 1.0  # seconds to wait for the last output of a process that has ended
 
 Line = Callable[[str], None]
@@ -72,7 +73,7 @@ def run(
     with _sigterm_raises():
         process = _start(argv, environment, cwd, account)
         try:
-            output = _converse(process, stdin, deadline, on_line, on_error_line)
+            output = _converse(process, stdin, deadline, (on_line, on_error_line))
         except BaseException:
             stop_group(process)
             raise
@@ -129,7 +130,7 @@ def _start(
 ) -> "subprocess.Popen[bytes]":
     entry = pwd.getpwnam(account) if account else None
     try:
-        return subprocess.Popen(  # noqa: PLW1509 - the preexec function makes two system calls and no more
+        return subprocess.Popen(
             list(argv),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -137,7 +138,7 @@ def _start(
             env=dict(environment),
             cwd=cwd,
             process_group=0,
-            preexec_fn=_die_with(os.getpid()),
+            preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - two system calls and no more
             user=entry.pw_uid if entry else None,
             group=entry.pw_gid if entry else None,
             extra_groups=os.getgrouplist(entry.pw_name, entry.pw_gid) if entry else None,
@@ -166,37 +167,25 @@ def _die_with(parent: int) -> Callable[[], None] | None:
 
 
 def _converse(
-    process: "subprocess.Popen[bytes]",
-    stdin: str,
-    deadline: Deadline,
-    on_line: Line | None,
-    on_error_line: Line | None,
+    process: "subprocess.Popen[bytes]", stdin: str, deadline: Deadline, listeners: tuple[Line | None, Line | None]
 ) -> tuple[str, str] | None:
     """Feed and read the process until it ends; None when the deadline passed first."""
-    assert process.stdin and process.stdout and process.stderr  # noqa: S101 - for the type checker
-    lines: queue.SimpleQueue[tuple[int, str | None]] = queue.SimpleQueue()
-    threads = [
-        threading.Thread(target=_feed, args=(process.stdin, stdin.encode()), daemon=True),
-        threading.Thread(target=_read, args=(process.stdout, 0, lines), daemon=True),
-        threading.Thread(target=_read, args=(process.stderr, 1, lines), daemon=True),
-    ]
-    for thread in threads:
-        thread.start()
+    lines = _attach(process, stdin.encode())
     read: tuple[list[str], list[str]] = ([], [])
-    listeners = (on_line, on_error_line)
     open_streams = 2
-    linger: Deadline | None = None
-    while open_streams and not (linger and linger.passed):
+    ended: Deadline | None = None
+    while open_streams or not ended:
+        if ended is None and _has_exited(process):
+            # What it left behind in its group must not hold the pipes, and us; a daemon that left the group may.
+            _signal_group(process.pid, signal.SIGKILL)
+            ended = Deadline(_LINGER)
+        if ended is None and deadline.passed:
+            return None
         try:
-            stream, line = lines.get(timeout=min(0.1, deadline.left) or 0.001)
+            stream, line = lines.get(timeout=_POLL)
         except queue.Empty:
-            if _has_exited(process):
-                # What it left behind in its group must not hold the pipes, and us, any longer; a daemon that left
-                # the group may keep them.
-                _signal_group(process.pid, signal.SIGKILL)
-                linger = linger or Deadline(_LINGER)
-            elif deadline.passed:
-                return None
+            if ended and ended.passed:
+                break
             continue
         if line is None:
             open_streams -= 1
@@ -204,15 +193,17 @@ def _converse(
         read[stream].append(line)
         if listener := listeners[stream]:
             listener(line.rstrip("\r\n"))
-        if deadline.passed and not _has_exited(process):
-            return None
-    while not _has_exited(process):  # it closed its output, and lives on
-        if deadline.passed:
-            return None
-        time.sleep(0.005)
-    _signal_group(process.pid, signal.SIGKILL)
     process.wait()
     return "".join(read[0]), "".join(read[1])
+
+
+def _attach(process: "subprocess.Popen[bytes]", data: bytes) -> "queue.SimpleQueue[tuple[int, str | None]]":
+    """Feed and read in threads, so that no full pipe stops the process; the queue gets (stream, line or end)."""
+    lines: queue.SimpleQueue[tuple[int, str | None]] = queue.SimpleQueue()
+    threading.Thread(target=_feed, args=(process.stdin, data), daemon=True).start()
+    for stream, pipe in enumerate((process.stdout, process.stderr)):
+        threading.Thread(target=_read, args=(pipe, stream, lines), daemon=True).start()
+    return lines
 
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:

@@ -71,18 +71,17 @@ def ensure_environment(environments: Path, version: str, *, log: Path, progress:
         lock = lock_file(version)
         if lock is None:
             progress(f"TestGen {version} is not a version that dqctl knows: its dependencies are resolved freshly")
-        home = environments
+        python = str(building / "bin" / "python")
         # Relocatable, so that the finished environment can be renamed into place.
         programs.uv_run(
-            ["venv", "--relocatable", "--no-project", "--python", sys.executable, str(building)], home=home, log=log
+            ["venv", "--relocatable", "--no-project", "--python", sys.executable, str(building)],
+            home=environments,
+            log=log,
         )
         what = ["--require-hashes", "-r", str(lock)] if lock else [f"dataops-testgen=={version}"]
         # Without bytecode every start takes 8 s rather than 2 wherever PYTHONDONTWRITEBYTECODE is set.
-        programs.uv_run(
-            ["pip", "install", "--python", str(building / "bin" / "python"), "--compile-bytecode", *what],
-            home=home,
-            log=log,
-        )
+        install = ["pip", "install", "--python", python, "--compile-bytecode", *what]
+        programs.uv_run(install, home=environments, log=log)
         _prove(TestGenEnvironment(version, building), log)
 
     return programs.ensure_directory(wanted.path, megabytes=_MEGABYTES, build=build, progress=progress)

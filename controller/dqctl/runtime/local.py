@@ -107,7 +107,12 @@ class LocalRuntime:
         """
         self._remove_left_overs()
         running = self.postgres.postmaster()
-        if running and running.ready and self._is_configured() and metadata.is_current(self.postgres, self.environment):
+        if (
+            running
+            and running.ready
+            and self._is_configured()
+            and metadata.is_current(self.postgres, self.environment)
+        ):
             return False
         with lock.hold(self.paths.root / "postgres.lock", "start of PostgreSQL", timeout=_START_TIMEOUT):
             started = self._start()
@@ -179,8 +184,19 @@ class LocalRuntime:
     def _render_configuration(self) -> str:
         secrets = {name: read_secret(self.paths, name).get_secret_value() for name in LENGTHS}
         return render(
-            "config.env", host=HOST, port=self.record.postgres_port, database=metadata.DATABASE, role=ROLE, **secrets
+            "config.env",
+            host=HOST,
+            port=self.record.postgres_port,
+            database=metadata.DATABASE,
+            role=ROLE,
+            **secrets,
         )
+
+    def _is_up(self) -> bool:
+        running = self.postgres.postmaster()
+        if not (running and running.ready and running.port == self.record.postgres_port and self._is_configured()):
+            return False
+        return metadata.is_current(self.postgres, self.environment)
 
     def _is_configured(self) -> bool:
         try:

@@ -41,7 +41,9 @@ def ensure_metadata(postgres: Postgres, environment: TestGenEnvironment, set_up:
         # 5.134.0 prints its tracebacks on stdout.
         said = redact(" | ".join((completed.stdout + completed.stderr).strip().splitlines()[-3:]))
         if "No space left on device" in said:
-            raise EnvironmentFault("the disk is full", f"free 500 MB at {postgres.data}, then run dqctl install again")
+            raise EnvironmentFault(
+                "the disk is full", f"free 500 MB at {postgres.data}, then run dqctl install again"
+            )
         raise TestGenFailed(f"TestGen could not set its database up: {said}", "run dqctl install again")
     with postgres.connect(_MAINTENANCE, autocommit=True) as connection:
         connection.execute(
@@ -90,18 +92,15 @@ def schema_revision(postgres: Postgres) -> int | None:
 def has_data(postgres: Postgres) -> bool:
     """Whether there is more than a fresh set-up leaves: a job, a system, a connection that somebody made.
 
-    A fresh set-up of 5.33.3, 5.92.2 and 5.134.0 has the project DEFAULT, and no table group and no suite.
+    A fresh set-up of 5.33.3, 5.92.2 and 5.134.0 has the project DEFAULT and none of the others.
     """
     with postgres.connect(DATABASE) as connection:
-        for table, condition in (
-            ("projects", "project_code <> 'DEFAULT'"),
-            ("job_executions", "true"),
-            ("table_groups", "true"),
-            ("test_suites", "true"),
-        ):
+        for table in ("job_executions", "table_groups", "test_suites", "connections", "projects"):
             if connection.execute("SELECT to_regclass(%s)", [f"testgen.{table}"]).fetchone() == (None,):
                 continue
-            query = sql.SQL("SELECT 1 FROM {} WHERE " + condition + " LIMIT 1").format(sql.Identifier(table))
-            if connection.execute(query).fetchone():
+            query = sql.SQL("SELECT 1 FROM {} WHERE project_code <> 'DEFAULT' LIMIT 1")
+            if table != "projects":
+                query = sql.SQL("SELECT 1 FROM {} LIMIT 1")
+            if connection.execute(query.format(sql.Identifier(table))).fetchone():
                 return True
     return False

@@ -131,7 +131,17 @@ class Postgres:
             self._write_configuration(self.data)
         # pg_ctl also waits for a server that somebody else has just started.
         try:
-            self._program("pg_ctl", "start", "-D", str(self.data), "-w", "-t", f"{_START:.0f}", "-l", str(self.log / "start.log"))
+            self._program(
+                "pg_ctl",
+                "start",
+                "-D",
+                str(self.data),
+                "-w",
+                "-t",
+                f"{_START:.0f}",
+                "-l",
+                str(self.log / "start.log"),
+            )
         except EnvironmentFault as fault:
             if not self._wait_ready(Deadline(5.0)):
                 if not port_is_free(self.port):
@@ -251,7 +261,9 @@ def free_port() -> int:
 def port_is_free(port: int) -> bool:
     """Whether a server could listen on ``port``."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as PostgreSQL does: old connections may linger
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as PostgreSQL does: old connections may linger
         try:
             probe.bind((HOST, port))
         except OSError:

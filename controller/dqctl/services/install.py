@@ -4,7 +4,6 @@ Every step leaves the stack either as it was or one step further, whatever inter
 completes it.
 """
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -56,8 +55,6 @@ def install(
     """
     if runtime != "local":
         raise UsageError(f"there is no runtime {runtime!r}", "use --runtime local")
-    if sys.version_info < (3, 11):
-        raise EnvironmentFault("Python 3.11 or newer is needed", "run dqctl with a newer Python")
     paths = StackPaths(settings.home, settings.stack)
     try:
         _make_directories(paths)

@@ -54,7 +54,7 @@ def uninstall(
 
 
 def _remove_environment(paths: StackPaths, record: StackRecord) -> bool:
-    """Remove the TestGen of a purged stack, unless another stack uses it or the programs lie elsewhere (a link)."""
+    """Remove a purged stack's TestGen, unless another stack uses it or it lies elsewhere (behind a link)."""
     if paths.environments.is_symlink():
         return False
     others = (read_record(StackPaths(paths.home, other.name)) for other in paths.root.parent.iterdir())

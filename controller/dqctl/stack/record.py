@@ -9,15 +9,13 @@ from dqctl.errors import EnvironmentFault
 from dqctl.files import PRIVATE_FILE, write_atomically
 from dqctl.stack.paths import StackPaths
 
-FORMAT = 1
-
 
 class StackRecord(BaseModel):
     """One stack. ``installed`` is False while an install is not complete, and after an uninstall."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     installed: bool
     runtime: Literal["local"] = "local"
     testgen_version: str = Field(pattern=r"^\d+(\.\d+)+$")

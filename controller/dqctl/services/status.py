@@ -1,0 +1,117 @@
+"""How a stack is, without starting or changing anything."""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from psycopg import sql
+
+import dqctl
+from dqctl.progress import silent
+from dqctl.runtime.local import LocalRuntime
+from dqctl.settings import Settings
+from dqctl.stack.paths import StackPaths
+from dqctl.stack.record import read_record
+
+_LAST = 5
+
+
+@dataclass(frozen=True)
+class LastJob:
+    """One of the jobs that the stack ran last. Times are UTC."""
+
+    job_id: str
+    kind: str
+    status: str
+    started: datetime | None
+    ended: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """One stack. Everything after ``installed`` is empty when nothing was ever installed.
+
+    ``healthy`` is True when TestGen could work at once. ``schema_revision`` and ``last_jobs`` are unknown (None,
+    empty) while PostgreSQL is down. ``disk_bytes`` are those of the stack's directory, programs not included.
+    """
+
+    stack: str
+    home: str
+    dqctl_version: str
+    installed: bool
+    healthy: bool = False
+    runtime: str | None = None
+    testgen_version: str | None = None
+    postgres_version: str | None = None
+    postgres_running: bool = False
+    postgres_pid: int | None = None
+    postgres_port: int | None = None
+    postgres_account: str | None = None
+    schema_revision: int | None = None
+    expected_revision: int | None = None
+    created: datetime | None = None
+    updated: datetime | None = None
+    disk_bytes: int = 0
+    last_jobs: tuple[LastJob, ...] = ()
+
+
+def status(settings: Settings) -> Status:
+    """The stack as it is; ``EnvironmentFault`` when its record or secrets cannot be read."""
+    paths = StackPaths(settings.home, settings.stack)
+    record = read_record(paths)
+    if record is None:
+        return Status(settings.stack, str(settings.home), dqctl.__version__, installed=False)
+    runtime = LocalRuntime(paths, record, silent)
+    health = runtime.health()
+    return Status(
+        stack=settings.stack,
+        home=str(settings.home),
+        dqctl_version=dqctl.__version__,
+        installed=record.installed,
+        healthy=record.installed and health.is_good,
+        runtime=record.runtime,
+        testgen_version=record.testgen_version,
+        postgres_version=record.postgres_version,
+        postgres_running=health.postgres_running,
+        postgres_pid=health.postgres_pid,
+        postgres_port=health.postgres_port,
+        postgres_account=record.postgres_account,
+        schema_revision=health.schema_revision,
+        expected_revision=health.expected_revision,
+        created=record.created,
+        updated=record.updated,
+        disk_bytes=_bytes_below(paths.root),
+        last_jobs=_last_jobs(runtime) if health.is_good else (),
+    )
+
+
+def _last_jobs(runtime: LocalRuntime) -> tuple[LastJob, ...]:
+    query = sql.SQL(
+        "SELECT id::text, job_key, status, started_at, completed_at, error_message FROM job_executions"
+        " ORDER BY created_at DESC LIMIT {}"
+    ).format(sql.Literal(_LAST))
+    with runtime.metadata() as connection:
+        rows = connection.execute(query).fetchall()
+    return tuple(
+        LastJob(job, kind, state, _utc(started), _utc(ended), error)
+        for job, kind, state, started, ended, error in rows
+    )
+
+
+def _utc(value: Any) -> datetime | None:
+    # TestGen stores UTC without a zone.
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is None else value
+
+
+def _bytes_below(root: Path) -> int:
+    total = 0
+    for directory, _, names in os.walk(root):
+        for name in names:
+            try:
+                total += (Path(directory) / name).lstat().st_blocks * 512
+            except FileNotFoundError:
+                continue  # PostgreSQL made it and took it away meanwhile
+    return total

@@ -1,0 +1,42 @@
+"""Tiers, and an environment that says nothing about anybody's real stacks and workspaces."""
+
+import os
+import subprocess
+
+import pytest
+
+from tiers import TIERS, required, unavailable
+
+_FOREIGN = ("DQCTL_", "DATABRICKS_", "TG_", "TESTGEN_", "PG")
+_OURS = ("DQCTL_TEST_", "DQCTL_LIVE_", "DQCTL_VENV")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in list(os.environ):
+        if name.startswith(_FOREIGN) and not name.startswith(_OURS):
+            del os.environ[name]
+    if unknown := required() - set(TIERS):
+        raise pytest.UsageError(f"DQCTL_TEST_REQUIRE names no tier: {', '.join(sorted(unknown))}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # The local tier is gated where it begins to need something: the fixture environments_cache.
+    if item.get_closest_marker("docker"):
+        _need_docker()
+    if item.get_closest_marker("live") and not os.environ.get("DQCTL_LIVE_HOST"):
+        unavailable("live", "DQCTL_LIVE_HOST names no Databricks workspace")
+
+
+def _need_docker() -> None:
+    try:
+        found = subprocess.run(
+            ["docker", "version", "--format", "{{.Server.Version}}"],  # noqa: S607 - whichever docker the user has
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        unavailable("docker", str(error))
+    else:
+        if found.returncode:
+            unavailable("docker", found.stderr.strip())
