@@ -118,8 +118,7 @@ def _step(action: Action, part: Wanted | None) -> dict[str, Any]:
         every = {**part.values, **{column: reveal(secret) for column, secret in part.secrets.items()}}
         differing = {difference.column for difference in action.differences}
         # A new row takes the empty ones too: TestGen's models have defaults of their own.
-        step["values"] = {
-            column: value for column, value in every.items() if action.change is Change.CREATE or column in differing
-        }
+        whole = action.change is Change.CREATE
+        step["values"] = {column: value for column, value in every.items() if whole or column in differing}
         step["parents"] = {"connection": part.parent, "table_group": part.parent}
     return step

@@ -19,7 +19,7 @@ from dqctl.clock import Deadline
 from dqctl.errors import Busy, EnvironmentFault, UsageError
 from dqctl.progress import Progress, silent
 from dqctl.testgen.capabilities import Capabilities, capabilities
-from dqctl.testgen.driver import Ended, ask
+from dqctl.testgen.driver import Ended, Failed, ask
 from dqctl.testgen.exclusive import JOB, SPACE, exclusive
 from dqctl.testgen.ports import Runtime
 from dqctl.testgen.settling import INTERRUPTED, Settled, settle, settle_orphans, statements
@@ -130,8 +130,13 @@ def run(
         if watch.job_id is None:
             raise
         settled = _settle(runtime, version, watch.job_id, _why(error, deadline))
-        if isinstance(error, Ended) and settled:
+        if isinstance(error, Failed | Ended) and settled:
             return _outcome(runtime, version, watch.job_id, request.kind)
+        if isinstance(error, Failed | Ended):
+            raise EnvironmentFault(
+                f"the metadata database went away while {doing} (job {watch.job_id})",
+                "start it with dqctl install; what is stored is safe, and the next command settles the job",
+            ) from error
         if isinstance(error, EnvironmentFault) and deadline.passed:
             raise EnvironmentFault(
                 f"{doing} was not done after {deadline.seconds:g} s and was stopped (job {watch.job_id})",
@@ -157,8 +162,8 @@ def _target(runtime: Runtime, request: JobRequest) -> tuple[str, str]:
 
 def _why(error: BaseException, deadline: Deadline) -> str:
     match error:
-        case Ended():
-            return f"interrupted: TestGen's process ended with code {error.driver_exit_code}"
+        case Failed() | Ended():
+            return f"interrupted: {error.reason}"
         case EnvironmentFault() if deadline.passed:
             return f"interrupted: it was not done after {deadline.seconds:g} s"
         case KeyboardInterrupt():
@@ -172,7 +177,8 @@ def _settle(runtime: Runtime, version: Capabilities, job_id: UUID, reason: str) 
         with runtime.metadata() as connection:
             settle(connection, version, [job_id], reason)
     except (psycopg.Error, EnvironmentFault):
-        _log.warning("job %s cannot be settled now; the next command does it", job_id, exc_info=True)
+        _log.warning("job %s cannot be settled now; the next command does it", job_id)
+        _log.debug("why it cannot", exc_info=True)
         return False
     return True
 

@@ -49,11 +49,13 @@ class Watch:
                 self._thread.start()
 
     def __enter__(self) -> "Watch":
+        """Ready to hear."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        """Tell no more."""
         self._ended.set()
         if self._thread:
             self._thread.join(timeout=_EVERY * 5)

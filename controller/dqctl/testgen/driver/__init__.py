@@ -75,20 +75,28 @@ def ask(
         return answers
     verb = requests[len(answers)]["verb"]
     if failures:
-        raise TestGenFailed(f"TestGen could not {verb}: {redact(failures[0])}", "nothing of it was kept")
+        raise Failed(verb, redact(failures[0]))
     raise Ended(verb, done.exit_code, done.stderr)
 
 
+class Failed(TestGenFailed):
+    """TestGen's code raised an error; ``reason`` is its type and text."""
+
+    def __init__(self, verb: str, reason: str) -> None:
+        super().__init__(f"TestGen could not {verb}: {reason}", "dqctl doctor looks for the reason")
+        self.reason = reason
+
+
 class Ended(TestGenFailed):
-    """TestGen's Python ended before it had answered. ``exit_code`` is negative for a signal, or 128 + signal."""
+    """TestGen's Python ended before it had answered."""
 
     def __init__(self, verb: str, exit_code: int, stderr: str) -> None:
         tail = redact("\n".join(stderr.strip().splitlines()[-_TAIL:]))
+        self.reason = f"TestGen's process ended with code {exit_code}"
         super().__init__(
-            f"TestGen's Python ended with code {exit_code} in the middle of {verb}",
+            f"{self.reason} in the middle of {verb}",
             f"the last it wrote:\n{tail}" if tail else "it wrote nothing; dqctl doctor looks for the reason",
         )
-        self.driver_exit_code = exit_code
 
 
 def _source(name: str) -> str:

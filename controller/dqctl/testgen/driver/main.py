@@ -27,6 +27,7 @@ class Said:
         os.dup2(2, 1)
 
     def __call__(self, what: str, **content: Any) -> None:
+        """Say ``what``, an event of the verb at work or of this program."""
         line = f"{self._marker}{json.dumps({'said': what, **content}, default=str)}\n"
         with self._lock:
             os.write(self._descriptor, line.encode())

@@ -116,7 +116,7 @@ def only_one(step: dict[str, Any], result: Any) -> None:
 
 
 def let_users_in(code: str) -> None:
-    """A project shows in TestGen's UI only to its members: make the administrators members, all if there is none."""
+    """TestGen's UI shows a project to its members only: make the administrators, or else everybody, members."""
     session = get_current_session()
     users = session.scalars(select(User)).all()
     admins = [user for user in users if getattr(user, "is_global_admin", False)] or users

@@ -139,7 +139,8 @@ class Target:
         self._running.pop(id(cursor), None)
 
     def _fail(self, context: Any) -> None:
-        self._running.pop(id(context.cursor), None)
+        if context.execution_context is not None:
+            self._running.pop(id(context.execution_context.cursor), None)
 
     def cancel(self, seconds: float) -> None:
         """Stop what runs, and let nothing new begin; gives up after ``seconds``."""
@@ -154,7 +155,7 @@ class Target:
 
 def cancel(cursor: Any) -> None:
     """Stop one statement: databricks-sql cursors can do it, with psycopg2 it is the connection that can."""
-    stoppable = cursor if hasattr(cursor, "cancel") else getattr(cursor, "connection", None)
+    stoppable: Any = cursor if hasattr(cursor, "cancel") else cursor.connection
     with contextlib.suppress(Exception):  # it may just have ended
         stoppable.cancel()
 
