@@ -60,8 +60,23 @@ class Chart:
     base: int = _BASE
 
 
-_TESTS = (("Failed", "failed"), ("Error", "error"), ("Warning", "warning"))
-_PROFILES = (("Incomplete columns", "error"), ("Anomalies", "warning"))
+@dataclass(frozen=True)
+class _Part:
+    head: str
+    kind: str
+    noun: str
+    plural: str
+
+
+_TESTS = (
+    _Part("Failed", "failed", "failed", "failed"),
+    _Part("Error", "error", "could not be evaluated", "could not be evaluated"),
+    _Part("Warning", "warning", "warns", "warn"),
+)
+_PROFILES = (
+    _Part("Incomplete columns", "error", "incomplete column", "incomplete columns"),
+    _Part("Anomalies", "warning", "anomaly", "anomalies"),
+)
 
 
 def chart(report: RunReport) -> Chart | None:
@@ -81,8 +96,8 @@ def chart(report: RunReport) -> Chart | None:
     )
     return Chart(
         title="Tests to look at, run by run" if tests else "Findings, run by run",
-        heads=tuple(head for head, _ in parts),
-        kinds=tuple(kind for _, kind in parts),
+        heads=tuple(part.head for part in parts),
+        kinds=tuple(part.kind for part in parts),
         bars=bars,
         lines=tuple((round(_y(value, top), 1), f"{value:,}") for value in sorted({0, top // 2, top})),
         rows=tuple(
@@ -106,7 +121,7 @@ def _figures(point: TrendPoint, *, tests: bool) -> tuple[int, ...]:
 def _bar(
     point: TrendPoint,
     numbers: tuple[int, ...],
-    parts: Sequence[tuple[str, str]],
+    parts: Sequence[_Part],
     top: int,
     number: int,
     step: float,
@@ -115,12 +130,12 @@ def _bar(
 ) -> Bar:
     width = min(_WIDEST, step * 0.7)
     segments, below = [], 0
-    for (_, kind), figure in zip(parts, numbers, strict=True):
+    for part, figure in zip(parts, numbers, strict=True):
         if figure:
             y = _y(below + figure, top)
-            segments.append(Segment(kind, round(y, 1), round(_y(below, top) - y, 1)))
+            segments.append(Segment(part.kind, round(y, 1), round(_y(below, top) - y, 1)))
             below += figure
-    said = [f"{figure:,} {head.lower()}" for (head, _), figure in zip(parts, numbers, strict=True) if figure]
+    said = [counted(figure, part.noun, part.plural) for part, figure in zip(parts, numbers, strict=True) if figure]
     outcome = ", ".join(said) or "nothing to look at"
     if point.tally.total:
         outcome += f", of {counted(point.tally.total, 'test')}"

@@ -61,6 +61,11 @@ class Grid:
         """The rows that stand in the page as HTML."""
         return self.rows[:PAGE]
 
+    @property
+    def used_badges(self) -> tuple[tuple[int, Badge], ...]:
+        """The badges that some row has, with their numbers."""
+        return tuple((number, badge) for number, badge in enumerate(self.badges) if self.badge_count(number))
+
     def badge_count(self, number: int) -> int:
         """How many rows have the badge."""
         return sum(1 for row in self.rows if row.badge == number)
@@ -83,7 +88,12 @@ _PLACE = (Head("Table", facet=True), Head("Column"))
 def grids(report: RunReport) -> tuple[Grid, ...]:
     """The tables of a report, what needs a look first; those without a row are left out."""
     profile = report.run.kind is Kind.PROFILE
-    figures = (Head("Type"), Head("Records", figures=True), Head("Missing"), Head("Distinct", figures=True))
+    figures = (
+        Head("Type"),
+        Head("Records", figures=True),
+        Head("Missing", figures=True),
+        Head("Distinct", figures=True),
+    )
     found = (
         Grid(
             "results",

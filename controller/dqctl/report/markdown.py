@@ -41,6 +41,10 @@ def text(value: str | None) -> str:
     plain = " ".join(_printable(value).split())
     if len(plain) > _LONGEST_CELL:
         plain = plain[: _LONGEST_CELL - 1] + "…"
+    return _escaped(plain)
+
+
+def _escaped(plain: str) -> str:
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # A zero-width space keeps a name from being notified and a link or a reference from being made.
     for linked in ("@", "#", "://", "www."):
@@ -79,13 +83,9 @@ def render_markdown(report: RunReport) -> str:
 
 
 def _advice(remedy: str) -> str:
-    """Our own words, in which code is marked."""
+    """Our own words, in which every second piece between backticks is code."""
     pieces = remedy.split("`")
-    return (
-        "`".join(text(piece) if number % 2 == 0 else piece for number, piece in enumerate(pieces))
-        if (len(pieces) % 2)
-        else text(remedy)
-    )
+    return "`".join(_escaped(piece) if number % 2 == 0 else piece for number, piece in enumerate(pieces))
 
 
 def _facts(report: RunReport) -> str:

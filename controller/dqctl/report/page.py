@@ -18,7 +18,7 @@ from dqctl.report.chart import chart
 from dqctl.report.grid import PAGE, data, grids
 from dqctl.report.model import RunReport
 from dqctl.report.results import Status
-from dqctl.report.summary import scale, summarize
+from dqctl.report.summary import places, scale, summarize
 
 _WORK = {"test": "Test run", "profile": "Profile", "generate": "Test generation"}
 
@@ -32,6 +32,7 @@ def render_html(report: RunReport) -> str:
         work=_WORK[report.run.kind],
         summary=summarize(report),
         scale=scale(report),
+        places=places(report),
         statuses=list(Status),
         chart=chart(report),
         grids=found,

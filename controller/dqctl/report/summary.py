@@ -51,7 +51,7 @@ def _broken(report: RunReport) -> Summary:
         Level.BROKEN,
         f"The {_WORK[report.run.kind]} {'was cancelled' if cancelled else 'did not finish'}.",
         tuple(sentences),
-        () if cancelled else ("`dqctl logs` shows what TestGen said; run it again when the cause is gone.",),
+        () if cancelled else ("Run it again when the cause is gone.",),
     )
 
 
@@ -68,19 +68,18 @@ def _tests(report: RunReport) -> Summary:
             Level.EMPTY,
             "No test was run.",
             ("The suite has no active tests, so nothing is known about the data.",),
-            ("`dqctl generate` makes tests from the latest profile.",),
+            ("`dqctl generate SYSTEM` makes tests from the latest profile.",),
         )
     sentences = []
     if tally.failed:
-        level, headline = Level.FAILED, f"{tally.failed:,} of {counted(tally.total, 'test')} failed."
+        level, headline = Level.FAILED, f"{_of(tally.failed, tally.total)} failed."
         sentences.append(_where(report))
     elif tally.error:
-        level, headline = (
-            Level.INCOMPLETE,
-            f"{tally.error:,} of {counted(tally.total, 'test')} could not be evaluated.",
-        )
+        level, headline = Level.INCOMPLETE, f"{_of(tally.error, tally.total)} could not be evaluated."
     elif tally.warning:
-        level, headline = Level.WARNING, f"No test failed; {tally.warning:,} of {tally.total:,} warn."
+        warn = "warns" if tally.warning == 1 else "warn"
+        level = Level.WARNING
+        headline = f"No test failed; {tally.warning:,} of {counted(tally.total, 'test')} {warn}."
     elif tally.passed:
         level = Level.GOOD
         headline = "The test passed." if tally.total == 1 else f"All {counted(tally.passed, 'test')} passed."
@@ -89,6 +88,10 @@ def _tests(report: RunReport) -> Summary:
     sentences += _comparison(report) + _rest(report, headline)
     remedies = ("A test that could not be evaluated says nothing about the data: its message has the cause.",)
     return Summary(level, headline, tuple(sentences), remedies if tally.error else ())
+
+
+def _of(number: int, total: int) -> str:
+    return "The only test" if total == 1 else f"{number:,} of {total:,} tests"
 
 
 def _where(report: RunReport) -> str:
@@ -135,7 +138,7 @@ def _profile(report: RunReport) -> Summary:
             Level.EMPTY,
             "No column was profiled.",
             ("The table group matches no table, or its tables have no columns.",),
-            ("Look at its schema and masks: `dqctl systems show`.",),
+            ("Look at its schema and masks: `dqctl systems show SYSTEM`.",),
         )
     sentences = [_anomalies(report)]
     if sampled:
@@ -145,7 +148,9 @@ def _profile(report: RunReport) -> Summary:
             "records: figures for them are estimates."
         )
     if not failed:
-        return Summary(Level.GOOD, f"{scope} were profiled.", tuple(sentences))
+        return Summary(
+            Level.GOOD, f"{scope} {'was' if len(report.columns) == 1 else 'were'} profiled.", tuple(sentences)
+        )
     headline = f"{len(failed):,} of {counted(len(report.columns), 'column')} could not be profiled completely."
     return Summary(Level.INCOMPLETE, headline, tuple(sentences), _column_remedies(report))
 
@@ -182,7 +187,7 @@ def _generation(report: RunReport) -> Summary:
             Level.EMPTY,
             "The suite has no tests.",
             ("Nothing in the latest profile called for one, or there is no profile yet.",),
-            ("`dqctl profile` reads the tables; generate again afterwards.",),
+            ("`dqctl profile SYSTEM` reads the tables; generate again afterwards.",),
         )
     tables = counted(len({d.table for d in active}), "table")
     types = counted(len({d.test_type for d in active}), "type")
@@ -195,6 +200,17 @@ def _generation(report: RunReport) -> Summary:
     return Summary(
         Level.GOOD, f"The suite has {counted(len(active), 'active test')} on {tables}.", tuple(sentences)
     )
+
+
+def places(report: RunReport) -> tuple[str, ...]:
+    """Where the data is, each place once: ``main.nyc on dbc.example.com (databricks)``."""
+    found = []
+    for subject in report.subjects:
+        place = ".".join(part for part in (subject.catalog, subject.schema_name) if part)
+        place += f" on {subject.host}" if subject.host else ""
+        place += f" ({subject.flavor})" if subject.flavor and place else ""
+        found.append(place.strip())
+    return tuple(dict.fromkeys(place for place in found if place))
 
 
 def scale(report: RunReport) -> str:

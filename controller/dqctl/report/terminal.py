@@ -59,6 +59,7 @@ def _print(console: Console, report: RunReport) -> None:
         console.print(_plain(f"hint: {remedy.replace('`', '')}", "bold"))
     console.print(_plain(_facts(report), "dim"))
     if report.tables:
+        console.print()
         console.print(_by_table(report))
     _findings(console, report)
 

@@ -230,6 +230,13 @@ def suite_run(*, defect: bool = True, **values: Any) -> RunContent:
     return content(run("test", **given), dq_test_results=results(defect=defect), dq_systems=[system()])
 
 
+def brief_run(**values: Any) -> RunContent:
+    """The same with few enough results for a golden file: all trouble, and one that passed."""
+    trouble = [found for found in results() if found["result_status"] != "Passed"]
+    passed = next(found for found in results() if found["result_status"] == "Passed")
+    return content(run("test", **values), dq_test_results=[passed, *trouble], dq_systems=[system()])
+
+
 def history(runs: int = 12) -> list[Row]:
     """Earlier nights, oldest first: mostly quiet, one bad week, one night without a result."""
     total = len(results())

@@ -102,7 +102,6 @@
         : `${shown.length.toLocaleString("en")} of ${all.length.toLocaleString("en")} shown`;
     };
 
-    for (const box of boxes) box.parentElement.dataset.word = box.parentElement.childNodes[2].textContent.trim();
     for (const select of selects) {
       const values = new Set(all.map((row) => cell(row, Number(select.dataset.column))));
       for (const value of [...values].sort(collator.compare)) select.append(new Option(value, value));
