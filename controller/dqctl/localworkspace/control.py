@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from dqctl.localworkspace.layout import Layout
 
 _POLL = 0.05
 _TAIL_LINES = 15
+_SETTINGS_SECONDS = 10.0
 _MAX_LOG_BYTES = 10 * 1024 * 1024
 
 # Started by this process: kept, so that they are reaped when they end.
@@ -57,10 +58,12 @@ def start(
     proxy_port: int = 0,
     engine: str = "sail",
     catalogs: Sequence[str] = ("main",),
+    settings: Mapping[str, str] | None = None,
     timeout: float = 60,
 ) -> Endpoint:
     """Start the workspace in ``data_dir`` unless it runs already; the endpoint, which has answered a statement.
 
+    ``settings`` replace the warehouse's settings (``{"ANSI_MODE": "false"}``); None leaves them as they are.
     Port 0 means that of the last time if it is free, else any. ``WorkspaceError`` when it does not answer within
     ``timeout`` seconds; nothing is left running then that was not before.
     """
@@ -70,12 +73,16 @@ def start(
         layout.make()
         with _starting(layout, end):
             if _pid(layout) is not None:
-                return _wait_until_it_answers(layout, end, None)
+                endpoint = _wait_until_it_answers(layout, end, None)
+                _put_settings(endpoint, settings)
+                return endpoint
             argv = [f"--data-dir={layout.data_dir}", f"--port={port}", f"--proxy-port={proxy_port}"]
             argv += [f"--engine={engine}", *(f"--catalog={name}" for name in catalogs)]
             process = _spawn(layout, argv)
             try:
-                return _wait_until_it_answers(layout, end, process)
+                endpoint = _wait_until_it_answers(layout, end, process)
+                _put_settings(endpoint, settings)
+                return endpoint
             except BaseException:
                 process.kill()
                 process.wait()
@@ -84,13 +91,20 @@ def start(
         raise WorkspaceError(f"the local workspace in {layout.data_dir} cannot start: {error}") from error
 
 
-def ensure(data_dir: Path, *, engine: str = "sail", timeout: float = 60) -> Endpoint:
+def ensure(
+    data_dir: Path,
+    *,
+    engine: str = "sail",
+    settings: Mapping[str, str] | None = None,
+    timeout: float = 60,
+) -> Endpoint:
     """The endpoint of the workspace in ``data_dir``, started when it does not run; see ``start``."""
     layout = Layout(data_dir.expanduser().resolve())
     endpoint = Endpoint.read(layout.data_dir)
     if endpoint is not None and _pid(layout) == endpoint.pid and _answers(endpoint, timeout):
+        _put_settings(endpoint, settings)
         return endpoint
-    return start(data_dir, engine=engine, timeout=timeout)
+    return start(data_dir, engine=engine, settings=settings, timeout=timeout)
 
 
 def stop(data_dir: Path, timeout: float = 20) -> bool:
@@ -233,7 +247,17 @@ def _answers(endpoint: Endpoint, timeout: float) -> bool:
         answer = _request(endpoint, "POST", "/api/2.0/sql/statements", body, timeout)
     except (OSError, http.client.HTTPException, ValueError):
         return False
-    return answer.get("result", {}).get("data_array") == [["1"]]
+    return bool(answer.get("result", {}).get("data_array") == [["1"]])
+
+
+def _put_settings(endpoint: Endpoint, settings: Mapping[str, str] | None) -> None:
+    if settings is None:
+        return
+    pairs = [{"key": name, "value": value} for name, value in settings.items()]
+    body = {"sql_configuration_parameters": {"configuration_pairs": pairs}}
+    answer = _request(endpoint, "PUT", "/api/2.0/sql/config/warehouses", body, _SETTINGS_SECONDS)
+    if "error_code" in answer:
+        raise WorkspaceError(f"the warehouse refused its settings: {answer.get('message')}")
 
 
 def _request(endpoint: Endpoint, method: str, path: str, body: Any, timeout: float) -> dict[str, Any]:

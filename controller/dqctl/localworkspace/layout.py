@@ -18,6 +18,7 @@ class Layout:
     server/            0700: token, service-principal.json, signing.key, ca.key, server.key (0600), ca.pem
     server/lock        held by the server as long as it lives; holds its process id
     server/start.lock  held while somebody starts or stops the server
+    server/warehouse.json  settings of the warehouse
     server/ports.json  the ports of the last time, taken again when they are free
     logs/server.log    what the server has to say
     workspace.json     the endpoint, while the server runs (``endpoint.Endpoint``)
@@ -44,6 +45,11 @@ class Layout:
     def ports(self) -> Path:
         """The ports of the last time."""
         return self.server / "ports.json"
+
+    @property
+    def warehouse(self) -> Path:
+        """Settings of the warehouse."""
+        return self.server / "warehouse.json"
 
     @property
     def log(self) -> Path:

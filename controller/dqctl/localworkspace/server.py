@@ -28,6 +28,7 @@ from dqctl.localworkspace.proxy import ConnectProxy
 from dqctl.localworkspace.tokens import Tokens
 from dqctl.localworkspace.wire.application import build_application
 from dqctl.localworkspace.wire.sessions import Sessions
+from dqctl.localworkspace.wire.warehouse_settings import WarehouseSettings
 from dqctl.localworkspace.wire.workspace_api import HTTP_PATH
 
 logger = logging.getLogger(__name__)
@@ -98,7 +99,8 @@ class _Service:
         self, endpoint: Endpoint, lakehouse: Lakehouse, tokens: Tokens, certificates: Certificates
     ) -> None:
         self._endpoint = endpoint
-        self._sessions = Sessions(lakehouse)
+        self._settings = WarehouseSettings(Layout(endpoint.data_dir).warehouse, lakehouse)
+        self._sessions = Sessions(lakehouse, defaults=self._settings.values)
         self._tokens = tokens
         self._certificates = certificates
         self._started = time.monotonic()
@@ -123,7 +125,7 @@ class _Service:
                 await asyncio.to_thread(self._sessions.close_all)
 
         application = build_application(
-            self._sessions, self._tokens, description=self._description, lifespan=lifespan
+            self._sessions, self._tokens, self._settings, description=self._description, lifespan=lifespan
         )
         config = uvicorn.Config(
             application,

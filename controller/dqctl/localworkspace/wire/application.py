@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
-from databricks.sql.thrift_api.TCLIService import TCLIService as generated
+from databricks.sql.thrift_api.TCLIService import TCLIService
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -27,6 +27,7 @@ from dqctl.localworkspace.wire.staging import Staging
 from dqctl.localworkspace.wire.statements_api import StatementsApi
 from dqctl.localworkspace.wire.thrift_service import ThriftService
 from dqctl.localworkspace.wire.volumes_api import VolumesApi
+from dqctl.localworkspace.wire.warehouse_settings import WarehouseSettings
 from dqctl.localworkspace.wire.workspace_api import base_url, check_warehouse
 
 # A request holds a thread while it waits for its statement; far more than any client on one machine opens.
@@ -34,13 +35,14 @@ THRIFT_THREADS = 128
 # The longest statement is 16 MiB, and its parameters 1 MB.
 MAX_THRIFT_BYTES = 32 * 1024 * 1024
 
-TCLIService: Any = generated  # generated code, untyped
+_Processor: Any = TCLIService.Processor  # generated code, untyped
 _CONTENT_TYPE = "application/x-thrift"
 
 
 def build_application(
     sessions: Sessions,
     tokens: Tokens,
+    settings: WarehouseSettings,
     *,
     description: Callable[[], dict[str, Any]],
     lifespan: Lifespan[Starlette] | None = None,
@@ -50,6 +52,7 @@ def build_application(
         Route("/sql/1.0/warehouses/{id}", _Thrift(sessions, tokens).answer, methods=["POST"]),
         *workspace_api.routes(description),
         *oauth.routes(tokens),
+        *settings.routes(),
         *StatementsApi(sessions).routes(),
         *CatalogApi(sessions).routes(),
         *VolumesApi(sessions.lakehouse).routes(),
@@ -91,7 +94,7 @@ def _process(service: ThriftService, body: bytes) -> bytes:
     # The body is bounded already; Thrift 0.25's own bound (15.6 MiB a string) is below the longest statement.
     unbounded = {"string_length_limit": None, "container_length_limit": None}
     try:
-        TCLIService.Processor(service).process(
+        _Processor(service).process(
             TBinaryProtocol(TMemoryBuffer(body), **unbounded), TBinaryProtocol(answer, **unbounded)
         )
     except (EOFError, ValueError, TypeError) as error:

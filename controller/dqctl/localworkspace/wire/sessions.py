@@ -120,7 +120,7 @@ class Operation:
 
 
 class Sessions:
-    """All sessions and operations; safe to use from many threads."""
+    """All sessions and operations; safe to use from many threads. ``defaults`` are the warehouse's settings."""
 
     def __init__(
         self,
@@ -128,11 +128,13 @@ class Sessions:
         *,
         session_idle: float = SESSION_IDLE,
         operation_idle: float = OPERATION_IDLE,
+        defaults: Callable[[], Mapping[str, str]] = dict,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lakehouse = lakehouse
         self._session_idle = session_idle
         self._operation_idle = operation_idle
+        self._defaults = defaults
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._sessions: dict[str, ClientSession] = {}
@@ -140,7 +142,9 @@ class Sessions:
 
     def open(self, catalog: str | None, schema: str | None, configuration: Mapping[str, str]) -> ClientSession:
         """Open a session; ``StatementError`` when catalog, schema or configuration do not fit."""
-        client = ClientSession(self.lakehouse.open_session(catalog, schema, configuration), self._monotonic())
+        # The warehouse's settings first: what the client asks for wins.
+        settings = {**self._defaults(), **configuration}
+        client = ClientSession(self.lakehouse.open_session(catalog, schema, settings), self._monotonic())
         with self._lock:
             self._sessions[client.id] = client
         return client

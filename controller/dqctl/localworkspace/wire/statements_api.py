@@ -111,7 +111,7 @@ def _seconds(wait_timeout: str) -> int:
     raise invalid(f"wait_timeout must be 0s or between {_MIN_WAIT}s and {_MAX_WAIT}s, not {wait_timeout}")
 
 
-def _parameter(given: dict[str, Any]) -> Parameter:
+def _parameter(given: Any) -> Parameter:
     if not isinstance(given, dict) or "name" not in given:
         raise invalid("every parameter needs a name")
     value = given.get("value")

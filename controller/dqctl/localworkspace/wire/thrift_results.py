@@ -115,7 +115,7 @@ class RowSets:
         return T.TRowSet(startRowOffset=offset, rows=[], columns=columns), part.num_rows
 
     def _rows(self, max_rows: int | None, max_bytes: int | None) -> int:
-        row_bytes = max(1, self._table.nbytes // max(1, self._table.num_rows))
+        row_bytes: int = max(1, self._table.nbytes // max(1, self._table.num_rows))
         return max(1, min(max_rows or DEFAULT_ROWS, (max_bytes or DEFAULT_BYTES) // row_bytes))
 
 

@@ -319,7 +319,8 @@ def _row_sets(operation: Operation) -> RowSets:
         if operation.result is None:
             raise UnknownHandle(f"Operation {operation.id} has no result")
         operation.delivery = RowSets(operation.result.table, **operation.wire_format)
-    return operation.delivery
+    rows: RowSets = operation.delivery
+    return rows
 
 
 def _metadata_of(operation: Operation) -> Any:
