@@ -1,0 +1,310 @@
+"""The reader on the metadata of real runs of every version, in a real PostgreSQL."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+
+from corpora import VERSIONS, Corpus, corpus, restore
+from dqctl import records
+from dqctl.errors import UsageError
+from dqctl.progress import silent
+from dqctl.records import Row, RunContent, Table, Type
+from dqctl.runtime import open_runtime
+from dqctl.services import results
+from dqctl.settings import Settings
+from dqctl.testgen.capabilities import capabilities
+from dqctl.testgen.reader import MetadataReader
+
+pytestmark = pytest.mark.local
+
+Connect = Callable[[str], "psycopg.Connection[Any]"]
+
+
+@pytest.fixture(scope="module")
+def connect(installed_stack: Settings) -> Iterator[Connect]:
+    """Connects to the corpus of a version, restored when first asked for."""
+    postgres = open_runtime(installed_stack, silent).postgres
+    opened: list[psycopg.Connection[Any]] = []
+
+    def to(version: str) -> "psycopg.Connection[Any]":
+        name = f"corpus_{version.replace('.', '_')}"
+        with postgres.connect("postgres", autocommit=True) as admin:
+            made = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
+            if not made:
+                admin.execute(f'CREATE DATABASE "{name}"'.encode())
+        connection = postgres.connect(name)
+        opened.append(connection)
+        if not made:
+            restore(corpus(version), connection)
+        return connection
+
+    yield to
+    for connection in opened:
+        connection.close()
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def reader(connect: Connect, version: str) -> MetadataReader:
+    return MetadataReader(connect(version), capabilities(version), "lab")
+
+
+def own_id(one: Corpus, table: str, job: str) -> str | None:
+    """What the version calls the run of a job."""
+    key = "id" if one.version != "5.33.3" else "job_execution_id"
+    return next((row["id"] for row in one.rows[table] if row[key] == job), None)
+
+
+def as_value(text: str | None, kind: Type, stored: str) -> Any:
+    """PostgreSQL's text as the value that has to be published, found without the reader's help."""
+    if text is None:
+        return None
+    if kind is Type.BIGINT:
+        return int(text)
+    if kind is Type.DOUBLE:
+        return float(text)
+    if kind is Type.BOOLEAN:
+        return text == "true"
+    if kind is Type.TIMESTAMP:
+        return datetime.fromisoformat(text if stored == "timestamp with time zone" else f"{text}+00")
+    if kind in (Type.DECIMAL_38_0, Type.DECIMAL_38_6, Type.DECIMAL_38_8):
+        return Decimal(text)
+    return text
+
+
+def assert_rows(
+    one: Corpus, found: tuple[Row, ...], table: Table, stored: str, keep: dict[str, str | None]
+) -> int:
+    """Every column that the stored table has under the same name, for every row that ``keep`` selects."""
+    expected = {
+        row["id"]: row for row in one.rows[stored] if all(row[key] == value for key, value in keep.items())
+    }
+    kinds = dict(one.columns[stored])
+    assert Counter(row["id"] for row in found) == Counter(expected.keys())
+    own = [name for name in table.column_names if name in kinds and name != "profile_run_id"]
+    for row in found:
+        assert tuple(row) == table.column_names
+        for name in own:
+            wanted = as_value(expected[row["id"]][name], table.column(name).type, kinds[name])
+            if name not in ("table_groups_id", "impact_dimension") or wanted is not None:
+                assert row[name] == wanted, (stored, row["id"], name)
+    return len(expected)
+
+
+def by_kind(reader: MetadataReader) -> dict[tuple[str, str], list[RunContent]]:
+    found: dict[tuple[str, str], list[RunContent]] = {}
+    for run in reader.finished_runs():
+        found.setdefault((run.kind, run.status), []).append(reader.content(run.run_id))
+    return found
+
+
+def test_all_versions_tell_the_same_story(reader: MetadataReader) -> None:
+    assert [(run.kind, run.status) for run in reader.finished_runs()] == [
+        ("profile", "completed"),
+        ("generate", "completed"),
+        ("test", "completed"),
+        ("test", "completed"),
+        ("profile", "error"),
+        ("test", "error"),
+        ("test", "canceled"),
+    ]
+
+
+def test_results_are_whole_errored_tests_included(reader: MetadataReader, version: str) -> None:
+    one = corpus(version)
+    types = one.by("test_types", "test_type")
+    for content in by_kind(reader)["test", "completed"]:
+        rows = content.rows["dq_test_results"]
+        run = own_id(one, "test_runs", content.run["run_id"])
+        assert assert_rows(one, rows, records.TEST_RESULTS, "test_results", {"test_run_id": run}) >= 15
+        (errored,) = [row for row in rows if row["result_status"] == "Error"]
+        assert errored["result_code"] is None
+        assert "nowhere" in errored["result_message"]
+        for row in rows:
+            assert (row["stack"], row["run_id"], row["system"]) == ("lab", content.run["run_id"], "SHOP")
+            assert (row["test_suite"], row["table_group"]) == ("shop suite", "shop")
+            for name in ("test_name_short", "dq_dimension", "measure_uom"):
+                assert row[name] == types[row["test_type"]][name]
+        assert rows == tuple(
+            sorted(rows, key=lambda row: [(row[name] is None, (row[name] or "").encode()) for name in ORDER])
+        )
+
+
+ORDER = ("schema_name", "table_name", "column_names", "test_type", "id")
+
+
+def test_definitions_are_whole_whatever_a_person_wrote(reader: MetadataReader, version: str) -> None:
+    one = corpus(version)
+    suite = one.by("test_suites", "test_suite")["shop suite"]["id"]
+    profile = next(run.run_id for run in reader.finished_runs() if run.kind == "profile")
+    for kind in (("generate", "completed"), ("test", "completed"), ("test", "canceled")):
+        for content in by_kind(reader)[kind]:
+            rows = content.rows["dq_test_definitions"]
+            assert (
+                assert_rows(one, rows, records.TEST_DEFINITIONS, "test_definitions", {"test_suite_id": suite}) > 15
+            )
+            assert {row["profile_run_id"] for row in rows} == {None, profile}
+            assert any(row["test_description"] == 'it\'s "odd"\nline two é 😀' for row in rows)
+
+
+def test_profiles_and_anomalies_are_whole(reader: MetadataReader, version: str) -> None:
+    one = corpus(version)
+    types = one.by("profile_anomaly_types", "id")
+    (content,) = by_kind(reader)["profile", "completed"]
+    run = own_id(one, "profiling_runs", content.run["run_id"])
+    columns = content.rows["dq_profile_columns"]
+    assert assert_rows(one, columns, records.PROFILE_COLUMNS, "profile_results", {"profile_run_id": run}) == 17
+    anomalies = content.rows["dq_anomalies"]
+    assert assert_rows(one, anomalies, records.ANOMALIES, "profile_anomaly_results", {"profile_run_id": run}) >= 4
+    for row in anomalies:
+        for name in ("anomaly_type", "anomaly_name", "issue_likelihood", "suggested_action", "dq_dimension"):
+            assert row[name] == types[row["anomaly_id"]][name]
+    texts = [row for row in columns if row["general_type"] == "A" and row["record_ct"]]
+    assert texts
+    assert all(
+        row["frequent_patterns"] or row["frequent_values"] for row in texts if row["distinct_value_ct"] < 50
+    )
+
+
+def test_headers_count_what_is_there(reader: MetadataReader, version: str) -> None:
+    for contents in by_kind(reader).values():
+        for content in contents:
+            run = content.run
+            assert tuple(run) == records.RUNS.column_names
+            statuses = Counter(row["result_status"] for row in content.rows["dq_test_results"])
+            if run["kind"] == "test":
+                assert run["test_ct"] == statuses.total()
+                assert (run["passed_ct"], run["error_ct"]) == (statuses["Passed"], statuses["Error"])
+            else:
+                assert run["test_ct"] is None
+            assert run["anomaly_ct"] == (len(content.rows["dq_anomalies"]) if run["kind"] == "profile" else None)
+            assert run["testgen_version"] == version
+            assert run["connection"] in ("shop", "broken")
+            assert run["ended_at"].utcoffset().total_seconds() == 0
+            assert (run["started_at"] is None) == (run["status"] == "canceled")
+
+
+def test_a_failed_run_says_why_and_to_whom_it_belongs(reader: MetadataReader) -> None:
+    for kind in ("profile", "test"):
+        (content,) = by_kind(reader)[kind, "error"]
+        assert "connection" in content.run["error_message"]
+        assert content.run["table_group"] == "broken"
+
+
+def test_system_has_every_suite_and_the_group_without_one(reader: MetadataReader) -> None:
+    for contents in by_kind(reader).values():
+        for content in contents:
+            rows = content.rows["dq_systems"]
+            assert [(row["table_group"], row["test_suite"]) for row in rows] == [
+                ("broken", "broken suite"),
+                ("no suite", None),
+                ("shop", "shop suite"),
+            ]
+            assert len({row["id"] for row in rows}) == 3
+            assert {row["system_name"] for row in rows} == {"Tom's shop"}
+            assert not any("pw" in name or "password" in name or "key" in name for row in rows for name in row)
+
+
+def test_content_is_one_snapshot(connect: Connect, version: str) -> None:
+    """What another session commits while a run is read does not get in."""
+    writer, watcher = connect(version), connect(version)
+    reader = MetadataReader(watcher, capabilities(version), "lab")
+    run_id = next(run.run_id for run in reader.finished_runs() if (run.kind, run.status) == ("test", "completed"))
+    before = reader.content(run_id)
+
+    class Meddling:
+        """Adds a result as soon as the run's header was read."""
+
+        def __init__(self, connection: "psycopg.Connection[Any]") -> None:
+            self.connection = connection
+            self.cursors = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.connection, name)
+
+        def cursor(self, **arguments: Any) -> Any:
+            self.cursors += 1
+            if self.cursors == 3:
+                writer.execute("UPDATE test_results SET disposition = 'Dismissed'")
+                writer.commit()
+            return self.connection.cursor(**arguments)
+
+    try:
+        meddling = Meddling(watcher)
+        found = MetadataReader(meddling, capabilities(version), "lab").content(run_id)  # type: ignore[arg-type]
+        assert meddling.cursors > 3
+        assert found == before
+        assert reader.content(run_id) != before
+    finally:
+        writer.execute("UPDATE test_results SET disposition = NULL")
+        writer.commit()
+
+
+def test_values_that_delta_has_no_room_for_are_null_and_the_rest_survives(connect: Connect) -> None:
+    connection = connect("5.134.0")
+    reader = MetadataReader(connection, capabilities("5.134.0"), "lab")
+    run_id = next(run.run_id for run in reader.finished_runs() if run.kind == "profile")
+    victim = reader.content(run_id).rows["dq_profile_columns"][0]
+    for date, number, expected in (
+        ("infinity", "NaN", (None, None)),
+        ("0044-03-15 BC", "0", (None, Decimal(0))),
+        ("10000-01-01", "1e37", (None, Decimal(10) ** 37)),
+        ("9999-12-31 23:59:59.999999", "-99999999999999999999999999999999999999",
+         (datetime.fromisoformat("9999-12-31T23:59:59.999999+00:00"), Decimal("-" + "9" * 38))),
+    ):  # fmt: skip
+        connection.execute(
+            "UPDATE profile_results SET max_date = %s::timestamp, multiset_hash = %s::numeric WHERE id = %s::uuid",
+            (date, number, victim["id"]),
+        )
+        connection.commit()
+        row = next(row for row in reader.content(run_id).rows["dq_profile_columns"] if row["id"] == victim["id"])
+        assert (row["max_date"], row["multiset_hash"]) == expected
+    connection.execute(
+        "UPDATE profile_results SET max_date = %s, multiset_hash = %s WHERE id = %s::uuid",
+        (victim["max_date"] and victim["max_date"].replace(tzinfo=None), victim["multiset_hash"], victim["id"]),
+    )
+    connection.commit()
+
+
+def test_unknown_run_is_a_key_error(reader: MetadataReader) -> None:
+    with pytest.raises(KeyError):
+        reader.content("00000000-0000-4000-8000-000000000000")
+
+
+def test_latest_run_prefixes_and_suites_are_found(reader: MetadataReader) -> None:
+    assert results.run(reader).run["status"] == "canceled"
+    profile = results.run(reader, kind="profile")
+    assert (profile.run["kind"], profile.run["status"]) == ("profile", "error")
+    assert results.run(reader, profile.run["run_id"][:8].upper()).run == profile.run
+    assert len(results.runs(reader)) == 7
+    assert len(results.runs(reader, suite="shop suite", kind="test")) == 3
+    assert [row["status"] for row in results.runs(reader, limit=2)] == ["canceled", "error"]
+    assert len(results.definitions(reader, "shop suite")) > 15
+
+
+@pytest.mark.parametrize("wanted", ["ffffffff-ffff", "'; DROP TABLE test_runs; --", "%"])
+def test_a_run_that_is_not_there_is_a_usage_error(reader: MetadataReader, wanted: str) -> None:
+    with pytest.raises(UsageError, match="there is no finished run"):
+        results.run(reader, wanted)
+
+
+def test_a_suite_that_is_not_there_is_a_usage_error(reader: MetadataReader) -> None:
+    with pytest.raises(UsageError, match="there is no test suite 'nope'"):
+        results.definitions(reader, "nope")
+
+
+def test_history_ends_with_the_run_that_is_looked_at(reader: MetadataReader) -> None:
+    tests = [run for run in reader.finished_runs() if (run.kind, run.status) == ("test", "completed")]
+    second = reader.content(tests[1].run_id)
+    assert [row["run_id"] for row in results.history(reader, second)] == [tests[1].run_id, tests[0].run_id]
+    assert [row["run_id"] for row in results.history(reader, second, limit=1)] == [tests[1].run_id]
+    assert results.history(reader, results.run(reader, kind="profile")) == ()
