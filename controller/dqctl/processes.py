@@ -60,13 +60,14 @@ def run(
     on_line: Line | None = None,
     on_error_line: Line | None = None,
     account: str | None = None,
+    grace: float = GRACE,
 ) -> Completed:
     """Run ``argv`` to its end and return what it said; any exit code is returned, not raised.
 
     ``environment`` is all that the process gets. ``on_line`` (``on_error_line``) gets each line of stdout
     (stderr) as it comes, without its end, in the caller's thread. ``account`` is the OS account to become (root
-    only). Raises ``EnvironmentFault`` when the program cannot be started or the deadline passes, ``ValueError``
-    when an argument holds a secret.
+    only), ``grace`` the seconds that SIGTERM leaves it. Raises ``EnvironmentFault`` when the program cannot be
+    started or the deadline passes, ``ValueError`` when an argument holds a secret.
     """
     _refuse_secrets(argv)
     started = time.monotonic()
@@ -75,10 +76,10 @@ def run(
         try:
             output = _converse(process, stdin, deadline, (on_line, on_error_line))
         except BaseException:
-            stop_group(process)
+            stop_group(process, grace)
             raise
         if output is None:
-            stop_group(process)
+            stop_group(process, grace)
             raise EnvironmentFault(
                 f"{Path(argv[0]).name} did not finish within {deadline.seconds:.0f} s and was stopped",
                 "try again with a longer timeout, or look into the logs for what it waits for",
@@ -88,7 +89,7 @@ def run(
     return Completed(process.returncode, output[0], output[1], seconds)
 
 
-def stop_group(process: "subprocess.Popen[bytes]", grace: float = GRACE) -> None:
+def stop_group(process: "subprocess.Popen[bytes]", grace: float) -> None:
     """End ``process`` and everything in its group: SIGTERM, ``grace`` seconds, SIGKILL."""
     _signal_group(process.pid, signal.SIGTERM)
     deadline = Deadline(grace)

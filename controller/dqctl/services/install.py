@@ -22,6 +22,8 @@ from dqctl.stack.record import StackRecord, read_record, write_record
 from dqctl.stack.secrets import ensure_secrets
 from dqctl.testgen.capabilities import KNOWN
 
+_PASS_THROUGH = 0o711  # for PostgreSQL's account; nobody sees the names of what is there
+
 
 @dataclass(frozen=True)
 class InstallReport:
@@ -136,7 +138,12 @@ def _leave_version(runtime: LocalRuntime, version: str) -> None:
 
 
 def _make_directories(paths: StackPaths) -> None:
+    if not paths.home.exists():
+        paths.home.mkdir(parents=True)
+        paths.home.chmod(_PASS_THROUGH)
     paths.root.mkdir(parents=True, exist_ok=True)
+    for directory in (paths.root.parent, paths.root):
+        directory.chmod(_PASS_THROUGH)
     paths.environments.mkdir(parents=True, exist_ok=True)
     # PostgreSQL's account passes through; what is private has a directory of its own (0700).
     accounts.open_way(paths.home, paths.postgres)

@@ -27,7 +27,7 @@ class UninstallReport:
 def uninstall(
     settings: Settings, *, purge: bool, progress: Progress, clock: Clock = SYSTEM_CLOCK
 ) -> UninstallReport:
-    """Stop the stack; with ``purge`` also remove its directory, and TestGen if no other stack uses it.
+    """Stop the stack; with ``purge`` also remove its directory, and the programs that no other stack uses.
 
     Raises ``Busy`` when another command works on the stack, ``EnvironmentFault`` when PostgreSQL does not stop.
     """
@@ -48,28 +48,34 @@ def uninstall(
         progress(f"removing {paths.root}")
         _remove(paths.root)
         changed.append("state and secrets")
-    if record and _remove_environment(paths, record):
-        changed.append(f"TestGen {record.testgen_version}")
+    changed += _remove_programs(paths, record)
     return UninstallReport(settings.stack, tuple(changed), None)
 
 
-def _remove_environment(paths: StackPaths, record: StackRecord) -> bool:
-    """Remove a purged stack's TestGen, unless another stack uses it or it lies elsewhere (behind a link)."""
-    if paths.environments.is_symlink():
-        return False
-    others = (read_record(StackPaths(paths.home, other.name)) for other in paths.root.parent.iterdir())
-    if any(other and other.testgen_version == record.testgen_version for other in others):
-        return False
-    path = environments.environment(paths.environments, record.testgen_version).path
-    if not path.is_dir():
-        return False
-    _remove(path)
-    return True
+def _remove_programs(paths: StackPaths, purged: StackRecord | None) -> list[str]:
+    """Remove what only the purged stack used; nothing when the programs lie elsewhere (behind a link)."""
+    if purged is None or paths.environments.is_symlink():
+        return []
+    others = [
+        record
+        for stack in paths.root.parent.iterdir()
+        if (record := read_record(StackPaths(paths.home, stack.name))) is not None
+    ]
+    removed = []
+    if all(other.testgen_version != purged.testgen_version for other in others):
+        _remove(environments.environment(paths.environments, purged.testgen_version).path)
+        removed.append(f"TestGen {purged.testgen_version}")
+    if not others:
+        _remove(paths.environments)
+        removed.append(f"PostgreSQL {purged.postgres_version}")
+    return removed
 
 
 def _remove(directory: Path) -> None:
     try:
         shutil.rmtree(directory)
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise EnvironmentFault(
             f"{error.filename or directory} cannot be removed: {error.strerror}", "check its owner, then try again"
