@@ -1,0 +1,134 @@
+"""Writing: data on stdout, everything else on stderr, nothing unredacted.
+
+With ``--output json`` stdout gets exactly one object, an error included. Every object has ``format`` (the version
+of its shape), ``exit_code`` and ``outcome`` (the code in words) beside what the command says.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, NoReturn
+
+import typer
+
+from dqctl.cli.context import Output, context
+from dqctl.errors import DqctlError, ExitCode
+
+FORMAT = 1
+
+
+def emit(
+    content: Mapping[str, Any], show: Callable[[], str], code: ExitCode = ExitCode.DONE, error: DqctlError | None = None
+) -> None:
+    """Print what a command found: ``content`` as JSON, or what ``show`` makes of it for people.
+
+    ``code`` other than DONE ends the process with it. ``error`` says why, when that is more than a finding.
+    """
+    here = context()
+    here.display.close()
+    if here.output is Output.JSON:
+        outcome = {"format": FORMAT, "exit_code": int(code), "outcome": code.word}
+        if error:
+            outcome["error"] = {"message": error.message, "hint": error.hint}
+        _print(json.dumps(outcome | plain(content), indent=2, ensure_ascii=False), sys.stdout)
+    else:
+        if text := show():
+            _print(text, sys.stdout)
+        if error:
+            _complain(error)
+    if code is not ExitCode.DONE:
+        raise typer.Exit(int(code))
+
+
+def fail(error: DqctlError) -> NoReturn:
+    """End the process by an error: said on stderr, and as the one object where JSON is asked for."""
+    here = context()
+    here.display.close()
+    if here.output is Output.JSON:
+        said = {"message": error.message, "hint": error.hint}
+        outcome = {"format": FORMAT, "exit_code": int(error.exit_code), "outcome": error.exit_code.word}
+        _print(json.dumps(outcome | {"error": said}, indent=2, ensure_ascii=False), sys.stdout)
+    else:
+        _complain(error)
+    if here.debug:
+        import traceback
+
+        _print("".join(traceback.format_exception(error)).rstrip(), sys.stderr)
+    sys.exit(int(error.exit_code))
+
+
+def note(text: str) -> None:
+    """Something beside the data that a person should know; not with ``--quiet``."""
+    here = context()
+    if not here.quiet:
+        here.display.close()
+        _print(text, sys.stderr)
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], empty: str) -> str:
+    """Rows as a table for people. ``columns`` maps keys to headings; ``empty`` is said when there are no rows."""
+    if not rows:
+        return empty
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=sys.stdout, highlight=False)
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for key, heading in columns.items():
+        numeric = all(isinstance(row.get(key), int | float | None) for row in rows)
+        drawn.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(cell(row.get(key))) for key in columns))
+    with console.capture() as captured:
+        # A pipe has no width: what reads it wants whole lines.
+        console.print(drawn, width=None if sys.stdout.isatty() else 10_000, no_wrap=not sys.stdout.isatty())
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def cell(value: Any) -> str:
+    """One value for people."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.1f}"
+        case datetime():
+            return value.strftime("%Y-%m-%d %H:%M:%S")
+        case _:
+            return str(value)
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON can have it: dataclasses as objects, times as ISO 8601, the rest as text."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value.value if hasattr(value, "value") else value
+        case Mapping():
+            return {str(key): plain(each) for key, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [plain(each) for each in value]
+        case datetime() | date():
+            return value.isoformat()
+        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {each.name: plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+        case _:
+            return str(value)
+
+
+def _complain(error: DqctlError) -> None:
+    _print(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), sys.stderr)
+
+
+def _print(text: str, stream: Any) -> None:
+    from dqctl.redaction import redact
+
+    try:
+        print(redact(text), file=stream, flush=True)  # noqa: T201 - the one place that writes what commands say
+    except BrokenPipeError:
+        # Whoever read us has enough (`dqctl runs | head`): no error, and no second one at shutdown.
+        sys.stdout = None
