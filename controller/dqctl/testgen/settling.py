@@ -44,7 +44,7 @@ def statements(version: Capabilities) -> tuple[str, ...]:
     # S608: what is put together here is the capability table's own words; values are parameters.
     found = (
         f"UPDATE job_executions SET status = 'cancel_requested'{worked} WHERE {chosen} AND status IN ({alive})",  # noqa: S608
-        "UPDATE job_executions SET status = 'canceled', completed_at = now() "
+        "UPDATE job_executions SET status = 'canceled', completed_at = now() "  # noqa: S608
         f"WHERE {chosen} AND status = 'cancel_requested'",
         f"UPDATE job_executions SET error_message = %(reason)s WHERE {chosen} AND status = 'canceled'",  # noqa: S608
     )
@@ -52,7 +52,7 @@ def statements(version: Capabilities) -> tuple[str, ...]:
         return found
     return found + tuple(
         # An Error is what the handler made of the statement that was cancelled under it.
-        f"UPDATE {runs} SET status = 'Cancelled', {end} = now(), log_message = %(reason)s "
+        f"UPDATE {runs} SET status = 'Cancelled', {end} = now(), log_message = %(reason)s "  # noqa: S608
         f"WHERE job_execution_id = ANY(%(ids)s::uuid[]) AND status IN ('Running', 'Error') AND EXISTS ("
         f"SELECT FROM job_executions j WHERE j.id = {runs}.job_execution_id AND j.status = 'canceled')"
         for runs, end in (("profiling_runs", "profiling_endtime"), ("test_runs", "test_endtime"))

@@ -1,4 +1,5 @@
 import pytest
+
 from dqctl.errors import UsageError
 from dqctl.testgen.capabilities import KNOWN, capabilities
 
