@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from dqctl.report.model import RunReport
@@ -34,8 +35,25 @@ def document(report: RunReport) -> dict[str, Any]:
 
 
 def render_json(report: RunReport) -> str:
-    """The report as JSON text, indented, in the model's order."""
-    return json.dumps(document(report), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    """The report as JSON text: a line for each part, and for each row of a part."""
+    parts = (f"{json.dumps(name)}: {_lines(value)}" for name, value in document(report).items())
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _lines(value: Any) -> str:
+    # With indent= the json module leaves its C encoder: 100,000 results took 11.6 s in place of 4.5 s.
+    if not isinstance(value, list) or not value:
+        return _encode(value)
+    return "[\n" + ",\n".join(map(_encode, value)) + "\n]"
+
+
+def _encode(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def _plain(value: Any) -> Any:
@@ -44,7 +62,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {name: _plain(getattr(value, name)) for name in _names(value.__class__)}
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     return [_plain(entry) for entry in value]
