@@ -27,7 +27,7 @@ from dqctl.testgen.watching import Watch
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["JobKind", "JobOutcome", "JobRequest", "Settled", "exclusive", "run", "settle_orphans"]
+__all__ = ["INTERRUPTED", "JobKind", "JobOutcome", "JobRequest", "Settled", "exclusive", "run", "settle_orphans"]
 
 
 class JobKind(StrEnum):

@@ -21,7 +21,7 @@ class Says:
     def __init__(self, *lines, exit_code=0, stderr=""):
         self.lines, self.exit_code, self.stderr = lines, exit_code, stderr
 
-    def run(self, argv, *, program="testgen", stdin="", deadline, environment=None, on_line=None):
+    def run(self, argv, *, program="testgen", stdin="", on_line=None, **_):
         self.argv, self.program, self.stdin = argv, program, stdin
         for line in self.lines:
             on_line(line)
