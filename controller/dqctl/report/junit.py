@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
 from dqctl.report.model import Kind, RunReport
+from dqctl.report.options import FailOn
 from dqctl.report.profiles import ProfiledColumn
 from dqctl.report.results import Result, Status
 from dqctl.report.summary import summarize
-from dqctl.report.verdict import FailOn
+from dqctl.report.verdict import failing
 
 # Characters that XML 1.0 has no way to write, not even as a reference.
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -106,7 +107,7 @@ def _result(report: RunReport, result: Result, fail_on: FailOn) -> _Case:
     if result.status is Status.ERROR:
         return _Case(place, name, "error", result.test_type, headline, text)
     # A failed test is a failure here even where --fail-on is more lenient: the file says what is, not what counts.
-    if result.status is Status.FAILED or result.status in fail_on.statuses:
+    if result.status is Status.FAILED or result.status in failing(fail_on):
         return _Case(place, name, "failure", result.test_type, headline, text)
     return _Case(place, name, text="" if result.status is Status.PASSED else f"{headline}\n{text}")
 

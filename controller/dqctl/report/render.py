@@ -1,22 +1,13 @@
 """A report in any of its forms, as text or as a file."""
 
-from enum import StrEnum
 from pathlib import Path
 
 from dqctl.errors import EnvironmentFault
 from dqctl.files import write_atomically
 from dqctl.report.model import RunReport
-from dqctl.report.verdict import FailOn
+from dqctl.report.options import FailOn, Form
 
-
-class Form(StrEnum):
-    """What a report can be rendered as."""
-
-    TERMINAL = "terminal"
-    JSON = "json"
-    MARKDOWN = "markdown"
-    JUNIT = "junit"
-    HTML = "html"
+__all__ = ["Form", "render", "write"]
 
 
 def render(
