@@ -32,6 +32,7 @@ class Name:
     name: str
 
     def __str__(self) -> str:
+        """The name in SQL, quoted."""
         return ".".join(quoted(part) for part in (self.catalog, self.schema, self.name))
 
 
@@ -43,8 +44,8 @@ def quoted(part: str) -> str:
 def folder_name(name: str) -> str:
     """A folder's readable name from an identifier. It is not unique.
 
-    Only these characters: neither Sail 0.7.2 nor delta-rs 1.6 reads back a table below a path that has to be escaped
-    in a URL (a space, ``~``, ``%``, a letter that is not ASCII).
+    Only these characters: neither Sail 0.7.2 nor delta-rs 1.6 reads back a table below a path that a URL has to
+    escape (a space, ``~``, ``%``, a letter that is not ASCII).
     """
     return "".join(char if char.isascii() and (char.isalnum() or char in "_-") else "_" for char in name)
 
@@ -208,7 +209,7 @@ class Catalog:
             draft[catalog.lower()].schemas[valid(name)] = Schema(comment)
 
     def put(self, entry: Table | Volume, *, replace_existing: bool = False) -> None:
-        """Add or replace a table, view or volume; ``StatementError`` when it is there and is not to be replaced."""
+        """Add or replace a table, view or volume; ``StatementError`` when one is there already."""
         valid(entry.name.name)
         now = time.time()
         if isinstance(entry, Table):

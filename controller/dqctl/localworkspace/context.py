@@ -16,7 +16,7 @@ from dqctl.localworkspace.settings import Settings
 from dqctl.localworkspace.sql.dialect import to_sql
 from dqctl.localworkspace.sql.names import Namespace
 from dqctl.localworkspace.sql.relations import Relations
-from dqctl.localworkspace.sql.rules import rewrite
+from dqctl.localworkspace.sql.rules import recover, rewrite
 from dqctl.localworkspace.volumes import Volumes
 
 
@@ -58,15 +58,23 @@ class Context:
     stop: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
-    def planned(self, tree: exp.Expression) -> Iterator[str]:
+    def planned(self, tree: exp.Expr) -> Iterator[str]:
         """The text for the engine: relations resolved, gaps closed. It holds inside of the context only."""
         with ExitStack() as stack:
             relations = Relations(self.catalog, self.volumes, self.engine, self.namespace, stack)
             yield to_sql(rewrite(relations.resolve(tree), self.namespace))
 
-    def query(self, tree: exp.Expression) -> pa.Table:
-        """The rows of a query."""
-        with self.planned(tree) as sql:
+    def query(self, tree: exp.Expr) -> pa.Table:
+        """The rows of a query; a second try where a rule knows the engine's failure."""
+        again = tree.copy()
+        try:
+            with self.planned(tree) as sql:
+                return self.engine.query(sql)
+        except Exception as error:
+            changed = recover(again, self.namespace, error)
+            if changed is None or self.stop.is_set():
+                raise
+        with self.planned(changed) as sql:
             return self.engine.query(sql)
 
     @contextmanager

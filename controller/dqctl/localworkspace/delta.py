@@ -1,7 +1,7 @@
 """Delta tables on disk, through delta-rs: created, appended to, replaced in part, described.
 
-Each function that writes makes exactly one Delta commit. The engine commits UPDATE, DELETE and MERGE by itself; what
-it did is read from the table's log.
+Each function that writes makes exactly one Delta commit. The engine commits UPDATE, DELETE and MERGE by itself;
+what it did is read from the table's log.
 """
 
 import json
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
@@ -54,7 +54,7 @@ def write(
     location: Path,
     rows: Counted,
     *,
-    mode: str,
+    mode: Literal["error", "append", "overwrite"],
     predicate: str | None = None,
     new_schema: bool = False,
     partition_by: list[str] | None = None,
@@ -63,21 +63,32 @@ def write(
 ) -> int:
     """Write ``rows`` in one commit and say how many there were.
 
-    ``mode`` is ``error`` (a new table), ``append`` or ``overwrite``, the last in whole or where ``predicate`` holds
-    (rows that do not satisfy it are refused). ``new_schema`` lets an overwrite change the columns.
+    ``mode`` is ``error`` (a new table), ``append`` or ``overwrite``, the last in whole or where ``predicate``
+    holds (other rows are refused). ``new_schema`` lets an overwrite change the columns.
     """
     location.mkdir(parents=True, exist_ok=True)
+    commit = CommitProperties(custom_metadata=dict(metadata)) if metadata else None
     try:
-        write_deltalake(
-            str(location),
-            rows.reader(),
-            mode=mode,
-            predicate=predicate,
-            schema_mode="overwrite" if new_schema else None,
-            partition_by=partition_by or None,
-            description=description,
-            commit_properties=CommitProperties(custom_metadata=dict(metadata)) if metadata else None,
-        )
+        if mode == "overwrite":
+            write_deltalake(
+                str(location),
+                rows.reader(),
+                mode="overwrite",
+                predicate=predicate,
+                schema_mode="overwrite" if new_schema else None,
+                partition_by=partition_by or None,
+                description=description,
+                commit_properties=commit,
+            )
+        else:
+            write_deltalake(
+                str(location),
+                rows.reader(),
+                mode=mode,
+                partition_by=partition_by or None,
+                description=description,
+                commit_properties=commit,
+            )
     except DeltaError as error:
         raise rows.failure or error from error
     return rows.rows
@@ -183,7 +194,8 @@ def _log_changed_at(location: Path) -> int:
     return (location / "_delta_log").stat().st_mtime_ns
 
 
+# A commit changes the second argument, which makes the cached answer void.
 @lru_cache(maxsize=4096)
-def _schema_json(location: str, changed_at: int) -> str:
+def _schema_json(location: str, _changed_at: int) -> str:
     text: str = DeltaTable(location, without_files=True).schema().to_json()
     return text

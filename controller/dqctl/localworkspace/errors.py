@@ -1,4 +1,4 @@
-"""The errors a warehouse would answer with: one function each, and the mapping of what engine and storage raise."""
+"""The errors of a warehouse: one function each, and the mapping of what engine and storage raise."""
 
 import re
 
@@ -33,7 +33,8 @@ def table_not_found(name: str) -> StatementError:
     """There is no such table or view; ``name`` is quoted."""
     return StatementError(
         "TABLE_OR_VIEW_NOT_FOUND",
-        f"The table or view {name} cannot be found. Verify the spelling and correctness of the schema and catalog.",
+        f"The table or view {name} cannot be found. "
+        "Verify the spelling and correctness of the schema and catalog.",
         "42P01",
     )
 
@@ -92,26 +93,50 @@ def timed_out(seconds: float) -> StatementError:
 # The first pattern that is found in what the engine said decides. Wording: Sail 0.7.2, Spark 4.
 _ENGINE: tuple[tuple[str, str, str], ...] = (
     (r"divide by zero|DIVIDE_BY_ZERO|division by zero", "DIVIDE_BY_ZERO", "22012"),
-    (r"CAST_INVALID_INPUT|cannot cast string|CANNOT_PARSE_TIMESTAMP|error parsing (date|timestamp)"
-     r"|Error parsing|Cannot cast value|Cannot cast string", "CAST_INVALID_INPUT", "22018"),
-    (r"ARITHMETIC_OVERFLOW|overflow|too large to store|out of range", "ARITHMETIC_OVERFLOW", "22003"),
+    (
+        r"CAST_INVALID_INPUT|[Cc]annot cast (string|value)|CANNOT_PARSE_TIMESTAMP|[Ee]rror parsing",
+        "CAST_INVALID_INPUT",
+        "22018",
+    ),
+    (r"ARITHMETIC_OVERFLOW|[Oo]verflow|too large to store|out of range", "ARITHMETIC_OVERFLOW", "22003"),
     (r"TABLE_OR_VIEW_NOT_FOUND|[Tt]able not found", "TABLE_OR_VIEW_NOT_FOUND", "42P01"),
-    (r"UNRESOLVED_COLUMN|cannot resolve attribute|is missing from the schema|No field named|column not found",
-     "UNRESOLVED_COLUMN.WITHOUT_SUGGESTION", "42703"),
+    (
+        r"UNRESOLVED_COLUMN|cannot resolve attribute|is missing from the schema|No field named|column not found",
+        "UNRESOLVED_COLUMN.WITHOUT_SUGGESTION",
+        "42703",
+    ),
     (r"UNRESOLVED_ROUTINE|unknown function|[Ff]unction not found|Invalid function", "UNRESOLVED_ROUTINE", "42883"),
-    (r"MERGE_CARDINALITY_VIOLATION|Multiple source rows matched", "DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE",
-     "21506"),
+    (
+        r"MERGE_CARDINALITY_VIOLATION|Multiple source rows matched",
+        "DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE",
+        "21506",
+    ),
     (r"failed validation check", "DELTA_REPLACE_WHERE_MISMATCH", "44000"),
     (r"DELTA_NOT_NULL_CONSTRAINT_VIOLATED|NOT NULL constraint", "DELTA_NOT_NULL_CONSTRAINT_VIOLATED", "23502"),
-    (r"CommitFailedError|[Cc]oncurrent|commit conflict|version already exists", "DELTA_CONCURRENT_APPEND", "2D521"),
-    (r"No version of the Delta table|[Ii]nvalid (table )?version|VERSION_NOT_FOUND", "DELTA_VERSION_NOT_FOUND", "22003"),
+    (
+        r"CommitFailedError|[Cc]oncurrent|commit conflict|[Vv]ersion already exists|transaction.*conflict",
+        "DELTA_CONCURRENT_APPEND",
+        "2D521",
+    ),
+    (
+        r"No version of the Delta table|[Ii]nvalid (table )?version|VERSION_NOT_FOUND",
+        "DELTA_VERSION_NOT_FOUND",
+        "22003",
+    ),
     (r"number of columns|column aliases|NUM_COLUMNS_MISMATCH", "NUM_COLUMNS_MISMATCH", "42826"),
-    (r"DATATYPE_MISMATCH|[Cc]annot (coerce|infer common)|type mismatch|type_coercion",
-     "DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE", "42K09"),
+    (
+        r"DATATYPE_MISMATCH|[Cc]annot (coerce|infer common)|type mismatch|type_coercion",
+        "DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE",
+        "42K09",
+    ),
     (r"found .* expected|ParseException|PARSE_SYNTAX_ERROR", "PARSE_SYNTAX_ERROR", "42601"),
-    (r"not (yet )?(supported|implemented)|unsupported|UNSUPPORTED|NotImplemented", "UNSUPPORTED_FEATURE", "0A000"),
+    (
+        r"not (yet )?(supported|implemented)|does not support|[Uu]nsupported|UNSUPPORTED|NotImplemented",
+        "UNSUPPORTED_FEATURE",
+        "0A000",
+    ),
     (r"ambiguous|AMBIGUOUS", "AMBIGUOUS_REFERENCE", "42704"),
-)  # fmt: skip
+)
 
 
 def from_engine(error: Exception) -> StatementError:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dqctl.localworkspace.catalog import DEFAULT_SCHEMA, Catalog
+from dqctl.localworkspace.catalog import DEFAULT_SCHEMA, Catalog, Table, Volume
 from dqctl.localworkspace.context import Context, WriterLocks
 from dqctl.localworkspace.contract import Lakehouse, Session
 from dqctl.localworkspace.engine import Engine, open_engine
@@ -99,7 +99,8 @@ class _Doorway:
 
 def _sweep(data_dir: Path, catalog: Catalog) -> None:
     """Remove the folders of tables and volumes that no entry names: the remains of a crash."""
-    known_places = {catalog.path(entry) for entry in (*catalog.tables(), *catalog.volumes()) if entry.location}
+    entries: list[Table | Volume] = [*catalog.tables(), *catalog.volumes()]
+    known_places = {catalog.path(entry) for entry in entries if entry.location}
     for kind in ("tables", "volumes"):
         for folder in (data_dir / kind).glob("*/*/*"):
             if folder not in known_places:

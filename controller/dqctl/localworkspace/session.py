@@ -18,21 +18,13 @@ class LocalSession:
     """Implements ``contract.Session``."""
 
     def __init__(self, context: Context) -> None:
+        self.catalog = context.namespace.catalog
+        self.schema = context.namespace.schema
         self._context = context
         self._running = threading.Lock()
 
-    @property
-    def catalog(self) -> str:
-        """The catalog that the session stands in."""
-        return self._context.namespace.catalog
-
-    @property
-    def schema(self) -> str:
-        """The schema that the session stands in."""
-        return self._context.namespace.schema
-
     def execute(self, statement: str, parameters: Sequence[Parameter] = ()) -> Result:
-        """Run one statement; ``StatementError`` when it fails, is cancelled or takes longer than STATEMENT_TIMEOUT."""
+        """Run one statement; ``StatementError`` when it fails, is cancelled or exceeds STATEMENT_TIMEOUT."""
         with self._running:
             self._context.stop.clear()
             late = threading.Event()
@@ -48,10 +40,11 @@ class LocalSession:
             finally:
                 if timer is not None:
                     timer.cancel()
+                self.catalog, self.schema = self._context.namespace.catalog, self._context.namespace.schema
 
     def _run(self, statement: str, parameters: Sequence[Parameter]) -> Result:
         parsed = parse(statement)
-        if isinstance(parsed, exp.Expression):
+        if isinstance(parsed, exp.Expr):
             parsed = bind(parsed, parameters)
         elif parameters:
             raise errors.unsupported("A parameter in a statement of this kind")

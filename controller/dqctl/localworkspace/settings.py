@@ -1,7 +1,9 @@
 """What a session can set: the parameters of a SQL warehouse."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dqctl.localworkspace.contract import StatementError
 
@@ -45,8 +47,10 @@ class Settings:
                 raise _refused(key, value, "true or false")
         if name == "STATEMENT_TIMEOUT" and not plain.isdecimal():
             raise _refused(key, value, "a number of seconds")
-        if name == "TIMEZONE" and plain.upper() == "LOCAL":
-            plain = DEFAULTS["TIMEZONE"]
+        if name == "TIMEZONE":
+            plain = DEFAULTS["TIMEZONE"] if plain.upper() == "LOCAL" else plain
+            if not _is_time_zone(plain):
+                raise StatementError("INVALID_TIMEZONE", f"The timezone: {value} is invalid.", "22009")
         self._values[name] = plain
         return Setting(name, plain)
 
@@ -82,6 +86,16 @@ def known(key: str) -> str | None:
     """The parameter's own name from how a client writes it."""
     name = _SPARK.get(key.lower(), key.upper())
     return name if name in DEFAULTS else None
+
+
+def _is_time_zone(name: str) -> bool:
+    if re.fullmatch(r"(UTC|GMT|Z)?([+-]\d{1,2}(:?\d{2})?)?", name) and name:
+        return True
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def _refused(key: str, value: str, wanted: str) -> StatementError:

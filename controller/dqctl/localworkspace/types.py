@@ -46,7 +46,7 @@ _JDBC = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table or view. ``type`` is Databricks' text in lower case: ``decimal(10,2)``, ``array<int>``."""
+    """A column of a table or view. ``type`` is Databricks' text, lower case: ``decimal(10,2)``, ``array<int>``."""
 
     name: str
     type: str
@@ -117,14 +117,14 @@ def _delta_type(kind: exp.DataType) -> tuple[Any, str | None]:
     return _DELTA[text], None
 
 
-def _struct_field(definition: exp.Expression) -> dict[str, Any]:
+def _struct_field(definition: exp.Expr) -> dict[str, Any]:
     kind = definition.args.get("kind")
     if not isinstance(kind, exp.DataType):
         raise unsupported(f"The struct field {definition.sql('databricks')}")
     return delta_field(definition.name, kind, **constraints_of(definition))
 
 
-def constraints_of(definition: exp.Expression) -> dict[str, Any]:
+def constraints_of(definition: exp.Expr) -> dict[str, Any]:
     """Nullability and comment of a column definition; ``StatementError`` for what a table here cannot keep."""
     found: dict[str, Any] = {"nullable": True, "comment": None}
     for constraint in definition.args.get("constraints") or ():

@@ -6,7 +6,7 @@ __all__ = ["Engine", "EngineSession", "open_engine"]
 
 
 def open_engine(url: str) -> Engine:
-    """The engine behind ``url``: ``sail`` starts one inside this process, ``sc://host:port`` connects to a cluster."""
+    """The engine behind ``url``: ``sail`` starts one in this process, ``sc://host:port`` connects to a cluster."""
     if url == "sail":
         from dqctl.localworkspace.engine.sail import EmbeddedSail
 

@@ -1,4 +1,9 @@
-"""Sail, a Spark Connect server in a wheel, started inside this process (0.03 s)."""
+"""Sail, a Spark Connect server in a wheel, started inside this process (0.03 s).
+
+What an interrupt does (0.7.2): the client is free at once and the session usable; the work ends where the plan
+next hands over a batch, within a second for scans and aggregates. A nested-loop join keeps its thread busy until
+the batch that it works on is done, which can be minutes; nothing of it is committed or returned.
+"""
 
 import os
 

@@ -8,7 +8,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import pyarrow as pa
 
@@ -82,20 +82,20 @@ class SparkConnectSession:
 
     def schema(self, sql: str) -> pa.Schema:
         """The columns that ``sql`` would return."""
-        return self._spark.sql(f"SELECT * FROM ({sql}) AS q LIMIT 0").toArrow().schema
+        return self._spark.sql(sql).limit(0).toArrow().schema
 
     def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
         """Run ``sql`` and bring its rows batch by batch."""
-        frame = self._spark.sql(sql)
-        client = self._spark.client
-        for part in client.to_table_as_iterator(frame._plan.to_proto(client), {}):
+        # pyspark's public ways to do this go through Python objects, row by row.
+        plan = cast("Any", self._spark.sql(sql))._plan
+        for part in self._spark.client.to_table_as_iterator(plan.to_proto(self._spark.client), {}):
             if isinstance(part, pa.Table):  # the first part is the schema
                 yield from part.to_batches()
 
     @contextmanager
     def relation(self, rows: pa.Table) -> Iterator[str]:
         """Send ``rows`` to the engine as a temporary view."""
-        with self._view(self._spark.createDataFrame(rows)) as name:
+        with self._view(cast("DataFrame", self._spark.createDataFrame(rows))) as name:
             yield name
 
     @contextmanager

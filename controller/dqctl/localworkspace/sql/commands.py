@@ -172,21 +172,21 @@ def _set(reader: Reader) -> object | None:
     if reader.accept("TIME", "ZONE"):
         value = " ".join(token.text for token in reader.rest())
         return SetParameter("TIMEZONE", value or None)
-    if reader.at_end or reader.accept("-", "v"):
+    if reader.at_end() or reader.accept("-", "v"):
         return SetParameter(None, None)
     if reader.one_of("VAR", "VARIABLE"):
         return None
-    key = ".".join(reader.name()) if reader is not None else ""
+    key = reader.identifier()
     while reader.accept("."):
-        key += "." + reader.identifier()
-    if reader.at_end:
+        key += f".{reader.identifier()}"
+    if reader.at_end():
         return SetParameter(key, None)
     reader.expect("=")
     return SetParameter(key, "".join(token.text for token in reader.rest()))
 
 
 def _reset(reader: Reader) -> object:
-    if reader.at_end:
+    if reader.at_end():
         return ResetParameter(None)
     key = ".".join(reader.name())
     reader.end()
@@ -212,7 +212,7 @@ def _show(reader: Reader) -> object | None:
         if what == "COLUMNS" and reader.one_of("IN", "FROM"):
             parts = (*reader.name(), *parts)
     pattern = None
-    if not reader.at_end and what != "TBLPROPERTIES":
+    if not reader.at_end() and what != "TBLPROPERTIES":
         reader.accept("LIKE")
         pattern = reader.string()
     reader.end()
@@ -237,7 +237,7 @@ def _create(read: Callable[[Parts, bool, str | None], object]) -> Callable[[Read
         if_not_exists = reader.accept("IF", "NOT", "EXISTS")
         parts = reader.name()
         comment = None
-        while not reader.at_end:
+        while not reader.at_end():
             # MANAGED LOCATION and DBPROPERTIES say nothing to a local workspace.
             if reader.accept("COMMENT"):
                 comment = reader.string()

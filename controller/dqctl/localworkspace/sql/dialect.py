@@ -1,12 +1,14 @@
-"""Databricks SQL as sqlglot reads and writes it, with what a server needs to know on top."""
+"""Databricks SQL as sqlglot reads and writes it, kept as close to the client's text as it goes."""
 
 import logging
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from sqlglot import exp
 from sqlglot.dialects.databricks import Databricks
+from sqlglot.generators.databricks import DatabricksGenerator
 from sqlglot.parsers.databricks import DatabricksParser
-from sqlglot.tokens import TokenType
+from sqlglot.tokenizer_core import TokenType
 
 POSITION = "position"
 
@@ -14,22 +16,38 @@ POSITION = "position"
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 
-def _placeholder(parser: DatabricksParser) -> exp.Expression:
+class WarehouseTokenizer(Databricks.Tokenizer):
+    """Cuts SHOW and its like into tokens, too; sqlglot's own keeps their rest as one string."""
+
+    COMMANDS: ClassVar[set[TokenType]] = set()
+
+
+def _placeholder(parser: DatabricksParser) -> exp.Expr:
+    """A ``?``, with the place where it stood: the order in a tree is not the order in the text."""
     marker = exp.Placeholder()
     marker.meta[POSITION] = parser._prev.start
     return marker
 
 
-class WarehouseTokenizer(Databricks.Tokenizer):
-    """Cuts SHOW and its like into tokens, too; sqlglot's own keeps their rest as one string."""
-
-    COMMANDS: ClassVar = set()  # type: ignore[misc]  # sqlglot declares no ClassVar
-
-
 class WarehouseParser(DatabricksParser):
-    """Remembers where each ``?`` stood: the order in a tree is not the order in the text."""
+    """Takes a function for what its name says.
 
-    PLACEHOLDER_PARSERS = {**DatabricksParser.PLACEHOLDER_PARSERS, TokenType.PLACEHOLDER: _placeholder}
+    sqlglot reads functions into a vocabulary of its own and writes them back in its favourite spelling. That loses
+    things (30.30: ``to_date(x, 'yyyy-MM-dd')`` comes back as ``to_date(x)``, which parses more), so there is no
+    vocabulary here: a call stays the call that the client wrote.
+    """
+
+    FUNCTIONS: ClassVar[dict[str, Callable[..., Any]]] = {}
+    PLACEHOLDER_PARSERS: ClassVar = {**DatabricksParser.PLACEHOLDER_PARSERS, TokenType.PLACEHOLDER: _placeholder}
+
+
+class WarehouseGenerator(DatabricksGenerator):
+    """Writes operators as operators."""
+
+    TRANSFORMS: ClassVar = {
+        **DatabricksGenerator.TRANSFORMS,
+        exp.RegexpLike: lambda self, node: self.binary(node, "RLIKE"),
+    }
 
 
 class Warehouse(Databricks):
@@ -37,8 +55,9 @@ class Warehouse(Databricks):
 
     Tokenizer = WarehouseTokenizer
     Parser = WarehouseParser
+    Generator = WarehouseGenerator
 
 
-def to_sql(tree: exp.Expression) -> str:
+def to_sql(tree: exp.Expr) -> str:
     """The text that the engine gets."""
-    return tree.sql(dialect=Warehouse, comments=False)
+    return tree.sql(dialect=Warehouse, comments=False, normalize_functions=False)

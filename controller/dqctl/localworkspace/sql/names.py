@@ -42,7 +42,7 @@ def parts_of(table: exp.Table) -> tuple[str, ...]:
     return tuple(part.name for part in table.parts)
 
 
-def named_relations(tree: exp.Expression) -> Iterator[exp.Table]:
+def named_relations(tree: exp.Expr) -> Iterator[exp.Table]:
     """The tables and views that ``tree`` names: no functions, no common table expressions, no paths."""
     for table in list(tree.find_all(exp.Table)):
         if not isinstance(table.this, exp.Identifier):
@@ -65,7 +65,7 @@ def is_information_schema(table: exp.Table) -> bool:
 def _is_common_table_expression(table: exp.Table) -> bool:
     """Whether a WITH around the table defines its name, as far as that definition is visible there."""
     name = table.name.lower()
-    inside: exp.Expression = table
+    inside: exp.Expr = table
     above = table.parent
     while above is not None:
         with_ = above.args.get("with_")
@@ -85,7 +85,7 @@ def _is_common_table_expression(table: exp.Table) -> bool:
     return False
 
 
-def qualify(tree: exp.Expression, namespace: Namespace) -> exp.Expression:
+def qualify(tree: exp.Expr, namespace: Namespace) -> exp.Expr:
     """Give every relation its full name: a view must mean the same wherever it is read from."""
     for table in named_relations(tree):
         if is_path(table):

@@ -17,7 +17,7 @@ MAX_MARKERS = 255
 _INTEGERS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "INTEGER": 32, "BIGINT": 64, "LONG": 64}
 
 
-def bind(tree: exp.Expression, parameters: Sequence[Parameter]) -> exp.Expression:
+def bind(tree: exp.Expr, parameters: Sequence[Parameter]) -> exp.Expr:
     """Put ``parameters`` in the place of the markers; ``StatementError`` when a marker has no value."""
     markers = list(tree.find_all(exp.Placeholder))
     count = max(len(markers), len(parameters))
@@ -48,7 +48,7 @@ def bind(tree: exp.Expression, parameters: Sequence[Parameter]) -> exp.Expressio
     return tree
 
 
-def _replace(tree: exp.Expression, marker: exp.Expression, parameter: Parameter) -> exp.Expression:
+def _replace(tree: exp.Expr, marker: exp.Expr, parameter: Parameter) -> exp.Expr:
     value = literal(parameter)
     if marker is tree:
         return value
@@ -60,7 +60,7 @@ def _unbound(name: str) -> StatementError:
     return StatementError("UNBOUND_SQL_PARAMETER", f"Found the unbound parameter: {name}.", "42P02")
 
 
-def literal(parameter: Parameter) -> exp.Expression:
+def literal(parameter: Parameter) -> exp.Expr:
     """The value as a node of the tree."""
     kind = parameter.type.strip().upper()
     text = parameter.value
@@ -78,7 +78,7 @@ def literal(parameter: Parameter) -> exp.Expression:
         ) from error
 
 
-def _typed(kind: str, text: str) -> exp.Expression:
+def _typed(kind: str, text: str) -> exp.Expr:
     if kind in _INTEGERS:
         return _integer(kind, int(text))
     if kind == "BOOLEAN":
@@ -104,10 +104,10 @@ def _typed(kind: str, text: str) -> exp.Expression:
     raise errors.unsupported(f"A parameter of type {kind}")
 
 
-def _integer(kind: str, value: int) -> exp.Expression:
+def _integer(kind: str, value: int) -> exp.Expr:
     if not -(1 << (_INTEGERS[kind] - 1)) <= value < 1 << (_INTEGERS[kind] - 1):
         raise ValueError(value)
-    number: exp.Expression = exp.Literal.number(abs(value))
+    number: exp.Expr = exp.Literal.number(abs(value))
     if value < 0:
         number = exp.Paren(this=exp.Neg(this=number))
     # A bare number is an INT, and a clause such as LIMIT wants it bare.
@@ -118,7 +118,7 @@ def _integer(kind: str, value: int) -> exp.Expression:
     )
 
 
-def _cast(text: str, kind: str) -> exp.Expression:
+def _cast(text: str, kind: str) -> exp.Expr:
     return exp.cast(exp.Literal.string(text), kind, dialect="databricks")
 
 

@@ -16,7 +16,7 @@ _ALLOWED = (
 )  # fmt: skip
 
 
-def for_storage(condition: exp.Expression, columns: Sequence[Column]) -> str:
+def for_storage(condition: exp.Expr, columns: Sequence[Column]) -> str:
     """The text for delta-rs; ``StatementError`` when the condition holds more than columns and literals."""
     known = {column.name.lower(): column.name for column in columns}
     condition = condition.copy()

@@ -1,6 +1,6 @@
 """Relations in a statement, made into something that the engine can read by itself.
 
-A Delta table becomes its path, a view its query, a part of information_schema the rows of it, ``read_files`` the files.
+A Delta table becomes its path, a view its query, a part of information_schema its rows, ``read_files`` the files.
 So the engine needs no catalog, and a session of it is ready at once however many tables there are.
 """
 
@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from dqctl.localworkspace import errors, information_schema
 from dqctl.localworkspace.catalog import Catalog, Name, Table
+from dqctl.localworkspace.contract import StatementError
 from dqctl.localworkspace.engine import EngineSession
 from dqctl.localworkspace.sql.names import Namespace, is_information_schema, is_path, named_relations, parts_of
 from dqctl.localworkspace.sql.statement import parse_tree
@@ -34,11 +35,11 @@ class Relations:
         self._stack = stack
         self._information: dict[Name, str] = {}
 
-    def resolve(self, tree: exp.Expression, depth: int = 0) -> exp.Expression:
+    def resolve(self, tree: exp.Expr, depth: int = 0) -> exp.Expr:
         """``tree`` with every relation resolved, in place; ``StatementError`` for one that is not there."""
         if depth > _MAX_VIEW_DEPTH:
-            raise errors.StatementError("VIEW_EXCEED_MAX_NESTED_DEPTH", "The views nest too deeply.", "54K00")
-        shortened: list[tuple[exp.Expression | None, Name, str]] = []
+            raise StatementError("VIEW_EXCEED_MAX_NESTED_DEPTH", "The views nest too deeply.", "54K00")
+        shortened: list[tuple[exp.Expr | None, Name, str]] = []
         for table in list(named_relations(tree)):
             if is_path(table):
                 self._path(table)
@@ -96,7 +97,7 @@ class Relations:
             raise errors.unsupported(f"read_files of format {file_format}")
         place = self._volumes.file(path)
         if not place.exists() and not any(char in path for char in "*?[{"):
-            raise errors.StatementError("CLOUD_FILE_SOURCE_FILE_NOT_FOUND", f"No such file: {path}", "42K03")
+            raise StatementError("CLOUD_FILE_SOURCE_FILE_NOT_FOUND", f"No such file: {path}", "42K03")
         relation = self._stack.enter_context(self._engine.files(file_format, [str(place)], options))
         _point_to(table, exp.to_identifier(relation, quoted=True))
 
@@ -141,20 +142,18 @@ def _read_at_sign(table: exp.Table) -> None:
     table.set("version", version)
 
 
-def _free_alias(
-    name: Name, scope: exp.Expression | None, taken: list[tuple[exp.Expression | None, Name, str]]
-) -> str:
+def _free_alias(name: Name, scope: exp.Expr | None, taken: list[tuple[exp.Expr | None, Name, str]]) -> str:
     """The table's own name, or with its schema where two of the same name meet."""
     here = {alias for where, _, alias in taken if where is scope}
     return name.name if name.name not in here else f"{name.schema}.{name.name}"
 
 
-def _shorten_columns(tree: exp.Expression, shortened: list[tuple[exp.Expression | None, Name, str]]) -> None:
+def _shorten_columns(tree: exp.Expr, shortened: list[tuple[exp.Expr | None, Name, str]]) -> None:
     """``schema.table.column`` becomes ``table.column``: the engine sees the alias only."""
     for column in list(tree.find_all(exp.Column)):
         if not column.args.get("db"):
             continue
-        scope: exp.Expression | None = column.find_ancestor(*_SCOPES)
+        scope: exp.Expr | None = column.find_ancestor(*_SCOPES)
         while scope is not None:
             match = next((s for s in shortened if s[0] is scope and _names(column, s[1])), None)
             if match:

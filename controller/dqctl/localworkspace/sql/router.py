@@ -24,7 +24,7 @@ def route(statement: object, context: Context) -> Result:
         return _create(statement, context)
     handler = _HANDLERS.get(type(statement))
     if handler is None:
-        what = statement.key.upper() if isinstance(statement, exp.Expression) else type(statement).__name__
+        what = statement.key.upper() if isinstance(statement, exp.Expr) else type(statement).__name__
         raise errors.unsupported(f"The statement {what}")
     return handler(statement, context)
 

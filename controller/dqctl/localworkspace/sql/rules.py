@@ -1,8 +1,11 @@
-"""What the engine lacks, one named rule a gap. Each takes the tree of a statement and returns the tree to send.
+"""What the engine lacks, one named rule a gap. Each takes the tree of a statement and returns the one to send.
 
-A rule that is no longer needed shows: its test has a part that proves the gap.
+A rule that is no longer needed shows: its test has a part that proves the gap. Most rules hold for every
+statement; one that only the engine's answer can call for (the trees here have no types) names that answer, and the
+query is sent a second time.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -11,40 +14,57 @@ from sqlglot import exp, transforms
 
 from dqctl.localworkspace.sql.names import Namespace
 
-Apply = Callable[[exp.Expression, Namespace], exp.Expression]
+Apply = Callable[[exp.Expr, Namespace], exp.Expr]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A gap of the engine and how it is closed. ``found_in`` is the engine's version that has the gap."""
+    """A gap of the engine and how it is closed.
+
+    ``found_in`` is the engine's version that has the gap; ``after`` is what the engine says when the rule is
+    needed, None for a rule that always applies.
+    """
 
     name: str
     gap: str
     found_in: str
     apply: Apply
+    after: str | None = None
 
+
+# The one user of a local workspace.
+USER = "local"
 
 RULES: list[Rule] = []
 
 
-def rule(name: str, gap: str, found_in: str) -> Callable[[Apply], Apply]:
+def rule(name: str, gap: str, found_in: str, after: str | None = None) -> Callable[[Apply], Apply]:
     """Put a function into the registry, in the order of the source."""
 
     def register(apply: Apply) -> Apply:
-        RULES.append(Rule(name, gap, found_in, apply))
+        RULES.append(Rule(name, gap, found_in, apply, after))
         return apply
 
     return register
 
 
-def rewrite(tree: exp.Expression, namespace: Namespace) -> exp.Expression:
-    """Apply all rules."""
+def rewrite(tree: exp.Expr, namespace: Namespace) -> exp.Expr:
+    """Apply all rules that need no answer of the engine."""
     for one in RULES:
-        tree = one.apply(tree, namespace)
+        if one.after is None:
+            tree = one.apply(tree, namespace)
     return tree
 
 
-def _swap(old: exp.Expression, new: exp.Expression, tree: exp.Expression) -> exp.Expression:
+def recover(tree: exp.Expr, namespace: Namespace, error: Exception) -> exp.Expr | None:
+    """The tree to try after the engine failed with ``error``; None when no rule knows it."""
+    wanted = [one for one in RULES if one.after is not None and one.after in str(error)]
+    for one in wanted:
+        tree = one.apply(tree, namespace)
+    return tree if wanted else None
+
+
+def _swap(old: exp.Expr, new: exp.Expr, tree: exp.Expr) -> exp.Expr:
     if old is tree:
         return new
     old.replace(new)
@@ -52,26 +72,29 @@ def _swap(old: exp.Expression, new: exp.Expression, tree: exp.Expression) -> exp
 
 
 @rule("where_am_i", "the engine's catalog and user are not the session's", "Sail 0.7.2")
-def where_am_i(tree: exp.Expression, namespace: Namespace) -> exp.Expression:
+def where_am_i(tree: exp.Expr, namespace: Namespace) -> exp.Expr:
     """``current_catalog()``, ``current_schema()``, ``current_database()`` and ``current_user()``."""
-    answers: tuple[tuple[type[exp.Expression], str, str], ...] = (
-        (exp.CurrentCatalog, "current_catalog()", namespace.catalog),
-        (exp.CurrentSchema, "current_schema()", namespace.schema),
-        (exp.CurrentDatabase, "current_database()", namespace.schema),
-        (exp.CurrentUser, "current_user()", "local"),
-        (exp.SessionUser, "session_user()", "local"),
-    )
-    for kind, column, answer in answers:
-        for call in list(tree.find_all(kind)):
-            value: exp.Expression = exp.Literal.string(answer)
-            if isinstance(call.parent, exp.Select) and call.arg_key == "expressions":
-                value = exp.alias_(value, column, quoted=True)
-            tree = _swap(call, value, tree)
+    answers = {
+        "current_catalog": namespace.catalog,
+        "current_schema": namespace.schema,
+        "current_database": namespace.schema,
+        "current_user": USER,
+        "session_user": USER,
+        "user": USER,
+    }
+    for call in list(tree.find_all(exp.Func)):
+        name = call.name.lower() if isinstance(call, exp.Anonymous) else call.sql_name().lower()
+        if name not in answers or call.args.get("expressions"):
+            continue
+        value: exp.Expr = exp.Literal.string(answers[name])
+        if isinstance(call.parent, exp.Select) and call.arg_key == "expressions":
+            value = exp.alias_(value, f"{name}()", quoted=True)
+        tree = _swap(call, value, tree)
     return tree
 
 
 @rule("qualify", "QUALIFY is a syntax error", "Sail 0.7.2")
-def qualify_clause(tree: exp.Expression, _: Namespace) -> exp.Expression:
+def qualify_clause(tree: exp.Expr, _: Namespace) -> exp.Expr:
     """``QUALIFY`` becomes a filter around the query."""
     for select in list(tree.find_all(exp.Select)):
         if select.args.get("qualify"):
@@ -80,27 +103,37 @@ def qualify_clause(tree: exp.Expression, _: Namespace) -> exp.Expression:
 
 
 @rule("days_between_dates", "DATE - DATE is a BIGINT, and EXTRACT(DAY FROM it) fails", "Sail 0.7.2")
-def days_between_dates(tree: exp.Expression, _: Namespace) -> exp.Expression:
+def days_between_dates(tree: exp.Expr, _: Namespace) -> exp.Expr:
     """``EXTRACT(DAY FROM a - b)`` of dates is the number of days between them."""
     for extract in list(tree.find_all(exp.Extract)):
         span = extract.expression.unnest()
-        if extract.name.upper() in ("DAY", "DAYS") and isinstance(span, exp.Sub):
-            if _is_date(span.left) and _is_date(span.right):
-                days = exp.DateDiff(this=span.left.copy(), expression=span.right.copy(), unit=exp.var("DAY"))
-                tree = _swap(extract, days, tree)
+        if extract.name.upper() not in ("DAY", "DAYS") or not isinstance(span, exp.Sub):
+            continue
+        if _is_date(span.left) and _is_date(span.right):
+            days = exp.Anonymous(this="datediff", expressions=[span.left.copy(), span.right.copy()])
+            tree = _swap(extract, days, tree)
     return tree
 
 
-def _is_date(node: exp.Expression) -> bool:
+def _is_date(node: exp.Expr) -> bool:
     node = node.unnest()
     if isinstance(node, exp.Cast):
         return bool(node.to.this == exp.DType.DATE)
-    return isinstance(node, (exp.Date, exp.TsOrDsToDate, exp.CurrentDate))
+    return isinstance(node, exp.CurrentDate) or _called(node, "date", "to_date", "current_date", "curdate")
 
 
-@rule("dates_before_1678", "DATE against TIMESTAMP is compared in nanoseconds, which end at 1677", "Sail 0.7.2")
-def dates_before_1678(tree: exp.Expression, _: Namespace) -> exp.Expression:
-    """A date literal out of that range becomes a timestamp without zone, which is compared in microseconds."""
+def _called(node: exp.Expr, *functions: str) -> bool:
+    return isinstance(node, exp.Anonymous) and node.name.lower() in functions
+
+
+@rule(
+    "dates_before_1678",
+    "a DATE that meets a TIMESTAMP is converted to nanoseconds, which begin in 1677",
+    "Sail 0.7.2",
+    after="exceeds the representable i64 range",
+)
+def dates_before_1678(tree: exp.Expr, _: Namespace) -> exp.Expr:
+    """A date literal out of that range becomes a timestamp without zone, which stays in microseconds."""
     for cast in list(tree.find_all(exp.Cast)):
         if cast.to.this != exp.DType.DATE or not isinstance(cast.this, exp.Literal):
             continue
@@ -108,8 +141,57 @@ def dates_before_1678(tree: exp.Expression, _: Namespace) -> exp.Expression:
             value = date.fromisoformat(cast.this.name)
         except ValueError:
             continue
-        if not date(1678, 1, 1) <= value < date(2262, 1, 1) and isinstance(
-            cast.parent, (exp.Predicate, exp.Binary)
-        ):
+        if not date(1678, 1, 1) <= value < date(2262, 1, 1):
             cast.set("to", exp.DataType.build("TIMESTAMP_NTZ", dialect="databricks"))
+    return tree
+
+
+_AGGREGATES = (
+    "count", "sum", "avg", "mean", "min", "max", "std", "stddev", "stddev_samp", "stddev_pop", "variance",
+    "var_samp", "var_pop",
+)  # fmt: skip
+
+
+@rule("aggregates_of_a_cast", "COUNT(DISTINCT x) and COUNT(DISTINCT CAST(x AS DATE)) get one name", "Sail 0.7.2")
+def aggregates_of_a_cast(tree: exp.Expr, _: Namespace) -> exp.Expr:
+    """Where two aggregates of a statement differ in a cast only, the cast is wrapped: same value, another name."""
+    forms: defaultdict[str, set[str]] = defaultdict(set)
+    calls = [node for node in tree.find_all(exp.Anonymous) if _called(node, *_AGGREGATES)]
+    for call in calls:
+        forms[_without_casts(call)].add(call.sql().lower())
+    for call in calls:
+        if len(forms[_without_casts(call)]) < 2:
+            continue
+        arguments = call.expressions
+        for holder in (call, *arguments):
+            if holder is call or isinstance(holder, exp.Distinct):
+                wrapped = [_wrapped(one) for one in holder.expressions]
+                holder.set("expressions", wrapped)
+    return tree
+
+
+def _without_casts(call: exp.Anonymous) -> str:
+    bare = call.copy()
+    for cast in list(bare.find_all(exp.Cast)):
+        cast.replace(cast.this)
+    return bare.sql().lower()
+
+
+def _wrapped(argument: exp.Expr) -> exp.Expr:
+    if not isinstance(argument, exp.Cast):
+        return argument
+    return exp.Anonymous(this="coalesce", expressions=[argument.copy(), exp.null()])
+
+
+@rule("sum_of_untyped_null", "SUM over a UNION is typed before its NULL branches are", "Sail 0.7.2")
+def sum_of_untyped_null(tree: exp.Expr, _: Namespace) -> exp.Expr:
+    """A bare NULL that is summed is a TINYINT, the type that gives way to every other number."""
+    summed = {
+        call.expressions[0].name.lower()
+        for call in tree.find_all(exp.Anonymous)
+        if _called(call, "sum", "avg") and call.expressions and isinstance(call.expressions[0], exp.Column)
+    }
+    for alias in list(tree.find_all(exp.Alias)):
+        if isinstance(alias.this, exp.Null) and alias.alias.lower() in summed:
+            alias.set("this", exp.cast(exp.null(), "TINYINT", dialect="databricks"))
     return tree

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel, ParseError
-from sqlglot.tokens import Token
+from sqlglot.tokenizer_core import Token
 
 from dqctl.localworkspace import errors
 from dqctl.localworkspace.sql.commands import Explain, read_command
@@ -17,7 +17,7 @@ from dqctl.localworkspace.sql.tokens import Reader, tokenize
 class Explanation:
     """A query whose plan is asked for."""
 
-    query: exp.Expression
+    query: exp.Expr
 
 
 def parse(statement: str) -> object:
@@ -29,7 +29,7 @@ def parse(statement: str) -> object:
     return command if command is not None else parse_tree(statement, tokens)
 
 
-def parse_tree(statement: str, tokens: Sequence[Token] | None = None) -> exp.Expression:
+def parse_tree(statement: str, tokens: Sequence[Token] | None = None) -> exp.Expr:
     """The tree of a query, of DML, or of CREATE and ALTER."""
     try:
         parser = Warehouse().parser(error_level=ErrorLevel.IMMEDIATE)

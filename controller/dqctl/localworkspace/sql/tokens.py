@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from sqlglot.errors import TokenError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from dqctl.localworkspace import errors
 from dqctl.localworkspace.sql.dialect import Warehouse
 
 
 def tokenize(statement: str) -> list[Token]:
-    """The tokens of one statement, without comments and final semicolons; ``StatementError`` when there are none."""
+    """The tokens of one statement, without comments and final semicolons; ``StatementError`` if there are none."""
     try:
         tokens = Warehouse().tokenize(statement)
     except TokenError as error:
@@ -94,14 +94,13 @@ class Reader:
         self._index = len(self._tokens)
         return left
 
-    @property
     def at_end(self) -> bool:
         """Whether nothing is left."""
         return self._index >= len(self._tokens)
 
     def end(self) -> None:
         """Nothing may be left."""
-        if not self.at_end:
+        if not self.at_end():
             raise self.error()
 
     def error(self) -> Exception:

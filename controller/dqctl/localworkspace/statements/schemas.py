@@ -53,7 +53,7 @@ def _drop_catalog(command: commands.Drop, context: Context) -> Result:
         return nothing()
     if not command.cascade and set(context.catalog.schemas(catalog)) - {"default"}:
         raise StatementError("CATALOG_NOT_EMPTY", f"Catalog {quoted(catalog)} is not empty.", "2BP01")
-    entries = [*context.catalog.tables(catalog), *context.catalog.volumes(catalog)]
+    entries: list[Table | Volume] = [*context.catalog.tables(catalog), *context.catalog.volumes(catalog)]
     context.catalog.remove_catalog(catalog)
     _delete(entries, context)
     return nothing()
@@ -64,7 +64,7 @@ def _drop_schema(command: commands.Drop, context: Context) -> Result:
     if command.if_exists and schema not in context.catalog.schemas(catalog):
         return nothing()
     content = context.catalog.schema(catalog, schema)
-    entries = [*content.tables.values(), *content.volumes.values()]
+    entries: list[Table | Volume] = [*content.tables.values(), *content.volumes.values()]
     if entries and not command.cascade:
         raise StatementError(
             "SCHEMA_NOT_EMPTY",

@@ -1,11 +1,11 @@
 """CREATE TABLE, CREATE VIEW and ALTER.
 
-Data first, then the catalog's entry: what a crash leaves behind is a folder that no entry names, and the next start
-of the lakehouse sweeps it away.
+Data first, then the catalog's entry: what a crash leaves behind is a folder that no entry names, and the next
+start of the lakehouse sweeps it away.
 """
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def create_table(create: exp.Create, context: Context) -> Result:
 def _fill(
     create: exp.Create,
     table: Table,
-    query: exp.Expression | None,
+    query: exp.Expr | None,
     options: TableOptions,
     context: Context,
     *,
@@ -126,7 +126,7 @@ def _stored(field: pa.Field) -> pa.Field:
     return pa.field(field.name, pa.string() if pa.types.is_null(field.type) else field.type)
 
 
-def _fields(definitions: Iterable[exp.Expression]) -> list[dict[str, Any]]:
+def _fields(definitions: Iterable[exp.Expr]) -> list[dict[str, Any]]:
     fields: list[dict[str, Any]] = []
     for definition in definitions:
         if isinstance(definition, _INFORMATIONAL) and not definition.find(exp.CheckColumnConstraint):
@@ -141,15 +141,15 @@ def _fields(definitions: Iterable[exp.Expression]) -> list[dict[str, Any]]:
     return fields
 
 
-def _source(create: exp.Create, options: TableOptions) -> exp.Expression | None:
+def _source(create: exp.Create, options: TableOptions) -> exp.Expr | None:
     """The query whose rows the table begins with."""
     clone = create.args.get("clone")
     if clone is not None:
         return exp.select("*").from_(clone.this.copy())
     if options.like is not None:
         return exp.select("*").from_(options.like.copy()).limit(0)
-    query: exp.Expression | None = create.expression
-    return query if isinstance(query, exp.Expression) else None
+    query: exp.Expr | None = create.expression
+    return query if isinstance(query, exp.Expr) else None
 
 
 def _register(name: Name, options: TableOptions, context: Context) -> Result:
@@ -165,29 +165,18 @@ def _options(create: exp.Create) -> TableOptions:
     options = TableOptions(properties={})
     properties: dict[str, str] = {}
     for one in create.args["properties"].expressions if create.args.get("properties") else ():
-        if isinstance(one, exp.SchemaCommentProperty):
-            options = replace(options, comment=one.name)
-        elif isinstance(one, exp.LocationProperty):
-            options = replace(options, location=_local_path(one.name))
-        elif isinstance(one, exp.ClusterProperty):
-            options = replace(options, clustering=_clustering(one))
-        elif isinstance(one, exp.PartitionedByProperty):
-            options = replace(options, partition_by=tuple(part.name for part in one.this.expressions))
-        elif isinstance(one, exp.LikeProperty):
-            options = replace(options, like=one.this)
-        elif isinstance(one, exp.TemporaryProperty):
-            options = replace(options, temporary=True)
-        elif isinstance(one, exp.FileFormatProperty):
-            if one.this.name.lower() != "delta":
-                raise errors.unsupported(f"CREATE TABLE USING {one.this.name}")
-        elif type(one) is exp.Property:
+        if type(one) is exp.Property:
             properties |= _property(one)
+        elif isinstance(one, exp.FileFormatProperty) and one.this.name.lower() == "delta":
+            continue
+        elif type(one) in _CLAUSES:
+            options = replace(options, **_CLAUSES[type(one)](one))
         else:
             raise errors.unsupported(f"The clause {one.sql('databricks')}")
     return replace(options, properties=properties)
 
 
-def _property(one: exp.Expression) -> dict[str, str]:
+def _property(one: exp.Expr) -> dict[str, str]:
     key = one.this.name if isinstance(one.this, exp.Literal) else one.this.sql("databricks").replace("`", "")
     value = one.args["value"]
     return {key: value.name if isinstance(value, exp.Literal) else value.sql("databricks").lower()}
@@ -205,6 +194,16 @@ def _local_path(location: str) -> str:
     if not path.startswith("/") or path.startswith("/Volumes/"):
         raise errors.unsupported(f"LOCATION '{location}': only an absolute path on this machine")
     return path
+
+
+_CLAUSES: dict[type[exp.Expr], Callable[[Any], dict[str, Any]]] = {
+    exp.SchemaCommentProperty: lambda one: {"comment": one.name},
+    exp.LocationProperty: lambda one: {"location": _local_path(one.name)},
+    exp.ClusterProperty: lambda one: {"clustering": _clustering(one)},
+    exp.PartitionedByProperty: lambda one: {"partition_by": tuple(part.name for part in one.this.expressions)},
+    exp.LikeProperty: lambda one: {"like": one.this},
+    exp.TemporaryProperty: lambda _: {"temporary": True},
+}
 
 
 def create_view(create: exp.Create, context: Context) -> Result:
@@ -228,7 +227,7 @@ def create_view(create: exp.Create, context: Context) -> Result:
     return nothing()
 
 
-def _view(name: Name, query: exp.Expression, declared: list[exp.Expression], context: Context) -> Table:
+def _view(name: Name, query: exp.Expr, declared: list[exp.Expr], context: Context) -> Table:
     body = qualify(query, context.namespace)
     if any(context.namespace.full(parts_of(table)) == name for table in named_relations(body)):
         raise StatementError("RECURSIVE_VIEW", f"Recursive view {name} detected.", "42K0H")
@@ -252,7 +251,7 @@ def _view(name: Name, query: exp.Expression, declared: list[exp.Expression], con
 def alter(statement: exp.Alter, context: Context) -> Result:
     """ALTER TABLE and ALTER VIEW."""
     table = context.catalog.table(context.namespace.full(parts_of(statement.this)))
-    actions: list[exp.Expression] = statement.args["actions"]
+    actions: list[exp.Expr] = statement.args["actions"]
     definitions = [
         definition
         for action in actions
@@ -267,7 +266,7 @@ def alter(statement: exp.Alter, context: Context) -> Result:
     return nothing()
 
 
-def _alter(table: Table, action: exp.Expression, context: Context) -> None:
+def _alter(table: Table, action: exp.Expr, context: Context) -> None:
     if isinstance(action, exp.AlterRename):
         context.catalog.rename(table, context.namespace.full(parts_of(action.this)))
     elif isinstance(action, exp.ClusterProperty):

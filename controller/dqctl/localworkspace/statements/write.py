@@ -7,6 +7,7 @@ refuses rows outside of a REPLACE WHERE; the engine itself commits UPDATE, DELET
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 from sqlglot import exp
@@ -49,14 +50,14 @@ def insert(statement: exp.Insert, context: Context) -> Result:
     return counts({"num_affected_rows": rows, "num_inserted_rows": rows})
 
 
-def _query_of(statement: exp.Insert) -> exp.Expression:
+def _query_of(statement: exp.Insert) -> exp.Expr:
     """The rows to insert, with the WITH that stood before INSERT."""
     source = statement.args.get("source")
-    query: exp.Expression = exp.select("*").from_(source.copy()) if source else statement.expression
+    query: exp.Expr = exp.select("*").from_(source.copy()) if source else statement.expression
     if statement.args.get("default") or query is None:
         raise errors.unsupported("INSERT DEFAULT VALUES")
     if isinstance(query, exp.Values):
-        if any(isinstance(node, exp.Var) and node.name.upper() == "DEFAULT" for node in query.find_all(exp.Var)):
+        if any(node.name.upper() == "DEFAULT" for node in query.find_all(exp.Var)):
             raise errors.unsupported("DEFAULT in VALUES")
         query = exp.select("*").from_(query)
     with_ = statement.args.get("with_")
@@ -72,7 +73,7 @@ def _load(
     *,
     only: Sequence[str] | None = None,
     by_name: bool = False,
-    mode: str,
+    mode: Literal["append", "overwrite"],
     predicate: str | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> int:
@@ -81,7 +82,7 @@ def _load(
     columns = delta.columns(path)
     found = columns_from_arrow(context.engine.schema(sql))
     given = [column.name for column in found] if by_name else list(only or [one.name for one in columns])
-    _check_names(table, given, columns)
+    _check_names(given, columns)
     if len(found) != len(given):
         few = len(found) < len(given)
         raise StatementError(
@@ -95,7 +96,7 @@ def _load(
     return delta.write(path, rows, mode=mode, predicate=predicate, metadata=metadata)
 
 
-def _check_names(table: Table, given: Sequence[str], columns: Sequence[Column]) -> None:
+def _check_names(given: Sequence[str], columns: Sequence[Column]) -> None:
     lowered = [name.lower() for name in given]
     known = {column.name.lower() for column in columns}
     for name in lowered:
@@ -116,7 +117,8 @@ def _aligned(sql: str, found: Sequence[Column], given: Sequence[str], columns: S
             value = f"CAST({value} AS {column.storage_type})"
         selected.append(f"{value} AS {quoted(column.name)}")
     aliases = ", ".join(f"`_{index}`" for index in range(len(found)))
-    return f"SELECT {', '.join(selected)} FROM ({sql}) AS `{_SOURCE}`({aliases})"
+    # Every identifier is quoted here, and the query was written from its tree.
+    return f"SELECT {', '.join(selected)} FROM ({sql}) AS `{_SOURCE}`({aliases})"  # noqa: S608
 
 
 def _checked(
@@ -171,7 +173,7 @@ def _copy(
     with context.engine.files(file_format, [str(file) for file in wanted.values()], options) as relation:
         return _load(
             table,
-            f"SELECT * FROM `{relation}`",
+            f"TABLE {quoted(relation)}",
             context,
             by_name=True,
             mode="append",
@@ -179,7 +181,7 @@ def _copy(
         )
 
 
-def _options(parameter: exp.Expression | None) -> dict[str, str]:
+def _options(parameter: exp.Expr | None) -> dict[str, str]:
     return {one.this.name.lower(): one.args["value"].name for one in (parameter.expressions if parameter else ())}
 
 
@@ -209,11 +211,13 @@ def delete(statement: exp.Delete, context: Context) -> Result:
     return counts({"num_affected_rows": metrics.get("numDeletedRows", 0)})
 
 
-def _keep_others(statement: exp.Delete, condition: exp.Expression, context: Context) -> int:
+def _keep_others(statement: exp.Delete, condition: exp.Expr, context: Context) -> int:
     """Delete by rewriting the table with the rows that stay: Sail 0.7.2 has no DELETE with a subquery."""
     table = _target(statement.this, context)
     path = context.catalog.path(table)
-    stays = exp.Not(this=exp.func("coalesce", exp.Paren(this=condition.copy()), exp.false()))
+    stays = exp.Not(
+        this=exp.Anonymous(this="coalesce", expressions=[exp.Paren(this=condition.copy()), exp.false()])
+    )
     rest = exp.select("*").from_(statement.this.copy()).where(stays)
     with context.writing(table):
         before = delta.row_count(path)
@@ -250,7 +254,7 @@ def truncate(command: commands.Truncate, context: Context) -> Result:
     return Result(pa.table({}))
 
 
-def _run(target: exp.Expression, statement: exp.Expression, context: Context) -> Mapping[str, int]:
+def _run(target: exp.Expr, statement: exp.Expr, context: Context) -> Mapping[str, int]:
     """Let the engine change a table, and say what its commit says about it.
 
     The number that Sail 0.7.2 returns counts the rows of rewritten files, not those that changed.
@@ -268,7 +272,7 @@ def _run(target: exp.Expression, statement: exp.Expression, context: Context) ->
     }
 
 
-def _target(target: exp.Expression, context: Context) -> Table:
+def _target(target: exp.Expr, context: Context) -> Table:
     if not isinstance(target, exp.Table):
         raise errors.unsupported(f"Writing to {target.sql('databricks')}")
     table = context.catalog.table(context.namespace.full(parts_of(target)))
