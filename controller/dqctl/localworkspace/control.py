@@ -21,6 +21,7 @@ from dqctl.localworkspace.layout import Layout
 _POLL = 0.05
 _TAIL_LINES = 15
 _SETTINGS_SECONDS = 10.0
+_EXIT_SECONDS = 10.0
 _MAX_LOG_BYTES = 10 * 1024 * 1024
 
 # Started by this process: kept, so that they are reaped when they end.
@@ -114,7 +115,7 @@ def stop(data_dir: Path, timeout: float = 20) -> bool:
         return False
     end = time.monotonic() + timeout
     with _starting(layout, end):
-        if _pid(layout) is None:
+        if (pid := _pid(layout)) is None:
             return False
         _signal(layout, signal.SIGTERM)
         killed = False
@@ -126,7 +127,7 @@ def stop(data_dir: Path, timeout: float = 20) -> bool:
                 _signal(layout, signal.SIGKILL)
                 killed, end = True, end + 5
             time.sleep(_POLL)
-        _reap()
+        _reap(pid)
         return True
 
 
@@ -290,5 +291,10 @@ def _disk_bytes(directory: Path) -> int:
     return total
 
 
-def _reap() -> None:
+def _reap(ended: int | None = None) -> None:
+    """Collect children that are over; ``ended`` has let go of its lock, and is about to be."""
+    for child in _children:
+        if child.pid == ended:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_EXIT_SECONDS)
     _children[:] = [child for child in _children if child.poll() is None]

@@ -19,6 +19,8 @@ Work = Callable[[Session], Result]
 OPERATION_IDLE = 15 * 60.0
 SESSION_IDLE = 2 * 60 * 60.0
 
+_LOGGED = 300  # characters of an error
+
 
 class State(Enum):
     """Where an operation stands."""
@@ -93,6 +95,7 @@ class Operation:
         try:
             return self._work(self.owner.session), None
         except StatementError as error:
+            logger.info("statement failed: %s", str(error)[:_LOGGED])
             return None, error
         except Exception as error:  # whatever breaks inside is the statement's failure, not the server's
             logger.exception("statement failed inside the server")
