@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
+from enum import Enum
 from typing import Any, NoReturn
 
 import typer
@@ -20,7 +21,10 @@ FORMAT = 1
 
 
 def emit(
-    content: Mapping[str, Any], show: Callable[[], str], code: ExitCode = ExitCode.DONE, error: DqctlError | None = None
+    content: Mapping[str, Any],
+    show: Callable[[], str],
+    code: ExitCode = ExitCode.DONE,
+    error: DqctlError | None = None,
 ) -> None:
     """Print what a command found: ``content`` as JSON, or what ``show`` makes of it for people.
 
@@ -103,11 +107,18 @@ def cell(value: Any) -> str:
             return str(value)
 
 
+def plural(count: int, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def plain(value: Any) -> Any:
     """``value`` as JSON can have it: dataclasses as objects, times as ISO 8601, the rest as text."""
     match value:
+        case Enum():
+            return value.value
         case None | bool() | int() | float() | str():
-            return value.value if hasattr(value, "value") else value
+            return value
         case Mapping():
             return {str(key): plain(each) for key, each in value.items()}
         case list() | tuple() | set() | frozenset():
@@ -128,7 +139,7 @@ def _print(text: str, stream: Any) -> None:
     from dqctl.redaction import redact
 
     try:
-        print(redact(text), file=stream, flush=True)  # noqa: T201 - the one place that writes what commands say
+        print(redact(text), file=stream, flush=True)
     except BrokenPipeError:
         # Whoever read us has enough (`dqctl runs | head`): no error, and no second one at shutdown.
         sys.stdout = None

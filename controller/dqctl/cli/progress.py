@@ -21,7 +21,7 @@ class Display:
 
         message = redact(message)
         if not self._lively:
-            print(message, file=self._stream, flush=True)  # noqa: T201 - this is where stderr is written
+            print(message, file=self._stream, flush=True)
             return
         from rich.console import Console
         from rich.markup import escape

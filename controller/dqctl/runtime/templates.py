@@ -1,19 +1,16 @@
-"""The templates of env files: product, found the same way in a wheel and in a checkout."""
+"""The templates of env files: rendered strictly."""
 
-import importlib.resources
 from functools import cache
-from pathlib import Path
 
 import jinja2
+
+from dqctl.resources import places
 
 
 @cache
 def _environment() -> jinja2.Environment:
-    package = Path(str(importlib.resources.files("dqctl")))
-    # The wheel holds them inside of the package; in a checkout they are a directory of the top level.
-    places = (package / "env-templates", package.parents[1] / "env-templates")
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(places),
+        loader=jinja2.FileSystemLoader(places("env-templates")),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - plain text; each file has rules of its own, kept by who renders it

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import dqctl
 from dqctl import records
@@ -46,17 +47,22 @@ class Ready:
     columns: Mapping[str, tuple[str, ...]]
 
 
+def find_endpoint(workspace: Path) -> Endpoint:
+    """The local workspace in the directory ``workspace``; ``EnvironmentFault`` when it does not run."""
+    endpoint = Endpoint.read(workspace)
+    if endpoint is None:
+        raise EnvironmentFault(
+            f"the local workspace in {workspace} does not run",
+            f"start it: dqctl workspace start --data-dir {workspace}",
+        )
+    return endpoint
+
+
 def find_target(settings: Settings) -> Target:
     """Where results go. A local workspace that is configured has to run: ``EnvironmentFault`` when it does not."""
     if settings.workspace is None:
         return resolve_target(settings)
-    endpoint = Endpoint.read(settings.workspace)
-    if endpoint is None:
-        raise EnvironmentFault(
-            f"the local workspace in {settings.workspace} does not run",
-            "start it with dqctl workspace start, then run dqctl publish --pending",
-        )
-    return resolve_target(settings, endpoint)
+    return resolve_target(settings, find_endpoint(settings.workspace))
 
 
 def init(settings: Settings, progress: Progress = silent) -> TablesReport:

@@ -1,0 +1,32 @@
+"""Options that several commands share, and the types of their values."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class FailOn(StrEnum):
+    """What makes a command end with an exit code other than 0; the same words as ``report.verdict.FailOn``.
+
+    Here once more so that ``dqctl --help`` does not import the report; a test holds them equal.
+    """
+
+    FAIL = "fail"
+    WARNING = "warning"
+    ERROR = "error"
+    NEVER = "never"
+
+
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", help="Seconds for all jobs of this command (DQCTL_JOB_TIMEOUT)", min=1)
+]
+Wait = Annotated[
+    float | None, typer.Option("--wait", help="Seconds to wait for a busy stack (DQCTL_LOCK_TIMEOUT)", min=0)
+]
+Workspace = Annotated[
+    Path | None, typer.Option(help="Data directory of a local workspace to use (DQCTL_WORKSPACE)")
+]
+Catalog = Annotated[str | None, typer.Option(help="Catalog of the published tables (DQCTL_CATALOG)")]
+Schema = Annotated[str | None, typer.Option(help="Schema of the published tables (DQCTL_SCHEMA_NAME)")]

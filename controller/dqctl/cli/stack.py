@@ -1,0 +1,122 @@
+"""``install``, ``uninstall`` and ``status``."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dqctl.cli.context import context
+from dqctl.cli.options import Catalog, Schema, Wait, Workspace
+from dqctl.cli.output import cell, emit, plain, table
+
+if TYPE_CHECKING:
+    from dqctl.services.status import Status
+
+# What install remembers for the commands after it; secrets are not among it.
+_REMEMBERED = ("workspace", "catalog", "schema_name", "databricks_host", "databricks_warehouse_id", "http_path")
+
+
+class Runtime(StrEnum):
+    """Where TestGen's processes run."""
+
+    LOCAL = "local"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: dqctl install --workspace /srv/workspace")(install)
+    app.command(epilog="Example: dqctl uninstall --purge")(uninstall)
+    app.command(epilog="Example: dqctl --output json status")(status)
+
+
+def install(
+    runtime: Annotated[Runtime, typer.Option(help="Where TestGen runs")] = Runtime.LOCAL,
+    version: Annotated[str | None, typer.Option(help="Version of TestGen [default: the newest known]")] = None,
+    workspace: Workspace = None,
+    catalog: Catalog = None,
+    schema: Schema = None,
+    host: Annotated[str | None, typer.Option(help="Databricks host (DATABRICKS_HOST)")] = None,
+    warehouse_id: Annotated[str | None, typer.Option(help="SQL warehouse (DATABRICKS_WAREHOUSE_ID)")] = None,
+    http_path: Annotated[str | None, typer.Option(help="SQL warehouse, by HTTP path (DQCTL_HTTP_PATH)")] = None,
+    postgres_account: Annotated[
+        str | None, typer.Option(help="As root: account that PostgreSQL runs as (DQCTL_POSTGRES_ACCOUNT)")
+    ] = None,
+    wait: Wait = None,
+) -> None:
+    """Install the stack, or bring it to what is asked for; again, there is nothing to do.
+
+    Where results go is remembered for the commands after it, without secrets.
+    """
+    from dqctl.services.install import install as run
+
+    here = context()
+    given = {
+        "workspace": workspace,
+        "catalog": catalog,
+        "schema_name": schema,
+        "databricks_host": host,
+        "databricks_warehouse_id": warehouse_id,
+        "http_path": http_path,
+    }
+    settings = here.settings_with(**given, postgres_account=postgres_account, lock_timeout=wait)
+    remember = {name: str(getattr(settings, name)) for name in _REMEMBERED if given[name] is not None}
+    report = run(settings, runtime=runtime.value, version=version, remember=remember, progress=here.progress)
+
+    def show() -> str:
+        what = f"stack {report.stack}: TestGen {report.testgen_version}, PostgreSQL {report.postgres_version}"
+        done = f"changed: {', '.join(report.changed)}" if report.changed else "nothing to do"
+        return f"{what}, in {report.home}\n{done}"
+
+    emit(plain(report), show)
+
+
+def uninstall(
+    purge: Annotated[bool, typer.Option("--purge", help="Remove state, history and secrets too")] = False,
+    wait: Wait = None,
+) -> None:
+    """Stop the stack. What it knows stays, unless purged."""
+    from dqctl.services.uninstall import uninstall as run
+
+    here = context()
+    report = run(here.settings_with(lock_timeout=wait), purge=purge, progress=here.progress)
+
+    def show() -> str:
+        if not report.changed and report.kept is None:
+            return f"stack {report.stack}: nothing is installed"
+        kept = f"; its state is kept in {report.kept}" if report.kept else "; nothing is left"
+        return f"stack {report.stack} is uninstalled{kept}"
+
+    emit(plain(report), show)
+
+
+def status() -> None:
+    """Show what is installed, what runs, and the last jobs."""
+    from dqctl.services.status import status as run
+
+    found = run(context().settings)
+    emit(plain(found), lambda: _status(found))
+
+
+def _status(found: "Status") -> str:
+    if not found.installed:
+        return f"stack {found.stack} is not installed in {found.home}; run: dqctl install"
+    revision = f"{found.schema_revision} (expected {found.expected_revision})"
+    running = f"runs on port {found.postgres_port}" if found.postgres_running else "does not run"
+    facts = {
+        "stack": f"{found.stack} in {found.home}",
+        "healthy": cell(found.healthy),
+        "TestGen": f"{found.testgen_version}, schema revision {revision}",
+        "PostgreSQL": f"{found.postgres_version}, {running}",
+        "disk": f"{found.disk_bytes / 1e6:.0f} MB",
+    }
+    width = max(map(len, facts))
+    lines = [f"{name:<{width}}  {value}" for name, value in facts.items()]
+    if found.last_jobs:
+        columns = {"kind": "last jobs", "status": "status", "started": "started", "job_id": "id"}
+        lines += ["", table([plain_row(job) for job in found.last_jobs], columns, "")]
+    return "\n".join(lines)
+
+
+def plain_row(record: object) -> dict[str, object]:
+    """A dataclass as a row of a table."""
+    return dict(vars(record))

