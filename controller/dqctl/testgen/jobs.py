@@ -127,23 +127,21 @@ def run(
         with watch:
             (answer,) = ask(runtime, [asked], deadline=deadline, environment=environment, on_event=watch.hear)
     except BaseException as error:
-        if watch.job_id is None:
-            raise
-        settled = _settle(runtime, version, watch.job_id, _why(error, deadline))
-        if isinstance(error, Failed | Ended) and settled:
-            return _outcome(runtime, version, watch.job_id, request.kind)
-        if isinstance(error, Failed | Ended):
-            raise EnvironmentFault(
-                f"the metadata database went away while {doing} (job {watch.job_id})",
-                "start it with dqctl install; what is stored is safe, and the next command settles the job",
-            ) from error
+        settled = watch.job_id is not None and _settle(runtime, version, watch.job_id, _why(error, deadline))
         if isinstance(error, EnvironmentFault) and deadline.passed:
             raise EnvironmentFault(
-                f"{doing} was not done after {deadline.seconds:g} s and was stopped (job {watch.job_id})",
+                f"{doing} was not done after {deadline.seconds:g} s and was stopped (job {watch.job_id or 'not begun'})",
                 "the job is settled as canceled, and nothing of it goes on; give it more time with --timeout "
                 "or DQCTL_JOB_TIMEOUT",
             ) from error
-        raise
+        if not isinstance(error, Failed | Ended) or watch.job_id is None:
+            raise
+        if settled:
+            return _outcome(runtime, version, watch.job_id, request.kind)
+        raise EnvironmentFault(
+            f"the metadata database went away while {doing} (job {watch.job_id})",
+            "start it with dqctl install; what is stored is safe, and the next command settles the job",
+        ) from error
     if answer.get("busy"):
         raise Busy("the stack is busy: TestGen runs another job", "try again when it is done")
     return _outcome(runtime, version, UUID(answer["job_id"]), request.kind)

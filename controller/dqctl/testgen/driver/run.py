@@ -33,21 +33,30 @@ def serve(request: dict[str, Any], say: Any) -> dict[str, Any]:
     stop = Stop(request, say, target)
     threading.Thread(target=stop.wait, args=(signals(),), daemon=True).start()
     die_with_parent()
-    with models.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lock:
-        if not lock.scalar(text("SELECT pg_try_advisory_lock(:space, :key)"), request["lock"]):
-            return {"busy": True}
-        lock.execute(text("SELECT set_config('application_name', :name, false)"), {"name": request["doing"]})
-        with database_session():
-            job_id = JobExecution.submit(
-                job_key=request["job_key"],
-                kwargs=arguments(request),
-                source="cli",
-                project_code=request["project_code"],
-            ).id
-            stop.job_ids.append(str(job_id))
-        say("submitted", job_id=job_id)
-        execute(job_id)
-        return {"job_id": job_id, "follow_ups": drain(request, stop)}
+    try:
+        with models.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lock:
+            if not lock.scalar(text("SELECT pg_try_advisory_lock(:space, :key)"), request["lock"]):
+                return {"busy": True}
+            lock.execute(text("SELECT set_config('application_name', :name, false)"), {"name": request["doing"]})
+            return work(request, say, stop)
+    finally:
+        stop.hold()
+
+
+def work(request: dict[str, Any], say: Any, stop: "Stop") -> dict[str, Any]:
+    """Queue the job and see it, and what it leaves behind, through."""
+    with database_session():
+        job_id = JobExecution.submit(
+            job_key=request["job_key"],
+            kwargs=arguments(request),
+            source="cli",
+            project_code=request["project_code"],
+        ).id
+        stop.job_ids.append(str(job_id))
+    say("submitted", job_id=job_id)
+    execute(job_id)
+    stop.hold()
+    return {"job_id": job_id, "follow_ups": drain(request, stop)}
 
 
 def arguments(request: dict[str, Any]) -> dict[str, Any]:
@@ -95,6 +104,7 @@ def drain(request: dict[str, Any], stop: "Stop") -> list[Any]:
         done.append(job_id)
         stop.job_ids.append(str(job_id))
         execute(job_id)
+        stop.hold()
 
 
 def signals() -> int:
@@ -165,6 +175,7 @@ class Stop:
 
     def __init__(self, request: dict[str, Any], say: Any, target: Target) -> None:
         self.job_ids: list[str] = []
+        self._asked = False
         self._request = request
         self._say = say
         self._target = target
@@ -172,6 +183,7 @@ class Stop:
     def wait(self, descriptor: int) -> None:
         """Wait for a signal, then end this process in order, within ``SECONDS_TO_LIVE``."""
         number = os.read(descriptor, 1)[0]
+        self._asked = True
         threading.Timer(SECONDS_TO_LIVE, os._exit, (128 + number,)).start()
         with contextlib.suppress(Exception):  # the metadata database may be gone; the target is not
             # First: from here on TestGen itself can end the job as cancelled only.
@@ -181,6 +193,11 @@ class Stop:
             self._write(self._request["settle"])
             self._say("settled", job_ids=self.job_ids)
         os._exit(128 + number)
+
+    def hold(self) -> None:
+        """Come back only if nothing is being stopped; otherwise this process is about to end."""
+        if self._asked:
+            time.sleep(SECONDS_TO_LIVE)
 
     def _write(self, statements: list[str]) -> None:
         connection = models.engine.raw_connection()
