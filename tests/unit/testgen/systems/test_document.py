@@ -158,3 +158,17 @@ def test_all_mistakes_are_told_at_once():
 def test_a_file_that_is_not_there_is_said(tmp_path):
     with pytest.raises(UsageError, match="cannot be read"):
         read(tmp_path / "none.yaml")
+
+
+def test_every_key_is_documented():
+    text = (EXAMPLES.parents[1] / "docs" / "systems.md").read_text()
+    schema = Declaration.model_json_schema()
+    keys = {key for definition in schema["$defs"].values() for key in definition.get("properties", {})}
+    assert {
+        key for key in keys | set(schema["properties"]) if f"`{key}" not in text and f".{key}" not in text
+    } == set()
+
+
+def test_the_document_s_own_example_is_valid():
+    text = (EXAMPLES.parents[1] / "docs" / "systems.md").read_text()
+    assert parse(text.split("```yaml\n")[1].split("```")[0], "docs").systems[0].name == "flights"
