@@ -129,8 +129,9 @@ def run(
     except BaseException as error:
         settled = watch.job_id is not None and _settle(runtime, version, watch.job_id, _why(error, deadline))
         if isinstance(error, EnvironmentFault) and deadline.passed:
+            job = watch.job_id or "not begun"
             raise EnvironmentFault(
-                f"{doing} was not done after {deadline.seconds:g} s and was stopped (job {watch.job_id or 'not begun'})",
+                f"{doing} was not done after {deadline.seconds:g} s and was stopped (job {job})",
                 "the job is settled as canceled, and nothing of it goes on; give it more time with --timeout "
                 "or DQCTL_JOB_TIMEOUT",
             ) from error
