@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dqctl.errors import UsageError
@@ -236,6 +236,7 @@ def test_the_plan_is_json():
 names = st.lists(st.sampled_from("abcdef"), unique=True, min_size=1, max_size=4)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(had=names, has=names)
 def test_applying_a_plan_leaves_nothing_to_do(had, has):
     def text(suites):
