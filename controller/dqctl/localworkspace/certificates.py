@@ -41,7 +41,7 @@ class Certificates:
             authority, key = self._authority()
         except (FileNotFoundError, ValueError):
             return False
-        return authority.public_key() == key.public_key() and now + RENEW_BEFORE < authority.not_valid_after_utc
+        return authority.public_key() == key.public_key() and _is_in_time(authority, now)
 
     def _server_file_is_good(self, now: datetime) -> bool:
         try:
@@ -58,7 +58,7 @@ class Certificates:
         except Exception:  # noqa: BLE001 - whatever is wrong with it, a new one mends it
             return False
         fits = server.issuer == authority.subject and server.public_key() == key.public_key()
-        return fits and names == self._names() and now + RENEW_BEFORE < server.not_valid_after_utc
+        return fits and names == self._names() and _is_in_time(server, now)
 
     def _authority(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
         key = serialization.load_pem_private_key(self._ca_key_file.read_bytes(), None)
@@ -121,6 +121,10 @@ class Certificates:
         )
         _write(self.server_key_file, _pem(key), 0o600)
         _write(self.server_file, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def _is_in_time(certificate: x509.Certificate, now: datetime) -> bool:
+    return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc - RENEW_BEFORE
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:

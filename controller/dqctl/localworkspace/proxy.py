@@ -38,7 +38,7 @@ class ConnectProxy:
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             logger.debug("a proxy connection ended early", exc_info=True)
         finally:
-            writer.close()
+            await _close(writer)
 
     async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_connection(*self._target, limit=_CHUNK)
@@ -46,7 +46,7 @@ class ConnectProxy:
             writer.write(b"HTTP/1.1 200 Connection Established\r\n\r\n")
             await asyncio.gather(_pump(reader, upstream_writer), _pump(upstream_reader, writer))
         finally:
-            upstream_writer.close()
+            await _close(upstream_writer)
 
 
 async def _requested(reader: asyncio.StreamReader) -> str:
@@ -67,3 +67,9 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         # Not write_eof(): a TLS peer that has stopped sending has stopped listening, too, in every client here.
         with contextlib.suppress(OSError):
             writer.close()
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()

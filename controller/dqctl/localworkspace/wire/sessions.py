@@ -18,6 +18,9 @@ Work = Callable[[Session], Result]
 # shows up now and then. Both only matter for clients that vanished.
 OPERATION_IDLE = 15 * 60.0
 SESSION_IDLE = 2 * 60 * 60.0
+# A client that waits for its statement asks all the time (after a lost answer, the connector pauses for up to a
+# minute). One that was killed must not keep this machine busy for the quarter of an hour.
+ATTENDED_IDLE = 2 * 60.0
 
 _LOGGED = 300  # characters of an error
 
@@ -47,11 +50,15 @@ class ClientSession:
 
 
 class Operation:
-    """One statement, or one request for metadata, from its start until it is closed."""
+    """One statement, or one request for metadata, from its start until it is closed.
 
-    def __init__(self, owner: ClientSession, work: Work, now: float) -> None:
+    ``attended`` means that the client waits for it, and asks again and again until it is over.
+    """
+
+    def __init__(self, owner: ClientSession, work: Work, now: float, *, attended: bool = False) -> None:
         self.id = uuid.uuid4().hex
         self.owner = owner
+        self.attended = attended
         self.state = State.PENDING
         self.result: Result | None = None
         self.error: StatementError | None = None
@@ -180,9 +187,9 @@ class Sessions:
         if client is not None:
             client.session.close()
 
-    def start(self, session_id: str, work: Work) -> Operation:
+    def start(self, session_id: str, work: Work, *, attended: bool = False) -> Operation:
         """Start an operation in a thread of its own; ``UnknownHandle`` when there is no such session."""
-        operation = Operation(self.get(session_id), work, self._monotonic())
+        operation = Operation(self.get(session_id), work, self._monotonic(), attended=attended)
         with self._lock:
             self._operations[operation.id] = operation
         threading.Thread(target=operation.run, name=f"operation {operation.id}", daemon=True).start()
@@ -218,12 +225,17 @@ class Sessions:
         for operation in operations:
             if operation.is_stuck:
                 operation.cancel()
-            elif now - operation.last_used > self._operation_idle:
+            elif now - operation.last_used > self._patience(operation):
                 logger.info("operation %s expired", operation.id)
                 self.close_operation(operation.id)
         for session_id in idle:
             logger.info("session %s expired", session_id)
             self.close(session_id)
+
+    def _patience(self, operation: Operation) -> float:
+        if operation.attended and not operation.is_settled:
+            return min(ATTENDED_IDLE, self._operation_idle)
+        return self._operation_idle
 
     def count(self) -> tuple[int, int]:
         """How many sessions and operations are open."""

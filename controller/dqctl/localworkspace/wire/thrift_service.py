@@ -191,7 +191,8 @@ class ThriftService:
         return self._metadata(T.TGetTypeInfoResp, request, lambda _: types)
 
     def _start(self, response: Any, request: Any, work: Work, *, arrow: bool, native: Any = None) -> Any:
-        operation = self._sessions.start(_id(request.sessionHandle.sessionId), work)
+        session_id = _id(request.sessionHandle.sessionId)
+        operation = self._sessions.start(session_id, work, attended=bool(request.getDirectResults))
         operation.wire_format = {"arrow": arrow, "native": native}
         handle = T.TOperationHandle(
             operationId=_identifier(operation.id),

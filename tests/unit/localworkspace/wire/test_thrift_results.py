@@ -1,0 +1,110 @@
+import datetime
+import decimal
+
+import pyarrow as pa
+import pytest
+from databricks.sql.thrift_api.TCLIService import ttypes
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dqctl.localworkspace.wire.thrift_results import BATCH_BYTES, RowSets, thrift_schema
+
+UTC = datetime.UTC
+TABLE = pa.table(
+    [
+        pa.array([1, None], pa.int32()),
+        pa.array([decimal.Decimal("1.50"), None], pa.decimal128(10, 2)),
+        pa.array([datetime.datetime(2024, 2, 29, 12, 30, tzinfo=UTC), None], pa.timestamp("us", "UTC")),
+        pa.array([[1, None], None], pa.list_(pa.int32())),
+        pa.array(["a", None], pa.large_string()),
+        pa.array([datetime.timedelta(days=1, hours=2), None], pa.duration("us")),
+        pa.array([{"k": datetime.date(2024, 1, 1)}, None], pa.struct([("k", pa.date32())])),
+    ],
+    names=["n", "d", "t", "l", "s", "s", "o"],
+)
+
+
+def read(rows: RowSets, max_rows: int | None = None, max_bytes: int | None = None) -> tuple[pa.Table, list[int]]:
+    """Everything, fetched as a client fetches, and how many rows each fetch had."""
+    schema = pa.ipc.read_schema(pa.py_buffer(rows.metadata(is_staging=False).arrowSchema))
+    batches, counts, offset = [], [], 0
+    while offset < rows.num_rows:
+        row_set, count = rows.fetch(offset, max_rows, max_bytes)
+        assert row_set.startRowOffset == offset
+        for batch in row_set.arrowBatches:
+            batches.append(pa.ipc.read_record_batch(pa.py_buffer(batch.batch), schema))
+            assert batches[-1].num_rows == batch.rowCount
+        counts.append(count)
+        offset += count
+    return pa.Table.from_batches(batches, schema), counts
+
+
+def test_arrow_keeps_values_and_names_even_when_two_are_the_same() -> None:
+    found, _ = read(RowSets(TABLE, arrow=True))
+    assert found.column_names == ["n", "d", "t", "l", "s", "s", "o"]
+    assert [column[0].as_py() for column in found.columns] == [
+        1,
+        decimal.Decimal("1.50"),
+        datetime.datetime(2024, 2, 29, 12, 30, tzinfo=UTC),
+        [1, None],
+        "a",
+        "1 02:00:00.000000000",
+        {"k": datetime.date(2024, 1, 1)},
+    ]
+    assert all(column[1].as_py() is None for column in found.columns)
+
+
+def test_a_client_without_arrow_types_gets_text_and_is_told_the_real_types() -> None:
+    native = ttypes.TSparkArrowTypes(timestampAsArrow=False, decimalAsArrow=False, complexTypesAsArrow=False)
+    rows = RowSets(TABLE, arrow=True, native=native)
+    found, _ = read(rows)
+    assert [column[0].as_py() for column in found.columns][1:4] == ["1.50", "2024-02-29 12:30:00", "[1,null]"]
+    assert found.column(6)[0].as_py() == '{"k":"2024-01-01"}'
+    types = [
+        column.typeDesc.types[0].primitiveEntry.type for column in rows.metadata(is_staging=False).schema.columns
+    ]
+    kinds = ttypes.TTypeId
+    assert types[1:4] == [kinds.DECIMAL_TYPE, kinds.TIMESTAMP_TYPE, kinds.ARRAY_TYPE]
+
+
+def test_column_sets_mark_nulls() -> None:
+    rows = RowSets(TABLE, arrow=False)
+    metadata = rows.metadata(is_staging=False)
+    assert metadata.resultFormat == ttypes.TSparkRowSetType.COLUMN_BASED_SET
+    row_set, count = rows.fetch(0, None, None)
+    assert count == 2
+    assert row_set.columns[0].i32Val.values == [1, 0]
+    assert all(next(filter(None, vars(column).values())).nulls == b"\x02" for column in row_set.columns), (
+        "bit 1 is the second row"
+    )
+    assert row_set.columns[2].stringVal.values[0] == "2024-02-29 12:30:00"
+
+
+@given(st.integers(1, 400), st.integers(1, 500), st.integers(1, 20_000))
+def test_every_row_comes_once_however_small_the_portions(rows: int, max_rows: int, max_bytes: int) -> None:
+    table = pa.table({"n": pa.array(range(rows)), "s": [f"row {n}" for n in range(rows)]})
+    found, counts = read(RowSets(table, arrow=True), max_rows, max_bytes)
+    assert found.column("n").to_pylist() == list(range(rows))
+    assert all(1 <= count <= max_rows for count in counts)
+
+
+def test_no_batch_is_longer_than_old_clients_read() -> None:
+    table = pa.table({"s": ["x" * 1_000_000] * 40})
+    row_set, count = RowSets(table, arrow=True).fetch(0, None, None)
+    assert count == 40
+    assert max(len(batch.batch) for batch in row_set.arrowBatches) < BATCH_BYTES * 1.1
+
+
+def test_an_empty_result_has_its_columns() -> None:
+    rows = RowSets(TABLE.slice(0, 0), arrow=True)
+    row_set, count = rows.fetch(0, 100, 100)
+    assert count == 0
+    assert len(rows.metadata(is_staging=False).schema.columns) == 7
+    assert row_set.startRowOffset == 0
+
+
+@pytest.mark.parametrize("precision", [1, 38])
+def test_a_decimal_tells_its_precision(precision: int) -> None:
+    schema = thrift_schema(pa.schema([("d", pa.decimal128(precision, 1))]))
+    qualifiers = schema.columns[0].typeDesc.types[0].primitiveEntry.typeQualifiers.qualifiers
+    assert (qualifiers["precision"].i32Value, qualifiers["scale"].i32Value) == (precision, 1)
