@@ -15,7 +15,7 @@ import psycopg
 
 from dqctl import processes
 from dqctl.clock import Deadline
-from dqctl.errors import UsageError
+from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.files import PRIVATE_DIR, PRIVATE_FILE, write_private
 from dqctl.progress import Progress
 from dqctl.redaction import redact
@@ -106,13 +106,7 @@ class LocalRuntime:
         Raises ``UsageError`` when the database belongs to another version of TestGen (nothing is migrated here).
         """
         self._remove_left_overs()
-        running = self.postgres.postmaster()
-        if (
-            running
-            and running.ready
-            and self._is_configured()
-            and metadata.is_current(self.postgres, self.environment)
-        ):
+        if self._is_up():
             return False
         with lock.hold(self.paths.root / "postgres.lock", "start of PostgreSQL", timeout=_START_TIMEOUT):
             started = self._start()
@@ -134,8 +128,9 @@ class LocalRuntime:
         """How the stack is, without starting anything."""
         running = self.postgres.postmaster() if self.paths.postgres.exists() else None
         revision = None
-        if running and running.ready and metadata.database_exists(self.postgres):
-            revision = metadata.schema_revision(self.postgres)
+        with contextlib.suppress(EnvironmentFault):
+            if running and running.ready and metadata.database_exists(self.postgres):
+                revision = metadata.schema_revision(self.postgres)
         return Health(
             postgres_running=running is not None,
             postgres_pid=running.pid if running else None,
@@ -196,7 +191,10 @@ class LocalRuntime:
         running = self.postgres.postmaster()
         if not (running and running.ready and running.port == self.record.postgres_port and self._is_configured()):
             return False
-        return metadata.is_current(self.postgres, self.environment)
+        try:
+            return metadata.is_current(self.postgres, self.environment)
+        except EnvironmentFault:  # it was killed a moment ago
+            return False
 
     def _is_configured(self) -> bool:
         try:

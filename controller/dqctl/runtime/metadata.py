@@ -4,6 +4,7 @@ TestGen's set-up commits in between. It is therefore made under another name and
 database called ``datakitchen`` is whole, whatever killed the set-up before.
 """
 
+import re
 from collections.abc import Callable, Mapping
 
 from psycopg import sql
@@ -12,11 +13,13 @@ from dqctl.errors import EnvironmentFault, TestGenFailed, UsageError
 from dqctl.processes import Completed
 from dqctl.redaction import redact
 from dqctl.runtime.environments import TestGenEnvironment
-from dqctl.runtime.postgres import Postgres
+from dqctl.runtime.postgres import Postgres, disk_full
 
 DATABASE = "datakitchen"
 _MAKING = "datakitchen_making"
 _MAINTENANCE = "postgres"
+
+_EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Violation|Refused)\b.*:|\([\w.]+\) ")
 
 SetUp = Callable[[Mapping[str, str]], Completed]
 
@@ -38,18 +41,23 @@ def ensure_metadata(postgres: Postgres, environment: TestGenEnvironment, set_up:
     drop_database(postgres, _MAKING)
     completed = set_up({"TG_METADATA_DB_NAME": _MAKING})
     if completed.exit_code:
-        # 5.134.0 prints its tracebacks on stdout.
-        said = redact(" | ".join((completed.stdout + completed.stderr).strip().splitlines()[-3:]))
-        if "No space left on device" in said:
-            raise EnvironmentFault(
-                "the disk is full", f"free 500 MB at {postgres.data}, then run dqctl install again"
-            )
-        raise TestGenFailed(f"TestGen could not set its database up: {said}", "run dqctl install again")
+        raise _failed(postgres, redact(completed.stdout + completed.stderr))
     with postgres.connect(_MAINTENANCE, autocommit=True) as connection:
         connection.execute(
             sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(_MAKING), sql.Identifier(DATABASE))
         )
     return True
+
+
+def _failed(postgres: Postgres, said: str) -> EnvironmentFault | TestGenFailed:
+    if postgres.ran_out_of_space(said):
+        return disk_full(postgres.data)
+    # TestGen prints its tracebacks on stdout, the SQL of the statement after the exception (5.134.0).
+    reasons = [line for line in said.splitlines() if _EXCEPTION.match(line)] or said.split("\n")[-1:]
+    return TestGenFailed(
+        f"TestGen could not set its database up: {reasons[-1].strip()[:300]}",
+        f"run dqctl install again: it sets up anew; the whole of it is in {postgres.data.parent / 'logs'}",
+    )
 
 
 def is_current(postgres: Postgres, environment: TestGenEnvironment) -> bool:

@@ -6,10 +6,11 @@ password is never sent: SCRAM proves it both ways, so that whatever else listens
 """
 
 import contextlib
+import errno
 import logging
+import re
 import shutil
 import socket
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,16 +83,20 @@ class Postgres:
             self._write_configuration(making)
             making.rename(self.data)
         except OSError as error:
-            raise EnvironmentFault(f"the database cluster cannot be made: {error}", _SPACE) from None
+            if error.errno == errno.ENOSPC:
+                raise disk_full(self.data) from None
+            raise EnvironmentFault(
+                f"the database cluster cannot be made: {error}", f"check who owns {self.data.parent}"
+            ) from None
         finally:
             shutil.rmtree(making, ignore_errors=True)
 
     def _initdb(self, making: Path) -> None:
-        descriptor, name = tempfile.mkstemp(dir=making.parent, prefix=".password.")
-        password_file = Path(name)
+        # One name: what a killed install left is replaced, and goes away with the next.
+        password_file = making.with_suffix(".password")
+        password_file.unlink(missing_ok=True)
         try:
-            with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 - opens a descriptor
-                file.write(reveal(self.password))
+            write_atomically(password_file, reveal(self.password), PRIVATE_FILE)
             accounts.give(password_file, self.account)
             self._program(
                 "initdb",
@@ -121,7 +126,7 @@ class Postgres:
 
         Raises ``PortTaken`` when something else listens on its port.
         """
-        running = self.postmaster()
+        running = self._settled()
         if running and running.ready:
             return False
         if running is None:
@@ -131,23 +136,28 @@ class Postgres:
             self._write_configuration(self.data)
         # pg_ctl also waits for a server that somebody else has just started.
         try:
-            self._program(
-                "pg_ctl",
-                "start",
-                "-D",
-                str(self.data),
-                "-w",
-                "-t",
-                f"{_START:.0f}",
-                "-l",
-                str(self.log / "start.log"),
-            )
+            wait = ("-w", "-t", f"{_START:.0f}")
+            self._program("pg_ctl", "start", "-D", str(self.data), *wait, "-l", str(self.log / "start.log"))
         except EnvironmentFault as fault:
             if not self._wait_ready(Deadline(5.0)):
                 if not port_is_free(self.port):
                     raise PortTaken(self.port) from None
-                raise EnvironmentFault(f"{fault.message}: {self._last_words()}", fault.hint) from None
+                if self.ran_out_of_space(fault.message):
+                    raise disk_full(self.data) from None
+                raise EnvironmentFault(f"{fault.message}: {self._last_words(3)}", fault.hint) from None
         return running is None
+
+    def _settled(self) -> Postmaster | None:
+        """The running server; a killed one is still seen for a moment, and is waited for until it is gone."""
+        deadline = Deadline(10.0)
+        while (running := self.postmaster()) and running.ready and not _accepts(running.port):
+            if deadline.passed:
+                raise EnvironmentFault(
+                    f"PostgreSQL (process {running.pid}) does not answer",
+                    f"see {self.log}, or end it: kill {running.pid}",
+                )
+            time.sleep(0.05)
+        return running
 
     def stop(self) -> bool:
         """Stop the server, ending its sessions; whether it ran."""
@@ -162,27 +172,36 @@ class Postgres:
 
     def connect(self, database: str, *, autocommit: bool = False) -> "psycopg.Connection[tuple[Any, ...]]":
         """A connection: search path ``testgen``, time zone UTC. ``EnvironmentFault`` when there is none."""
-        try:
-            return psycopg.connect(
-                host=HOST,
-                hostaddr=HOST,  # given, so that PGHOSTADDR of the environment does not lead elsewhere
-                port=self.port,
-                user=ROLE,
-                password=reveal(self.password),
-                dbname=database,
-                autocommit=autocommit,
-                connect_timeout=10,
-                application_name="dqctl",
-                options="-c search_path=testgen -c TimeZone=UTC",
-                sslmode="disable",
-                gssencmode="disable",
-                require_auth="scram-sha-256",
-            )
-        except psycopg.OperationalError as error:
-            raise EnvironmentFault(
-                f"the metadata database does not answer: {redact(str(error)).strip()}",
-                f"dqctl starts it with the next command; its log is {self.log}",
-            ) from None
+        deadline = Deadline(_START)
+        while True:
+            try:
+                return self._connect(database, autocommit)
+            except psycopg.OperationalError as error:
+                # "the database system is starting up" and the like: a backend was killed, and it recovers.
+                if "the database system is" in str(error) and not deadline.passed:
+                    time.sleep(0.1)
+                    continue
+                raise EnvironmentFault(
+                    f"the metadata database does not answer: {redact(str(error)).strip()}",
+                    f"dqctl starts it with the next command; its log is {self.log}",
+                ) from None
+
+    def _connect(self, database: str, autocommit: bool) -> "psycopg.Connection[tuple[Any, ...]]":
+        return psycopg.connect(
+            host=HOST,
+            hostaddr=HOST,  # given, so that PGHOSTADDR of the environment does not lead elsewhere
+            port=self.port,
+            user=ROLE,
+            password=reveal(self.password),
+            dbname=database,
+            autocommit=autocommit,
+            connect_timeout=10,
+            application_name="dqctl",
+            options="-c search_path=testgen -c TimeZone=UTC",
+            sslmode="disable",
+            gssencmode="disable",
+            require_auth="scram-sha-256",
+        )
 
     def _program(self, name: str, *arguments: str) -> None:
         completed = processes.run(
@@ -194,11 +213,11 @@ class Postgres:
             account=self.account,
         )
         if completed.exit_code:
-            said = redact((completed.stderr or completed.stdout).strip())[-500:]
-            full = "No space left on device" in said or "File too large" in said
+            said = redact((completed.stderr or completed.stdout).strip())
+            if _NO_SPACE.search(said):
+                raise disk_full(self.data)
             raise EnvironmentFault(
-                f"the disk is full: {said}" if full else f"PostgreSQL's {name} failed: {said}",
-                _SPACE if full else f"see {self.log}; your data is in {self.data}",
+                f"PostgreSQL's {name} failed: {said[-500:]}", f"see {self.log}; your data is in {self.data}"
             )
 
     def _is_ours(self, pid: int) -> bool:
@@ -220,9 +239,13 @@ class Postgres:
                     f"processes of a killed PostgreSQL do not end: {backends}", "end them (kill), then try again"
                 )
             time.sleep(0.05)
-        if _read_postmaster(self.data):
+        pid_file = self.data / "postmaster.pid"
+        if pid_file.exists():
             logger.info("PostgreSQL was not shut down: it recovers by itself")
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
+            found = _read_postmaster(self.data)
+            # The number of a dead process is left to PostgreSQL, which looks for its shared memory too.
+            if found is None or Path(f"/proc/{found.pid}").exists():
+                pid_file.unlink()
 
     def _wait_ready(self, deadline: Deadline) -> bool:
         while not deadline.passed:
@@ -232,10 +255,14 @@ class Postgres:
             time.sleep(0.05)
         return False
 
-    def _last_words(self) -> str:
+    def ran_out_of_space(self, said: str) -> bool:
+        """Whether the disk is full, by what a program said or by the server's last words."""
+        return bool(_NO_SPACE.search(said) or _NO_SPACE.search(self._last_words(50)))
+
+    def _last_words(self, count: int) -> str:
         try:
             newest = max(self.log.glob("*.log"), key=lambda path: path.stat().st_mtime)
-            return redact(" | ".join(newest.read_text(errors="replace").splitlines()[-3:]))
+            return redact(" | ".join(newest.read_text(errors="replace").splitlines()[-count:]))
         except (OSError, ValueError):
             return "no log was written"
 
@@ -247,7 +274,15 @@ class PortTaken(EnvironmentFault):
         super().__init__(f"port {port} is taken", "dqctl install finds another one")
 
 
-_SPACE = "free 500 MB there, or choose another place with DQCTL_HOME, then run the same command again"
+_NO_SPACE = re.compile("No space left on device|DiskFull|wrote only|File too large|Disk quota exceeded")
+
+
+def disk_full(data: Path) -> EnvironmentFault:
+    """The error for a cluster in ``data`` that ran out of space."""
+    return EnvironmentFault(
+        f"the disk is full at {data}",
+        f"free 500 MB at {data.parent}, then run the same command again; what was stored before is safe",
+    )
 
 
 def free_port() -> int:
@@ -269,6 +304,14 @@ def port_is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def _accepts(port: int) -> bool:
+    try:
+        with socket.create_connection((HOST, port), timeout=5.0):
+            return True
+    except OSError:
+        return False
 
 
 def _read_postmaster(data: Path) -> Postmaster | None:

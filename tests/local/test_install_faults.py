@@ -1,0 +1,218 @@
+"""Installing a stack in adverse conditions."""
+
+import json
+import os
+import pwd
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import uv
+
+import dqctl
+from dqctl.errors import EnvironmentFault
+from dqctl.progress import silent
+from dqctl.runtime import open_runtime
+from dqctl.services.install import install
+from dqctl.services.status import status
+from dqctl.settings import Settings, load
+
+pytestmark = pytest.mark.local
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts, or becomes another account")
+
+_INSTALL = """
+import json, sys
+from dataclasses import asdict
+from dqctl.settings import load
+from dqctl.services.install import install
+from dqctl.services.status import status
+report = install(load({"home": sys.argv[1]}, {}), progress=lambda line: print(line, file=sys.stderr, flush=True))
+print(json.dumps(asdict(report)))
+"""
+
+
+def start_install(home: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", _INSTALL, str(home)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def processes_of(home: Path) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if str(home) in line:
+                found.append(line)
+    return found
+
+
+def test_an_install_killed_at_any_moment_is_completed_by_the_next(settings: Settings) -> None:
+    moments = random.Random(20261121)  # noqa: S311 - moments, not secrets
+    killed = 0
+    # The set-up of the metadata takes most of the time; the first kills fall into what comes before it.
+    for seconds in (0.6, 0.9, 1.2, 1.6, 2.2, 3.0, 5.0, moments.uniform(2, 8), moments.uniform(4, 12)):
+        with start_install(settings.home) as process:
+            try:
+                process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                killed += 1
+    time.sleep(0.5)
+    assert not [line for line in processes_of(settings.home) if "setup-system-db" in line or "initdb" in line]
+    assert killed >= 5
+    install(settings, progress=silent)
+    assert install(settings, progress=silent).changed == ()
+    runtime = open_runtime(settings, silent)
+    assert runtime.health().is_good
+    with runtime.metadata() as connection:
+        assert connection.execute("SELECT count(*) FROM test_types").fetchone() == (89,)
+        databases = connection.execute("SELECT datname FROM pg_database ORDER BY 1").fetchall()
+    assert [name for (name,) in databases] == ["datakitchen", "postgres", "template0", "template1"]
+    left = {path.name for path in runtime.paths.root.iterdir()}
+    assert not [name for name in left if "making" in name or "password" in name]
+
+
+def test_ctrl_c_leaves_no_process_and_the_next_install_completes(settings: Settings) -> None:
+    with start_install(settings.home) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if "setting up" in line:
+                break
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+    assert process.returncode != 0
+    assert not [line for line in processes_of(settings.home) if "setup-system-db" in line]
+    install(settings, progress=silent)
+    assert status(settings).healthy
+
+
+@pytest.fixture
+def small_disk(home: Path) -> Iterator[Callable[[int], None]]:
+    stacks = home / "stacks"
+    stacks.mkdir(mode=0o711)
+
+    def mount(megabytes: int) -> None:
+        done = subprocess.run(
+            ["/bin/mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=711", "tmpfs", str(stacks)],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+
+    yield mount
+    subprocess.run(["/bin/umount", "-l", str(stacks)], capture_output=True)
+
+
+@needs_root
+@pytest.mark.parametrize("megabytes", [10, 25, 42])
+def test_a_full_disk_is_said_and_recovered_from(
+    settings: Settings, small_disk: Callable[[int], None], megabytes: int
+) -> None:
+    small_disk(megabytes)
+    with pytest.raises(EnvironmentFault, match=r"disk is full|No space left") as raised:
+        install(settings, progress=silent)
+    assert "free" in raised.value.hint
+    assert not status(settings).installed
+    stacks = settings.home / "stacks"
+    subprocess.run(["/bin/mount", "-o", "remount,size=400m", str(stacks)], check=True)
+    install(settings, progress=silent)
+    assert status(settings).healthy
+
+
+@needs_root
+def test_a_disk_too_small_for_testgen_is_found_before_the_download(tmp_path: Path) -> None:
+    tmp_path.chmod(0o711)
+    done = subprocess.run(
+        ["/bin/mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", str(tmp_path)], capture_output=True, text=True
+    )
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    try:
+        with pytest.raises(EnvironmentFault, match=r"not enough disk space: \d+ MB are free") as raised:
+            install(load({"home": tmp_path}, {}), progress=silent)
+        assert str(tmp_path) in raised.value.hint
+    finally:
+        subprocess.run(["/bin/umount", str(tmp_path)], check=True)
+
+
+_PREPARE = """
+import sys
+from pathlib import Path
+from dqctl.runtime.environments import ensure_environment
+ensure_environment(Path(sys.argv[1]), "5.134.0", log=Path(sys.argv[1]) / "install.log", progress=print)
+"""
+
+_AS_NOBODY = """
+import json, os, sys
+from dataclasses import asdict
+from dqctl.clock import Deadline
+from dqctl.settings import load
+from dqctl.runtime import open_runtime
+from dqctl.services.install import install
+from dqctl.services.uninstall import uninstall
+settings = load({"home": sys.argv[1]}, {})
+first = install(settings, progress=lambda line: None)
+again = install(settings, progress=lambda line: None)
+runtime = open_runtime(settings, lambda line: None)
+done = runtime.run(["list-projects"], deadline=Deadline(120))
+pid = runtime.postgres.postmaster().pid
+owner = os.stat(f"/proc/{pid}").st_uid
+os.kill(pid, 9)
+recovered = open_runtime(settings, lambda line: None).health().is_good
+uninstall(settings, purge=False, progress=lambda line: None)
+print(json.dumps([first.postgres_account, list(again.changed), done.exit_code, owner, recovered]))
+"""
+
+
+@needs_root
+def test_a_plain_user_installs_and_works_without_root(environments_cache: Path) -> None:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    python = shutil.which(f"python{version}", path="/usr/bin:/usr/local/bin")
+    if not python:
+        pytest.skip(f"no Python {version} that a plain user can run")
+    nobody = pwd.getpwnam("nobody")
+    environment = _inherited() | {
+        "PYTHONPATH": f"{Path(dqctl.__file__).parents[1]}:{Path(uv.__file__).parents[1]}"
+    }
+    # TestGen on a Python that the account can run; its own install brings PostgreSQL.
+    programs = environments_cache.parent / "plain"
+    prepare = [python, "-c", _PREPARE, str(programs)]
+    subprocess.run(prepare, env=environment | {"HOME": str(Path.home())}, check=True, timeout=280)
+    with tempfile.TemporaryDirectory(prefix="dq-") as name:
+        home = Path(name)
+        (home / "environments").mkdir()
+        (home / "environments" / "testgen-5.134.0").symlink_to(programs / "testgen-5.134.0")
+        for directory in (home, home / "environments"):
+            os.chown(directory, nobody.pw_uid, nobody.pw_gid)
+        done = subprocess.run(
+            [python, "-c", _AS_NOBODY, str(home)],
+            env=environment,
+            user=nobody.pw_uid,
+            group=nobody.pw_gid,
+            extra_groups=[],
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [None, [], 0, nobody.pw_uid, True]
+
+
+def _inherited() -> dict[str, str]:
+    """What a machine needs to reach its package index, and no HOME: a system account has none."""
+    wanted = ("PATH", "UV_", "SSL_", "HTTP", "http", "NO_PROXY", "no_proxy")
+    return {name: value for name, value in os.environ.items() if name.startswith(wanted)}

@@ -1,0 +1,188 @@
+"""Calls of TestGen in a stack: what they see, and what they leave."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dqctl.clock import Deadline
+from dqctl.errors import EnvironmentFault
+from dqctl.progress import silent
+from dqctl.runtime import LocalRuntime, open_runtime
+from dqctl.services.install import install
+from dqctl.settings import Settings
+from dqctl.stack.secrets import LENGTHS
+from dqctl.testgen.capabilities import capabilities
+from dqctl.testgen.ports import Runtime
+
+pytestmark = pytest.mark.local
+
+
+@pytest.fixture
+def runtime(installed_stack: Settings) -> LocalRuntime:
+    return open_runtime(installed_stack, silent)
+
+
+def secrets_of(runtime: LocalRuntime) -> list[bytes]:
+    return [(runtime.paths.secrets / name).read_bytes().strip() for name in LENGTHS]
+
+
+def test_it_is_the_runtime_that_testgens_parts_ask_for(runtime: LocalRuntime) -> None:
+    port: Runtime = runtime
+    assert port.version == "5.134.0"
+    done = port.run(["-c", "import testgen; print('here')"], program="python", deadline=Deadline(60))
+    assert (done.exit_code, done.stdout) == (0, "here\n")
+
+
+def test_exit_codes_and_lines_come_through(runtime: LocalRuntime) -> None:
+    heard: list[str] = []
+    done = runtime.run(["no-such-command"], deadline=Deadline(120), on_line=heard.append)
+    assert done.exit_code == 2
+    assert "No such command" in done.stderr
+    assert not heard
+
+
+def test_no_secret_is_in_the_arguments_or_environment_of_any_process(runtime: LocalRuntime) -> None:
+    secrets = secrets_of(runtime)
+    own = [b"planted-databricks-token", b"planted-dqctl"]
+    seen = 0
+    found: list[str] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        nonlocal seen
+        while not over.is_set():
+            for entry in Path("/proc").iterdir():
+                if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                    continue
+                for part in ("cmdline", "environ"):
+                    try:
+                        content = (entry / part).read_bytes()
+                    except OSError:
+                        continue
+                    seen += b"exec-job" in content or b"list-projects" in content
+                    found.extend(f"{entry.name} {part}" for secret in secrets + own if secret in content)
+
+    os.environ["DATABRICKS_TOKEN"], os.environ["DQCTL_PLANTED"] = "planted-databricks-token", "planted-dqctl"
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        assert runtime.run(["list-projects"], deadline=Deadline(120)).exit_code == 0
+        assert runtime.postgres.connect("postgres").close() is None
+        runtime.down()
+        runtime.up()
+    finally:
+        over.set()
+        watcher.join()
+        del os.environ["DATABRICKS_TOKEN"], os.environ["DQCTL_PLANTED"]
+    assert seen > 3, "the call was watched"
+    assert not found
+
+
+def test_no_secret_is_left_anywhere_but_in_the_secrets(fresh_stack: Settings) -> None:
+    runtime = open_runtime(fresh_stack, silent)
+    runtime.run(["list-projects"], deadline=Deadline(120))
+    secrets = secrets_of(runtime)
+    runtime.down()
+    for path in runtime.paths.root.rglob("*"):
+        if path.is_file() and runtime.paths.secrets not in path.parents:
+            content = path.read_bytes()
+            assert not [secret for secret in secrets if secret in content], path
+
+
+def test_variables_and_files_of_the_user_do_not_change_the_installation(
+    runtime: LocalRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stray = tmp_path / ".testgen"
+    stray.mkdir()
+    (stray / "config.env").write_text("TG_STANDALONE_MODE=yes\nTG_METADATA_DB_HOST=203.0.113.1\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TG_TESTGEN_HOME", str(stray))
+    monkeypatch.setenv("TG_STANDALONE_MODE", "yes")
+    monkeypatch.setenv("TG_METADATA_DB_HOST", "203.0.113.1")
+    monkeypatch.setenv("PGHOSTADDR", "203.0.113.1")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = runtime.run(["list-projects"], deadline=Deadline(120))
+    assert done.exit_code == 0, done.stdout
+    code = "import testgen.settings as s, testgen.common.standalone_postgres as p; print(p.is_standalone_mode())"
+    assert runtime.run(["-c", code], program="python", deadline=Deadline(60)).stdout == "False\n"
+    assert not (tmp_path / "testgen").exists()
+
+
+def test_calls_at_once_have_homes_of_their_own_and_leave_nothing(runtime: LocalRuntime) -> None:
+    homes: list[str] = []
+    code = "import os, time; print(os.environ['HOME'], os.getcwd()); open('mark', 'x'); time.sleep(0.5)"
+
+    def call() -> None:
+        done = runtime.run(["-c", code], program="python", deadline=Deadline(60))
+        assert done.exit_code == 0, done.stderr
+        homes.append(done.stdout)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(homes)) == 4
+    assert all(line.split()[0] == line.split()[1] for line in homes)
+    assert not list(runtime.paths.work.iterdir())
+
+
+def test_the_home_of_a_killed_dqctl_is_removed_by_the_next_command(runtime: LocalRuntime) -> None:
+    left = runtime.paths.work / "4194399-killed"
+    mine = runtime.paths.work / f"{os.getpid()}-running"
+    for home in (left, mine):
+        (home / "testgen").mkdir(parents=True)
+    runtime.up()
+    assert not left.exists()
+    assert mine.exists()
+    mine.joinpath("testgen").rmdir()
+    mine.rmdir()
+
+
+def test_the_deadline_ends_a_call_and_removes_its_home(runtime: LocalRuntime) -> None:
+    started = time.monotonic()
+    with pytest.raises(EnvironmentFault, match="did not finish within 2 s"):
+        runtime.run(["-c", "import time; time.sleep(60)"], program="python", deadline=Deadline(2))
+    assert time.monotonic() - started < 20
+    assert not list(runtime.paths.work.iterdir())
+
+
+def test_the_newest_version_is_not_asked_for(runtime: LocalRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A proxy that answers nobody: asking would take 3 s and show up in its queue.
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.settimeout(0.1)
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        assert runtime.run(["--help"], deadline=Deadline(120)).exit_code == 0
+        with pytest.raises(TimeoutError):
+            proxy.accept()
+
+
+@pytest.mark.parametrize("version", ["5.92.2", "5.33.3"])
+def test_older_known_versions_install_and_work(
+    version: str, settings: Settings, install_version: Callable[[str], Path]
+) -> None:
+    install_version(version)
+    report = install(settings, version=version, progress=silent)
+    assert (report.testgen_version, report.schema_revision) == (version, capabilities(version).schema_revision)
+    assert install(settings, progress=silent).changed == (), "without a version the stack keeps what it has"
+    runtime = open_runtime(settings, silent)
+    done = runtime.run(["list-projects"], deadline=Deadline(120))
+    assert done.exit_code == 0, done.stdout
+    with runtime.metadata() as connection:
+        assert connection.execute("SELECT count(*) > 30 FROM test_types").fetchone() == (True,)
+
+
+def test_a_stack_without_data_may_change_its_version(
+    fresh_stack: Settings, install_version: Callable[[str], Path]
+) -> None:
+    install_version("5.92.2")
+    report = install(fresh_stack, version="5.92.2", progress=silent)
+    assert (report.testgen_version, report.schema_revision) == ("5.92.2", 213)
+    assert open_runtime(fresh_stack, silent).health().is_good
