@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from dqctl.report.model import RunReport
     from dqctl.services.demo import DemoReport
 
+# Names of tests under each defect.
+_SHOWN = 3
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
@@ -85,6 +88,7 @@ def _as_text(report: "DemoReport") -> str:
         )
         lines.append(f"    {shown or 'NOT NOTICED by any test'}")
     rows = ", ".join(f"{name} {count:,}" for name, count in sorted(report.published.items()) if count)
+    latest = f"{report.settings.catalog}.{report.settings.schema_name}.dq_latest_results"
     home = f"--home {report.settings.home} --stack {report.settings.stack}"
     lines += [
         "",
@@ -94,8 +98,7 @@ def _as_text(report: "DemoReport") -> str:
         f"That took {report.seconds:.0f} s. What to try next:",
         f"  dqctl {home} results latest --failed",
         f"  dqctl {home} anomalies latest",
-        f"  dqctl workspace sql --data-dir {report.endpoint.data_dir} "
-        f'"SELECT * FROM {report.settings.catalog}.{report.settings.schema_name}.dq_latest_results"',
+        f'  dqctl workspace sql --data-dir {report.endpoint.data_dir} "TABLE {latest}"',
         f"  dqctl {home} uninstall --purge; dqctl workspace stop --data-dir {report.endpoint.data_dir}",
     ]
     return "\n".join(lines)

@@ -1,23 +1,9 @@
-"""Options that several commands share, and the types of their values."""
+"""Options that several commands share."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-
-class FailOn(StrEnum):
-    """What makes a command end with an exit code other than 0; the same words as ``report.verdict.FailOn``.
-
-    Here once more so that ``dqctl --help`` does not import the report; a test holds them equal.
-    """
-
-    FAIL = "fail"
-    WARNING = "warning"
-    ERROR = "error"
-    NEVER = "never"
-
 
 Timeout = Annotated[
     float | None, typer.Option("--timeout", help="Seconds for all jobs of this command (DQCTL_JOB_TIMEOUT)", min=1)

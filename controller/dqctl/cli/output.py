@@ -18,6 +18,7 @@ from dqctl.cli.context import Output, context
 from dqctl.errors import DqctlError, ExitCode
 
 FORMAT = 1
+_ENDLESS = 10_000
 
 
 def emit(
@@ -79,7 +80,8 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], empty: 
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(file=sys.stdout, highlight=False)
+    # A pipe has no width: what reads it wants whole lines.
+    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _ENDLESS)
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for key, heading in columns.items():
         numeric = all(isinstance(row.get(key), int | float | None) for row in rows)
@@ -87,8 +89,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], empty: 
     for row in rows:
         drawn.add_row(*(Text(cell(row.get(key))) for key in columns))
     with console.capture() as captured:
-        # A pipe has no width: what reads it wants whole lines.
-        console.print(drawn, width=None if sys.stdout.isatty() else 10_000, no_wrap=not sys.stdout.isatty())
+        console.print(drawn)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 

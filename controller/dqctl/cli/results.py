@@ -10,6 +10,7 @@ import typer
 
 from dqctl.cli.context import context
 from dqctl.cli.output import emit, note, table
+from dqctl.report.options import Form
 
 _RUN = Annotated[str, typer.Argument(help="The run: its id, the beginning of it, or latest")]
 
@@ -20,16 +21,6 @@ class Kind(StrEnum):
     PROFILE = "profile"
     GENERATE = "generate"
     TEST = "test"
-
-
-class Form(StrEnum):
-    """Forms of a report; the same words as ``report.render.Form``, a test holds them equal."""
-
-    TERMINAL = "terminal"
-    JSON = "json"
-    MARKDOWN = "markdown"
-    JUNIT = "junit"
-    HTML = "html"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -129,12 +120,11 @@ def report(
 
     with _reader() as reader:
         made = report_of(reader, run)
-    wanted = render.Form(form.value)
     if file is None:
-        text = render.render(made, wanted, colour=sys.stdout.isatty())
-        emit(document(made), lambda: text.rstrip())
+        text = render.render(made, form, colour=sys.stdout.isatty()).rstrip()
+        emit(document(made), lambda: text)
         return
-    render.write(made, wanted, file)
+    render.write(made, form, file)
     emit({"run_id": made.run.run_id, "file": str(file)}, lambda: str(file))
 
 

