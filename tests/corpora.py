@@ -6,11 +6,17 @@ test run is canceled before it starts.
 """
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psycopg
+
+from dqctl.records import Row, Table, Type
 
 DIRECTORY = Path(__file__).parent / "contract" / "metadata"
 VERSIONS = ("5.134.0", "5.92.2", "5.33.3")
@@ -56,3 +62,43 @@ def restore(one: Corpus, connection: "psycopg.Connection[Any]") -> None:
                 [list(row.values()) for row in one.rows[table]],
             )
     connection.commit()
+
+
+def own_id(one: Corpus, table: str, job: str) -> str | None:
+    """What the version calls the run of a job."""
+    key = "id" if one.version != "5.33.3" else "job_execution_id"
+    return next((row["id"] for row in one.rows[table] if row[key] == job), None)
+
+
+def as_value(text: str | None, kind: Type, stored: str) -> Any:
+    """PostgreSQL's text as the value that has to be published, found without the reader's help."""
+    if text is None:
+        return None
+    if kind is Type.BIGINT:
+        return int(text)
+    if kind is Type.DOUBLE:
+        return float(text)
+    if kind is Type.BOOLEAN:
+        return text == "true"
+    if kind is Type.TIMESTAMP:
+        return datetime.fromisoformat(text if stored == "timestamp with time zone" else f"{text}+00")
+    if kind in (Type.DECIMAL_38_0, Type.DECIMAL_38_6, Type.DECIMAL_38_8):
+        return Decimal(text)
+    return text
+
+
+def assert_rows(one: Corpus, found: Sequence[Row], table: Table, stored: str, keep: dict[str, str | None]) -> int:
+    """Every column that the stored table has under the same name, for every row that ``keep`` selects."""
+    expected = {
+        row["id"]: row for row in one.rows[stored] if all(row[key] == value for key, value in keep.items())
+    }
+    kinds = dict(one.columns[stored])
+    assert Counter(row["id"] for row in found) == Counter(expected.keys())
+    own = [name for name in table.column_names if name in kinds and name != "profile_run_id"]
+    for row in found:
+        assert set(row) >= set(table.column_names)
+        for name in own:
+            wanted = as_value(expected[row["id"]][name], table.column(name).type, kinds[name])
+            if name not in ("table_groups_id", "impact_dimension") or wanted is not None:
+                assert row[name] == wanted, (stored, row["id"], name)
+    return len(expected)

@@ -1,7 +1,8 @@
 """Publishing: every finished run into Databricks, exactly once, the oldest first."""
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -26,6 +27,11 @@ from dqctl.testgen.ledger import Ledger
 from dqctl.testgen.ports import Runtime
 from dqctl.testgen.reader import FinishedRun, MetadataReader
 
+log = logging.getLogger(__name__)
+
+# Runs that are loaded by the same statements, until there are so many of them or of their rows.
+BATCH_RUNS = 25
+BATCH_ROWS = 20_000
 _SAFE = "the results are safe in TestGen's database; once this is mended run: dqctl publish --pending"
 # How Spark words it when TestGen asks text columns for dates, as it does in every profile.
 _ANSI = ("CAST_INVALID_INPUT", "CANNOT_PARSE_TIMESTAMP", "ansi", "ANSI")
@@ -151,36 +157,59 @@ class _Publisher:
         ready = tables.ensure(warehouse, place, self.progress)
         loader = Loader(warehouse, place, ready.columns)
         known = self.ledger.published(ready.home)
-        waiting = [run for run in finished if run.run_id not in known or run.run_id in self.again]
-        for number, run in enumerate(waiting, 1):
-            self.progress(f"publishing {run.kind} run {run.run_id} ({number} of {len(waiting)})")
+        waiting = [run.run_id for run in finished if run.run_id not in known or run.run_id in self.again]
+        for batch in self._batches(waiting):
             try:
-                self._one(loader, ready.home, run)
+                self._load(loader, ready.home, batch)
             except (NotPublished, StatementFailed) as failure:
-                # Of this run alone, so it must not hold up the others.
-                self.failed[run.run_id] = failure.message
+                log.info("one by one, after: %s", failure.message)
+                self._one_by_one(loader, ready.home, batch)
+
+    def _batches(self, waiting: list[str]) -> Iterator[list[RunContent]]:
+        """Runs that are loaded together: statements cost more than rows."""
+        batch: list[RunContent] = []
+        for number, run_id in enumerate(waiting, 1):
+            batch.append(self.reader.content(run_id))
+            rows = sum(len(table) for content in batch for table in content.rows.values())
+            if len(batch) == BATCH_RUNS or rows >= BATCH_ROWS or number == len(waiting):
+                self.progress(f"publishing {_runs(len(batch))} ({number} of {len(waiting)})")
+                yield batch
+                batch = []
+
+    def _one_by_one(self, loader: Loader, home: str, batch: list[RunContent]) -> None:
+        """What is wrong with one run must not hold up the others."""
+        for stored in batch:
+            try:
+                self._load(loader, home, [stored])
+            except (NotPublished, StatementFailed) as failure:
+                self.failed[stored.run["run_id"]] = failure.message
 
     def waiting(self, finished: tuple[FinishedRun, ...], known: frozenset[str]) -> int:
         done = {run.run_id for run in self.done}
         return sum(run.run_id not in known and run.run_id not in done for run in finished)
 
-    def _one(self, loader: Loader, home: str, run: FinishedRun) -> None:
-        stored = self.reader.content(run.run_id)
-        content = RunContent(
-            {
-                **stored.run,
-                "dqctl_version": dqctl.__version__,
-                "row_counts": row_counts(stored),
-                "published_at": self.clock.now(),
-            },
-            stored.rows,
+    def _load(self, loader: Loader, home: str, batch: list[RunContent]) -> None:
+        now = self.clock.now()
+        loader.load(
+            [
+                RunContent(
+                    {
+                        **stored.run,
+                        "dqctl_version": dqctl.__version__,
+                        "row_counts": row_counts(stored),
+                        "published_at": now,
+                    },
+                    stored.rows,
+                )
+                for stored in batch
+            ]
         )
-        loader.load(content)
-        self.ledger.record(home, self.target.name, run.run_id, encode.checksum(stored))
-        rows = {table.name: len(stored.rows[table.name]) for table in records.CONTENT_OF[run.kind]}
-        self.done.append(
-            PublishedRun(run.run_id, run.kind, run.status, {**rows, records.RUNS.name: 1}, _warnings(stored))
-        )
+        for stored in batch:
+            run = stored.run
+            self.ledger.record(home, self.target.name, run["run_id"], encode.checksum(stored))
+            rows = {table.name: len(stored.rows[table.name]) for table in records.CONTENT_OF[run["kind"]]}
+            rows[records.RUNS.name] = 1
+            self.done.append(PublishedRun(run["run_id"], run["kind"], run["status"], rows, _warnings(stored)))
 
 
 def _warnings(content: RunContent) -> tuple[str, ...]:
@@ -205,5 +234,11 @@ def _remedy(failed: list[Row]) -> str:
 
 
 def _not_published(fault: EnvironmentFault, waiting: int) -> NotPublished:
-    runs = "1 finished run waits" if waiting == 1 else f"{waiting} finished runs wait"
-    return NotPublished(f"{runs} to be published: {fault.message}", f"{fault.hint}; {_SAFE}".removeprefix("; "))
+    wait = "waits" if waiting == 1 else "wait"
+    return NotPublished(
+        f"{_runs(waiting)} {wait} to be published: {fault.message}", f"{fault.hint}; {_SAFE}".removeprefix("; ")
+    )
+
+
+def _runs(count: int) -> str:
+    return "1 finished run" if count == 1 else f"{count} finished runs"

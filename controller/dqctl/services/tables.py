@@ -1,5 +1,6 @@
 """The published tables: made, brought up to date, shown."""
 
+import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import dqctl
 from dqctl import records
+from dqctl.databricks.failures import StatementFailed
 from dqctl.databricks.target import Target, resolve_target
 from dqctl.databricks.warehouse import Warehouse
 from dqctl.errors import EnvironmentFault
@@ -17,6 +19,10 @@ from dqctl.tables import ddl, migrations
 from dqctl.tables.migrations import Present
 from dqctl.tables.ports import Statements
 from dqctl.tables.sql import Place
+
+log = logging.getLogger(__name__)
+
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -94,16 +100,20 @@ def show(settings: Settings) -> TablesReport:
 def ensure(warehouse: Statements, place: Place, progress: Progress = silent) -> Ready:
     """Bring the tables up to date, in steps of their own: a load never changes a table."""
     present = migrations.look(warehouse, place)
-    statements = migrations.plan(present, place)
-    if statements:
+    for left in reversed(range(_ATTEMPTS)):
+        statements = migrations.plan(present, place)
+        record = migrations.record(present, place, present.home or str(uuid.uuid4()), dqctl.__version__)
+        if not statements and not record:
+            break
         progress(f"preparing the tables in {place.catalog}.{place.schema}")
-    for statement in statements:
-        warehouse.execute(statement)
-    home = present.home or str(uuid.uuid4())
-    record = migrations.record(present, place, home, dqctl.__version__)
-    if record:
-        warehouse.execute(record)
-    if statements or record:
+        try:
+            for statement in (*statements, *([record] if record else [])):
+                warehouse.execute(statement)
+        except StatementFailed as failure:
+            # Most likely another command made the same table or column in between.
+            if not left:
+                raise
+            log.info("prepared by another command as well? %s", failure.message)
         present = migrations.look(warehouse, place)
     if present.home is None:
         raise EnvironmentFault(

@@ -1,8 +1,8 @@
-"""Putting a run into the tables so that doing it again changes nothing, and seeing that it arrived whole.
+"""Putting runs into the tables so that doing it again changes nothing, and seeing that they arrived whole.
 
-One statement a table, whatever the number of rows: ``INSERT INTO ... REPLACE WHERE`` of this run's rows, atomic
-for each table. Few rows travel inside the statement, as one parameter; many go through a file in a volume. The
-run's own row comes last, after the others were read back and compared: a run that can be seen is complete.
+One statement a table, whatever the number of rows and runs: ``INSERT INTO ... REPLACE WHERE`` of these runs' rows,
+atomic for each table. Few rows travel inside the statement, as one parameter; many go through a file in a volume.
+The runs' own rows come last, after the others were read back and compared: a run that can be seen is complete.
 """
 
 # ruff: noqa: S608 - SQL text is what this module is for; names and literals pass through tables.sql
@@ -11,6 +11,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from dqctl import records
 from dqctl.errors import EnvironmentFault, NotPublished
@@ -36,44 +37,38 @@ class Loader:
         self._columns = columns
         self._volume_exists = False
 
-    def load(self, content: RunContent) -> None:
-        """Write the run's rows, read them back, and then make the run visible.
+    def load(self, contents: Sequence[RunContent]) -> None:
+        """Write the rows of some runs of one stack, read them back, and then make the runs visible.
 
-        Raises ``NotPublished`` when what is there is not what was sent; the run is not visible then.
+        Raises ``NotPublished`` when what is there is not what was sent; none of the runs is visible then.
         """
-        run = content.run
-        tables = records.CONTENT_OF[run["kind"]]
-        strangers = [name for name, rows in content.rows.items() if rows and name not in {t.name for t in tables}]
-        if strangers:
-            raise ValueError(f"a {run['kind']} run has no rows in {', '.join(strangers)}")
-        for table in tables:
-            self._replace(table, run, content.rows[table.name])
-        self._check(tables, content)
-        self._replace(records.RUNS, run, (run,))
+        parts = [part for table in records.RUN_CONTENT if (part := _part(table, contents))]
+        for part in parts:
+            self._replace(part)
+        self._check(parts)
+        self._replace(_Part(records.RUNS, contents, [content.run for content in contents]))
 
-    def _replace(self, table: Table, run: Row, rows: Sequence[Row]) -> None:
-        encoded = encode.to_json(table, rows)
+    def _replace(self, part: "_Part") -> None:
+        encoded = encode.to_json(part.table, part.rows)
+        insert = f"INSERT INTO {self._place.table(part.table.name)} REPLACE WHERE {part.condition}"
         if len(encoded.encode()) <= INLINE_BYTES:
-            self._warehouse.execute(f"{self._insert(table, run)}\n{self._select_inline(table)}", {"rows": encoded})
+            self._warehouse.execute(f"{insert}\n{self._select_inline(part.table)}", {"rows": encoded})
         else:
-            self._replace_staged(table, run, rows)
+            self._replace_staged(part, insert)
 
-    def _replace_staged(self, table: Table, run: Row, rows: Sequence[Row]) -> None:
+    def _replace_staged(self, part: "_Part", insert: str) -> None:
         if not self._volume_exists:
             self._warehouse.execute(ddl.create_volume(self._place))
             self._volume_exists = True
-        # One path for one table of one run: what a killed command left behind is written over by the next.
-        path = self._place.volume_path(run["stack"], run["run_id"], f"{table.name}.parquet")
-        self._warehouse.put(encode.to_parquet(table, rows), path)
-        self._warehouse.execute(f"{self._insert(table, run)}\n{self._select_staged(table, path)}")
+        # The same rows have the same path: what a killed command left behind is written over by the next.
+        path = self._place.volume_path(part.stack, part.run_ids[0], f"{part.table.name}.parquet")
+        self._warehouse.put(encode.to_parquet(part.table, part.rows), path)
+        self._warehouse.execute(f"{insert}\n{self._select_staged(part.table, path)}")
         try:
             self._warehouse.remove(path)
         except EnvironmentFault as fault:
             # The rows are in; the next publish of this run writes over the file.
             log.warning("the staged file %s stays behind: %s", path, fault.message)
-
-    def _insert(self, table: Table, run: Row) -> str:
-        return f"INSERT INTO {self._place.table(table.name)} REPLACE WHERE {_of_run(run)}"
 
     def _select_inline(self, table: Table) -> str:
         positions = {column.name: position for position, column in enumerate(table.columns)}
@@ -93,39 +88,67 @@ class Loader:
         )
         return f"SELECT {values} FROM read_files({literal(path)}, format => 'parquet')"
 
-    def _check(self, tables: Sequence[Table], content: RunContent) -> None:
+    def _check(self, parts: "Sequence[_Part]") -> None:
         """Compare every value with what was sent, in one statement."""
         statement = "\nUNION ALL\n".join(
-            f"SELECT {literal(table.name)} AS t, array({', '.join(map(encode.as_text, table.columns))}) AS v "
-            f"FROM {self._place.table(table.name)} WHERE {_of_run(content.run)}"
-            for table in tables
+            f"SELECT {literal(part.table.name)} AS t, "
+            f"array({', '.join(map(encode.as_text, part.table.columns))}) AS v "
+            f"FROM {self._place.table(part.table.name)} WHERE {part.condition}"
+            for part in parts
         )
-        found: dict[str, Counter[tuple[object, ...]]] = {table.name: Counter() for table in tables}
-        by_name = {table.name: table for table in tables}
+        found: dict[str, Counter[tuple[object, ...]]] = {part.table.name: Counter() for part in parts}
+        columns = {part.table.name: part.table.columns for part in parts}
         for row in self._warehouse.query(statement).to_pylist():
-            columns = by_name[row["t"]].columns
-            found[row["t"]][tuple(map(encode.value_of, columns, row["v"]))] += 1
+            found[row["t"]][tuple(map(encode.value_of, columns[row["t"]], row["v"]))] += 1
         differences = [
             difference
-            for table in tables
-            if (difference := _difference(table, content.rows[table.name], found[table.name]))
+            for part in parts
+            if (difference := _difference(part.table, part.rows, found[part.table.name]))
         ]
         if differences:
             raise NotPublished(
-                f"run {content.run['run_id']} did not arrive whole: {'; '.join(differences)}",
-                "its results are safe in TestGen's database; run dqctl publish --pending, and if it happens again "
-                "see whether something else writes to these tables",
+                f"results did not arrive whole: {'; '.join(differences)}",
+                "they are safe in TestGen's database; run dqctl publish --pending, and if it happens again see "
+                "whether something else writes to these tables",
             )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What some runs have in one table."""
+
+    table: Table
+    contents: Sequence[RunContent]
+    rows: Sequence[Row]
+
+    @property
+    def stack(self) -> str:
+        return str(self.contents[0].run["stack"])
+
+    @property
+    def run_ids(self) -> list[str]:
+        return [content.run["run_id"] for content in self.contents]
+
+    @property
+    def condition(self) -> str:
+        return f"stack = {literal(self.stack)} AND run_id IN ({', '.join(map(literal, self.run_ids))})"
+
+
+def _part(table: Table, contents: Sequence[RunContent]) -> _Part | None:
+    """``None`` when no run is of a kind that has rows in the table: it is not touched, and costs no statement."""
+    having = [content for content in contents if table in records.CONTENT_OF[content.run["kind"]]]
+    strangers = [content for content in contents if content not in having and content.rows[table.name]]
+    if strangers:
+        raise ValueError(f"a {strangers[0].run['kind']} run has no rows in {table.name}")
+    if not having:
+        return None
+    return _Part(table, having, [row for content in having for row in content.rows[table.name]])
 
 
 def row_counts(content: RunContent) -> str:
     """Rows of the run by table, as JSON with sorted keys."""
     counts = {table.name: len(content.rows[table.name]) for table in records.CONTENT_OF[content.run["kind"]]}
     return json.dumps(counts, sort_keys=True)
-
-
-def _of_run(run: Row) -> str:
-    return f"stack = {literal(run['stack'])} AND run_id = {literal(run['run_id'])}"
 
 
 def _difference(table: Table, sent: Sequence[Row], found: "Counter[tuple[object, ...]]") -> str:

@@ -64,7 +64,7 @@ def generation(count: int, message: str = "x") -> RunContent:
 
 
 def load(content: RunContent, warehouse: Recorder, columns: Mapping[str, tuple[str, ...]] = COLUMNS) -> None:
-    Loader(warehouse, Place("main", "dq"), columns).load(content)
+    Loader(warehouse, Place("main", "dq"), columns).load([content])
 
 
 def test_few_rows_travel_inside_one_statement_with_one_parameter() -> None:
@@ -74,7 +74,7 @@ def test_few_rows_travel_inside_one_statement_with_one_parameter() -> None:
     first = warehouse.statements[0]
     assert first.startswith(
         "INSERT INTO `main`.`dq`.`dq_test_definitions` "
-        f"REPLACE WHERE stack = 'lab' AND run_id = '{RUN_ID}'\n"
+        f"REPLACE WHERE stack = 'lab' AND run_id IN ('{RUN_ID}')\n"
         "SELECT r[0] AS `stack`, r[1] AS `run_id`, r[2] AS `id`, "
     )
     assert first.endswith(" FROM (SELECT explode(from_json(:rows, 'array<array<string>>')) AS r)")

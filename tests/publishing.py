@@ -1,0 +1,153 @@
+"""What tests of publishing share: the metadata of real runs, a session that is watched, and Delta read directly.
+
+What arrived is read with deltalake, past all of our code.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from corpora import assert_rows, corpus, own_id
+from dqctl import records
+from dqctl.databricks.warehouse import Warehouse
+from dqctl.localworkspace import control
+from dqctl.runtime.postgres import Postgres
+from dqctl.services import publish, tables
+from dqctl.services.publish import PublishReport
+from dqctl.settings import Settings
+from dqctl.tables import ddl
+from dqctl.testgen.capabilities import capabilities
+from dqctl.testgen.ledger import Ledger
+from dqctl.testgen.reader import MetadataReader
+
+STORED = {
+    "dq_test_results": ("test_results", "test_run_id", "test_runs"),
+    "dq_profile_columns": ("profile_results", "profile_run_id", "profiling_runs"),
+    "dq_anomalies": ("profile_anomaly_results", "profile_run_id", "profiling_runs"),
+}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The metadata of real runs, in a database of its own; what ``publish`` needs of a runtime."""
+
+    version: str
+    postgres: Postgres
+    database: str
+
+    def metadata(self) -> "psycopg.Connection[Any]":
+        return self.postgres.connect(self.database)
+
+    def execute(self, statement: str, *values: object) -> None:
+        with self.metadata() as connection:
+            connection.execute(statement.encode(), values)
+
+
+@contextmanager
+def running(data_dir: Path) -> Iterator[Path]:
+    control.start(data_dir)
+    with Warehouse(tables.find_target(Settings(workspace=data_dir))) as w:
+        w.execute("CREATE TABLE IF NOT EXISTS main.default.x (a INT)")  # TEMPORARY
+    try:
+        yield data_dir
+    finally:
+        control.stop(data_dir)
+
+
+def delta(settings: Settings, table: str) -> DeltaTable:
+    with Warehouse(tables.find_target(settings)) as warehouse:
+        detail = warehouse.query(f"DESCRIBE DETAIL {settings.catalog}.{settings.schema_name}.{table}")
+    return DeltaTable(detail["location"][0].as_py().removeprefix("file:"))
+
+
+def published(settings: Settings, table: str) -> list[dict[str, Any]]:
+    return delta(settings, table).to_pyarrow_table().to_pylist()
+
+
+def versions(settings: Settings) -> dict[str, int]:
+    return {table.name: delta(settings, table.name).version() for table in (*records.TABLES, ddl.MIGRATIONS)}
+
+
+def everything(settings: Settings) -> dict[str, Counter[str]]:
+    """All rows of all tables, without the times of publishing."""
+    return {
+        table.name: Counter(
+            json.dumps({**row, "published_at": None}, default=str, sort_keys=True)
+            for row in published(settings, table.name)
+        )
+        for table in records.TABLES
+    }
+
+
+def assert_exactly_once(settings: Settings, stack: Stack) -> None:
+    """Every row of the metadata is in Delta once, and equal."""
+    one = corpus(stack.version)
+    runs = published(settings, "dq_runs")
+    assert len(runs) == 7
+    for run in runs:
+        counts = json.loads(run["row_counts"])
+        assert set(counts) == {table.name for table in records.CONTENT_OF[run["kind"]]}
+        for table in records.CONTENT_OF[run["kind"]]:
+            rows = [row for row in published(settings, table.name) if row["run_id"] == run["run_id"]]
+            assert len(rows) == counts[table.name], (table.name, run["run_id"])
+            assert len({tuple(row[name] for name in table.key) for row in rows}) == len(rows)
+            if table.name in STORED:
+                stored, key, parent = STORED[table.name]
+                own = own_id(one, parent, run["run_id"])
+                assert_rows(one, rows, table, stored, {key: own})
+            elif table is records.TEST_DEFINITIONS and rows:
+                assert_rows(one, rows, table, "test_definitions", {"test_suite_id": run["test_suite_id"]})
+    for table in records.RUN_CONTENT:
+        assert {row["run_id"] for row in published(settings, table.name)} <= {run["run_id"] for run in runs}
+
+
+def publish_to(stack: Stack, settings: Settings, open_warehouse: Callable[[], Any]) -> PublishReport:
+    with stack.metadata() as connection:
+        reader = MetadataReader(connection, capabilities(stack.version), settings.stack)
+        ledger = Ledger(connection)
+        ledger.ensure()
+        return publish.publish_pending(open_warehouse, tables.find_target(settings), reader, ledger)
+
+
+class Watched:
+    """A warehouse session that counts its statements and lets something happen at one of them."""
+
+    def __init__(self, warehouse: Warehouse, happen: Callable[[int, str], None] | None = None) -> None:
+        self.warehouse = warehouse
+        self.happen = happen
+        self.statements: list[str] = []
+
+    def __enter__(self) -> "Watched":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.warehouse.close()
+
+    def _note(self, text: str) -> None:
+        self.statements.append(text)
+        if self.happen:
+            self.happen(len(self.statements), text)
+
+    def query(self, statement: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        self._note(statement)
+        return self.warehouse.query(statement, parameters)
+
+    def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> int | None:
+        self._note(statement)
+        return self.warehouse.execute(statement, parameters)
+
+    def put(self, content: bytes, volume_path: str) -> None:
+        self._note(f"PUT {volume_path}")
+        self.warehouse.put(content, volume_path)
+
+    def remove(self, volume_path: str) -> None:
+        self._note(f"REMOVE {volume_path}")
+        self.warehouse.remove(volume_path)
