@@ -30,7 +30,7 @@ _DATABRICKS = (
 
 def variable(name: str) -> str:
     """The environment variable of the setting ``name``."""
-    return name.upper() if name in _DATABRICKS else f"DQCTL_{name.upper()}"
+    return name.upper() if name in _DATABRICKS else f"DQCTL_{name.removesuffix('_name').upper()}"
 
 
 def default_home() -> Path:

@@ -54,7 +54,7 @@ def _options(
     home: Annotated[Path | None, typer.Option(help="Directory of all stacks (DQCTL_HOME)")] = None,
     output: Annotated[Output, typer.Option(help="What stdout gets", envvar="DQCTL_OUTPUT")] = Output.TABLE,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr")] = False,
-    debug: Annotated[bool, typer.Option(help="Log on stderr, tracebacks with errors")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Log on stderr, tracebacks with errors")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit", is_eager=True)] = False,
 ) -> None:
     del version  # main answers it before anything is parsed

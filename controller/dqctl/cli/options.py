@@ -15,4 +15,4 @@ Workspace = Annotated[
     Path | None, typer.Option(help="Data directory of a local workspace to use (DQCTL_WORKSPACE)")
 ]
 Catalog = Annotated[str | None, typer.Option(help="Catalog of the published tables (DQCTL_CATALOG)")]
-Schema = Annotated[str | None, typer.Option(help="Schema of the published tables (DQCTL_SCHEMA_NAME)")]
+Schema = Annotated[str | None, typer.Option(help="Schema of the published tables (DQCTL_SCHEMA)")]
