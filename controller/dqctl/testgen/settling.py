@@ -53,7 +53,7 @@ def statements(version: Capabilities) -> tuple[str, ...]:
     return found + tuple(
         # An Error is what the handler made of the statement that was cancelled under it.
         f"UPDATE {runs} SET status = 'Cancelled', {end} = now(), log_message = %(reason)s "  # noqa: S608
-        f"WHERE job_execution_id = ANY(%(ids)s::uuid[]) AND status IN ('Running', 'Error') AND EXISTS ("
+        f"WHERE job_execution_id = ANY(%(ids)s::uuid[]) AND status <> 'Complete' AND EXISTS ("
         f"SELECT FROM job_executions j WHERE j.id = {runs}.job_execution_id AND j.status = 'canceled')"
         for runs, end in (("profiling_runs", "profiling_endtime"), ("test_runs", "test_endtime"))
     )
