@@ -1,4 +1,4 @@
-"""What only a real workspace can settle: DQCTL_LIVE_HOST, DQCTL_LIVE_HTTP_PATH, DQCTL_LIVE_TOKEN, and a catalog."""
+"""What only a real workspace can settle; DQCTL_LIVE_HOST, _HTTP_PATH, _TOKEN and _CATALOG say which."""
 
 import os
 import secrets
