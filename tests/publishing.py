@@ -54,8 +54,6 @@ class Stack:
 @contextmanager
 def running(data_dir: Path) -> Iterator[Path]:
     control.start(data_dir)
-    with Warehouse(tables.find_target(Settings(workspace=data_dir))) as w:
-        w.execute("CREATE TABLE IF NOT EXISTS main.default.x (a INT)")  # TEMPORARY
     try:
         yield data_dir
     finally:

@@ -148,6 +148,12 @@ def test_init_again_runs_no_ddl(settings: Settings) -> None:
     assert versions(settings) == before
 
 
+def test_show_of_a_workspace_without_any_table_says_what_would_be_made(
+    own_workspace: Path, tmp_path: Path
+) -> None:
+    assert len(tables.show(settings_for(own_workspace, tmp_path)).statements) > 8
+
+
 def test_show_changes_nothing(settings: Settings) -> None:
     shown = tables.show(settings)
     assert shown.home is None

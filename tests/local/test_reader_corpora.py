@@ -9,11 +9,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from corpora import VERSIONS, Corpus, corpus, restore
+from corpora import VERSIONS, assert_rows, corpus, own_id, restore
 from dqctl import records
 from dqctl.errors import UsageError
 from dqctl.progress import silent
-from dqctl.records import Row, RunContent, Table, Type
+from dqctl.records import RunContent
 from dqctl.runtime import open_runtime
 from dqctl.services import results
 from dqctl.settings import Settings
@@ -56,48 +56,6 @@ def version(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def reader(connect: Connect, version: str) -> MetadataReader:
     return MetadataReader(connect(version), capabilities(version), "lab")
-
-
-def own_id(one: Corpus, table: str, job: str) -> str | None:
-    """What the version calls the run of a job."""
-    key = "id" if one.version != "5.33.3" else "job_execution_id"
-    return next((row["id"] for row in one.rows[table] if row[key] == job), None)
-
-
-def as_value(text: str | None, kind: Type, stored: str) -> Any:
-    """PostgreSQL's text as the value that has to be published, found without the reader's help."""
-    if text is None:
-        return None
-    if kind is Type.BIGINT:
-        return int(text)
-    if kind is Type.DOUBLE:
-        return float(text)
-    if kind is Type.BOOLEAN:
-        return text == "true"
-    if kind is Type.TIMESTAMP:
-        return datetime.fromisoformat(text if stored == "timestamp with time zone" else f"{text}+00")
-    if kind in (Type.DECIMAL_38_0, Type.DECIMAL_38_6, Type.DECIMAL_38_8):
-        return Decimal(text)
-    return text
-
-
-def assert_rows(
-    one: Corpus, found: tuple[Row, ...], table: Table, stored: str, keep: dict[str, str | None]
-) -> int:
-    """Every column that the stored table has under the same name, for every row that ``keep`` selects."""
-    expected = {
-        row["id"]: row for row in one.rows[stored] if all(row[key] == value for key, value in keep.items())
-    }
-    kinds = dict(one.columns[stored])
-    assert Counter(row["id"] for row in found) == Counter(expected.keys())
-    own = [name for name in table.column_names if name in kinds and name != "profile_run_id"]
-    for row in found:
-        assert tuple(row) == table.column_names
-        for name in own:
-            wanted = as_value(expected[row["id"]][name], table.column(name).type, kinds[name])
-            if name not in ("table_groups_id", "impact_dimension") or wanted is not None:
-                assert row[name] == wanted, (stored, row["id"], name)
-    return len(expected)
 
 
 def by_kind(reader: MetadataReader) -> dict[tuple[str, str], list[RunContent]]:

@@ -95,7 +95,10 @@ class SparkConnectSession:
     @contextmanager
     def relation(self, rows: pa.Table) -> Iterator[str]:
         """Send ``rows`` to the engine as a temporary view."""
-        with self._view(cast("DataFrame", self._spark.createDataFrame(rows))) as name:
+        # pyspark 4.x refuses a table without rows (CANNOT_INFER_EMPTY_SCHEMA), whatever schema it has.
+        sent = rows if rows.num_rows else pa.Table.from_pylist([{}], schema=rows.schema)
+        frame = cast("DataFrame", self._spark.createDataFrame(sent))
+        with self._view(frame.limit(rows.num_rows)) as name:
             yield name
 
     @contextmanager
