@@ -12,7 +12,7 @@ from dqctl.localworkspace.contract import Parameter, Result, Session, StatementE
 from dqctl.localworkspace.wire.parameters import check_limits
 from dqctl.localworkspace.wire.sessions import Operation, Sessions, State, UnknownHandle, Work
 from dqctl.localworkspace.wire.staging import Staging
-from dqctl.localworkspace.wire.thrift_results import RowSets
+from dqctl.localworkspace.wire.thrift_operations import metadata, next_rows, operation_status, success
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +24,6 @@ DIRECT_RESULTS_WAIT = 1.0
 STATUS_WAIT = 0.2
 
 _PROTOCOL = T.TProtocolVersion.SPARK_CLI_SERVICE_PROTOCOL_V8
-_STATES = {
-    State.PENDING: T.TOperationState.PENDING_STATE,
-    State.RUNNING: T.TOperationState.RUNNING_STATE,
-    State.SUCCEEDED: T.TOperationState.FINISHED_STATE,
-    State.FAILED: T.TOperationState.ERROR_STATE,
-    State.CANCELED: T.TOperationState.CANCELED_STATE,
-}
 _INFO = {
     T.TGetInfoType.CLI_SERVER_NAME: "Spark SQL",
     T.TGetInfoType.CLI_DBMS_NAME: "Spark SQL",
@@ -44,10 +37,6 @@ _SQL_TYPES = {
     "STRING": 12, "BINARY": -2, "DECIMAL": 3, "DATE": 91, "TIMESTAMP": 93, "ARRAY": 2003, "MAP": 2000,
     "STRUCT": 2002,
 }  # fmt: skip
-
-
-def _success() -> Any:
-    return T.TStatus(statusCode=T.TStatusCode.SUCCESS_STATUS)
 
 
 def _failure(error: StatementError) -> Any:
@@ -106,7 +95,7 @@ class ThriftService:
         )
         handle = T.TSessionHandle(sessionId=_identifier(client.id), serverProtocolVersion=_PROTOCOL)
         return T.TOpenSessionResp(
-            status=_success(),
+            status=success(),
             serverProtocolVersion=_PROTOCOL,
             sessionHandle=handle,
             configuration={},
@@ -117,14 +106,14 @@ class ThriftService:
     @_answers(T.TCloseSessionResp)
     def CloseSession(self, request: Any) -> Any:  # noqa: N802, D102
         self._sessions.close(_id(request.sessionHandle.sessionId))
-        return T.TCloseSessionResp(status=_success())
+        return T.TCloseSessionResp(status=success())
 
     @_answers(T.TGetInfoResp)
     def GetInfo(self, request: Any) -> Any:  # noqa: N802, D102
         self._sessions.get(_id(request.sessionHandle.sessionId))
         if request.infoType not in _INFO:
             raise StatementError("UNSUPPORTED_FEATURE", f"GetInfo {request.infoType} is not supported.", "0A000")
-        return T.TGetInfoResp(status=_success(), infoValue=T.TGetInfoValue(stringValue=_INFO[request.infoType]))
+        return T.TGetInfoResp(status=success(), infoValue=T.TGetInfoValue(stringValue=_INFO[request.infoType]))
 
     @_answers(T.TExecuteStatementResp)
     def ExecuteStatement(self, request: Any) -> Any:  # noqa: N802, D102
@@ -201,31 +190,34 @@ class ThriftService:
         )
         direct = None
         if request.getDirectResults:
-            operation.wait(DIRECT_RESULTS_WAIT)
-            direct = self._direct_results(operation, request.getDirectResults)
-        return response(status=_success(), operationHandle=handle, directResults=direct)
+            is_settled = operation.wait(DIRECT_RESULTS_WAIT)
+            direct = self._direct_results(operation, request.getDirectResults, is_settled)
+        return response(status=success(), operationHandle=handle, directResults=direct)
 
-    def _direct_results(self, operation: Operation, wanted: Any) -> Any:
-        direct = T.TSparkDirectResults(operationStatus=_operation_status(operation))
+    def _direct_results(self, operation: Operation, wanted: Any, is_settled: bool) -> Any:
+        direct = T.TSparkDirectResults(operationStatus=operation_status(operation))
+        if not is_settled:
+            # Should it end at this very moment, the client comes for the rest: half of it must not be closed.
+            return direct
         more = False
         if operation.state is State.SUCCEEDED:
-            direct.resultSetMetadata = _metadata_of(operation)
-            direct.resultSet = _next_rows(operation, wanted.maxRows, wanted.maxBytes)
+            direct.resultSetMetadata = metadata(operation)
+            direct.resultSet = next_rows(operation, wanted.maxRows, wanted.maxBytes)
             more = direct.resultSet.hasMoreRows
-        if operation.is_settled and not more:
+        if not more:
             self._sessions.close_operation(operation.id)
-            direct.closeOperation = T.TCloseOperationResp(status=_success())
+            direct.closeOperation = T.TCloseOperationResp(status=success())
         return direct
 
     @_answers(T.TGetOperationStatusResp)
     def GetOperationStatus(self, request: Any) -> Any:  # noqa: N802, D102
         operation = self._sessions.operation(_id(request.operationHandle.operationId))
         operation.wait(STATUS_WAIT)
-        return _operation_status(operation)
+        return operation_status(operation)
 
     @_answers(T.TGetResultSetMetadataResp)
     def GetResultSetMetadata(self, request: Any) -> Any:  # noqa: N802, D102
-        return _metadata_of(self._settled(request))
+        return metadata(self._settled(request))
 
     @_answers(T.TFetchResultsResp)
     def FetchResults(self, request: Any) -> Any:  # noqa: N802, D102
@@ -234,9 +226,9 @@ class ThriftService:
             operation.offset = request.startRowOffset
         elif request.orientation == T.TFetchOrientation.FETCH_FIRST:
             operation.offset = 0
-        answer = _next_rows(operation, request.maxRows, request.maxBytes)
+        answer = next_rows(operation, request.maxRows, request.maxBytes)
         if request.includeResultSetMetadata:
-            answer.resultSetMetadata = _metadata_of(operation)
+            answer.resultSetMetadata = metadata(operation)
         return answer
 
     def _settled(self, request: Any) -> Operation:
@@ -254,12 +246,12 @@ class ThriftService:
             self._sessions.operation(_id(request.operationHandle.operationId)).cancel()
         except UnknownHandle:
             logger.debug("cancelled an operation that is over")
-        return T.TCancelOperationResp(status=_success())
+        return T.TCancelOperationResp(status=success())
 
     @_answers(T.TCloseOperationResp)
     def CloseOperation(self, request: Any) -> Any:  # noqa: N802, D102
         self._sessions.close_operation(_id(request.operationHandle.operationId))
-        return T.TCloseOperationResp(status=_success())
+        return T.TCloseOperationResp(status=success())
 
     @_answers(T.TGetFunctionsResp)
     def GetFunctions(self, request: Any) -> Any:  # noqa: N802, D102, ARG002
@@ -295,42 +287,3 @@ def _parameter(parameter: Any) -> Parameter:
         given = [each for each in (value.stringValue, value.doubleValue, value.booleanValue) if each is not None]
         written = str(given[0]) if given else None
     return Parameter(parameter.name, parameter.type or "STRING", written)
-
-
-def _operation_status(operation: Operation) -> Any:
-    answer = T.TGetOperationStatusResp(
-        status=_success(),
-        operationState=_STATES[operation.state],
-        operationStarted=int(operation.started_at * 1000),
-        hasResultSet=True,
-    )
-    if operation.finished_at is not None:
-        answer.operationCompleted = int(operation.finished_at * 1000)
-    if operation.error is not None:
-        answer.sqlState = operation.error.sqlstate
-        answer.errorMessage = answer.displayMessage = str(operation.error)
-        answer.diagnosticInfo = f"Error running query: {operation.error}"
-    if operation.result is not None:
-        answer.numModifiedRows = operation.result.affected_rows
-    return answer
-
-
-def _row_sets(operation: Operation) -> RowSets:
-    if operation.delivery is None:
-        if operation.result is None:
-            raise UnknownHandle(f"Operation {operation.id} has no result")
-        operation.delivery = RowSets(operation.result.table, **operation.wire_format)
-    rows: RowSets = operation.delivery
-    return rows
-
-
-def _metadata_of(operation: Operation) -> Any:
-    is_staging = operation.result is not None and operation.result.staging is not None
-    return _row_sets(operation).metadata(is_staging=is_staging)
-
-
-def _next_rows(operation: Operation, max_rows: int | None, max_bytes: int | None) -> Any:
-    rows = _row_sets(operation)
-    row_set, count = rows.fetch(operation.offset, max_rows, max_bytes)
-    operation.offset += count
-    return T.TFetchResultsResp(status=_success(), hasMoreRows=operation.offset < rows.num_rows, results=row_set)
