@@ -23,12 +23,37 @@ class _Interrupted(Exception):  # noqa: N818 - no error: the user's wish
     """Ctrl-C. Typer would make exit code 1 of it, which means that data tests failed."""
 
 
+# Global options, and whether they take a value: they may stand behind the command too, as everywhere today.
+_GLOBAL = {"--stack": True, "--home": True, "--output": True, "--quiet": False, "-q": False, "--debug": False}
+
+
 class _Root(TyperGroup):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        parsed: list[str] = super().parse_args(ctx, _global_first(args))
+        return parsed
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise _Interrupted from None
+
+
+def _global_first(args: list[str]) -> list[str]:
+    """``args`` with the global options in front; what follows ``--`` stays as it is."""
+    first: list[str] = []
+    rest: list[str] = []
+    remaining = iter(args)
+    for arg in remaining:
+        if arg == "--":
+            rest += [arg, *remaining]
+        elif arg.partition("=")[0] in _GLOBAL:
+            first.append(arg)
+            if _GLOBAL[arg.partition("=")[0]] and "=" not in arg:
+                first += [value for value in [next(remaining, None)] if value is not None]
+        else:
+            rest.append(arg)
+    return first + rest
 
 
 app = typer.Typer(
