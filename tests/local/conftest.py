@@ -67,7 +67,8 @@ def _homes(environments_cache: Path) -> Iterator[Callable[[], Path]]:
 
     yield make
     for home in made:
-        remove_home(home)
+        if home.exists():
+            remove_home(home)
 
 
 def remove_home(home: Path) -> None:
@@ -79,9 +80,11 @@ def remove_home(home: Path) -> None:
 
 
 @pytest.fixture
-def home(_homes: Callable[[], Path]) -> Path:
-    """A fresh home without a stack, its programs at hand."""
-    return _homes()
+def home(_homes: Callable[[], Path]) -> Iterator[Path]:
+    """A fresh home without a stack, its programs at hand; stopped and removed afterwards."""
+    home = _homes()
+    yield home
+    remove_home(home)
 
 
 @pytest.fixture
@@ -121,10 +124,6 @@ def installed_stack(_seed: Path, _homes: Callable[[], Path]) -> Settings:
 
 
 @pytest.fixture
-def fresh_stack(_seed: Path, home: Path) -> Iterator[Settings]:
+def fresh_stack(_seed: Path, home: Path) -> Settings:
     """Settings of an installed stack that one test has for itself, and may break."""
-    yield _copy(_seed, home)
-    for stack in (home / "stacks").glob("*"):
-        paths = StackPaths(home, stack.name)
-        if record := read_record(paths):
-            LocalRuntime(paths, record, silent).down()
+    return _copy(_seed, home)

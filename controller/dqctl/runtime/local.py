@@ -48,7 +48,7 @@ _LAUNCHER = """\
 import sys, requests
 get = requests.get
 def refuse(url, *args, **kwargs):
-    if "testgen-latest-versions" in str(url) or "hub.docker.com" in str(url):
+    if "testgen-latest-versions" in str(url):
         raise requests.ConnectionError("not asked: dqctl decides about versions")
     return get(url, *args, **kwargs)
 requests.get = refuse
