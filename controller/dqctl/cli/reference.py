@@ -31,16 +31,18 @@ def page() -> str:
         [
             "# Reference",
             "",
-            "Generated from the code by `python -m dqctl.cli.reference`; `scripts/check` fails when it has drifted.",
+            "Made from the code by `python -m dqctl.cli.reference`; `scripts/check` fails when it has drifted.",
             "",
             "## Commands",
+            "",
+            "The options of `dqctl` itself may stand behind a command too.",
             "",
             *_commands(typer.main.get_command(app), "dqctl"),
             "## Settings",
             "",
             "By flag, by variable, by file, in that order. The files are the stack's `settings.toml` (written by "
-            "`dqctl install`) and `settings.toml` in the home of all stacks, or the file that `DQCTL_CONFIG` names. "
-            "Secrets come by variable, or by a file that `<VARIABLE>_FILE` names; never by a settings file.",
+            "`dqctl install`) and `settings.toml` in the home of all stacks, or the file that `DQCTL_CONFIG` "
+            "names. Secrets come by variable or by a file that `<VARIABLE>_FILE` names, never by a settings file.",
             "",
             "| setting | variable | default | meaning |",
             "|---|---|---|---|",

@@ -73,7 +73,9 @@ def understand(error: Exception, target: Target) -> DqctlError:
 def _unreachable(text: str, target: Target) -> Unreachable:
     return Unreachable(
         f"{target.name} cannot be reached: {_short(what_is_wrong(target) or text)}",
-        "check the network and that the workspace runs, then run the command again",
+        "see dqctl workspace status, and start it with dqctl workspace start"
+        if target.direct
+        else "check DATABRICKS_HOST and the network, then run the command again",
     )
 
 

@@ -109,6 +109,8 @@ class Warehouse:
 
     def _connect(self) -> Connection:
         target = self.target
+        # It logs whole requests and answers, data included, as soon as anybody wants debug messages (4.9.0).
+        logging.getLogger("databricks.sql.unsafe").setLevel(logging.WARNING)
         if target.direct:
             _bypass_proxies(target.host)
         return sql.connect(

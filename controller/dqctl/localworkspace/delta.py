@@ -197,5 +197,5 @@ def _log_changed_at(location: Path) -> int:
 # A commit changes the second argument, which makes the cached answer void.
 @lru_cache(maxsize=4096)
 def _schema_json(location: str, _changed_at: int) -> str:
-    text: str = DeltaTable(location, without_files=True).schema().to_json()
+    text: str = DeltaTable(location).schema().to_json()
     return text

@@ -1,5 +1,6 @@
 """Everything behind the wire of one data directory: catalog, volumes, engine, and the sessions over them."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -85,6 +86,11 @@ class _Doorway:
     def __init__(self, data_dir: Path) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.path = data_dir
+        if "%" in str(data_dir):
+            # delta-rs follows the link and takes the sign for an escape.
+            raise OSError(
+                errno.EINVAL, "the path of a data directory cannot contain a percent sign", str(data_dir)
+            )
         if not re.fullmatch(r"[A-Za-z0-9_./-]+", str(data_dir)):
             self._folder = tempfile.TemporaryDirectory(prefix="dqctl-workspace-")
             self.path = Path(self._folder.name) / "data"

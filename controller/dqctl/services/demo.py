@@ -191,7 +191,7 @@ def _find_data() -> Path:
 
 
 def _load(warehouse: Warehouse, data: Path, progress: Progress) -> None:
-    warehouse.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA} COMMENT 'New York''s flights of 2013'")
+    warehouse.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA} COMMENT 'Flights from New York, 2013'")
     warehouse.execute(f"CREATE VOLUME IF NOT EXISTS {SCHEMA}.landing")
     for name in _TABLES:
         rows = _read(data, name)

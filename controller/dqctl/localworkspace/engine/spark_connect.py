@@ -97,8 +97,8 @@ class SparkConnectSession:
         """Send ``rows`` to the engine as a temporary view."""
         # pyspark 4.x refuses a table without rows (CANNOT_INFER_EMPTY_SCHEMA), whatever schema it has.
         sent = rows if rows.num_rows else pa.Table.from_pylist([{}], schema=rows.schema)
-        frame = cast("DataFrame", self._spark.createDataFrame(sent))
-        with self._view(frame.limit(rows.num_rows)) as name:
+        frame = self._spark.createDataFrame(sent).limit(rows.num_rows)
+        with self._view(cast("DataFrame", frame)) as name:
             yield name
 
     @contextmanager

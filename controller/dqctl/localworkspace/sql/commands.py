@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from dqctl.localworkspace import errors
 from dqctl.localworkspace.sql.tokens import Reader
 
 Parts = tuple[str, ...]
@@ -193,7 +194,7 @@ def _reset(reader: Reader) -> object:
     return ResetParameter(key)
 
 
-def _show(reader: Reader) -> object | None:
+def _show(reader: Reader) -> object:
     if reader.accept("CREATE", "TABLE"):
         command = Show("CREATE TABLE", reader.name(), None)
         reader.end()
@@ -203,7 +204,7 @@ def _show(reader: Reader) -> object | None:
         "CATALOGS", "SCHEMAS", "DATABASES", "TABLES", "VIEWS", "COLUMNS", "VOLUMES", "TBLPROPERTIES"
     )
     if what is None:
-        return None
+        raise errors.unsupported(f"SHOW {reader.value().upper()}")
     parts: Parts = ()
     if what == "TBLPROPERTIES":
         parts = reader.name()

@@ -5,12 +5,18 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel, ParseError
-from sqlglot.tokenizer_core import Token
+from sqlglot.tokenizer_core import Token, TokenType
 
 from dqctl.localworkspace import errors
 from dqctl.localworkspace.sql.commands import Explain, read_command
 from dqctl.localworkspace.sql.dialect import Warehouse
 from dqctl.localworkspace.sql.tokens import Reader, tokenize
+
+# What a tree can be; anything else is an expression that stands where a statement should.
+_STATEMENTS = (
+    exp.Query, exp.Values, exp.DML, exp.DDL, exp.Alter, exp.Copy, exp.Merge, exp.Command, exp.Drop, exp.Set, exp.Use,
+    exp.Transaction, exp.Commit, exp.Rollback,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,8 @@ class Explanation:
 def parse(statement: str) -> object:
     """A dataclass of ``commands``, or the tree; ``StatementError`` for what is neither."""
     tokens = tokenize(statement)
+    if tokens[0].token_type == TokenType.TABLE:
+        return parse_tree(f"SELECT * FROM {statement[tokens[0].end + 1 :]}")
     command = read_command(Reader(tokens))
     if isinstance(command, Explain):
         return Explanation(parse_tree(statement[command.start :]))
@@ -45,6 +53,8 @@ def parse_tree(statement: str, tokens: Sequence[Token] | None = None) -> exp.Exp
     tree = trees[0]
     if tree is None:
         raise errors.syntax_error("Syntax error, unexpected empty statement.")
+    if not isinstance(tree, _STATEMENTS):
+        raise errors.syntax_error(f"Syntax error at or near '{statement.split()[0]}'.")
     if isinstance(tree, exp.Command):
         raise errors.unsupported(f"The statement {str(tree.this).upper()} in this form")
     return tree

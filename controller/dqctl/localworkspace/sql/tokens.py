@@ -53,12 +53,14 @@ class Reader:
             raise self.error()
 
     def string(self) -> str:
-        """Take a string literal."""
-        token = self._peek()
-        if token is None or token.token_type not in (TokenType.STRING, TokenType.RAW_STRING):
+        """Take a string literal, or several in a row, which are one."""
+        found = []
+        while (token := self._peek()) and token.token_type in (TokenType.STRING, TokenType.RAW_STRING):
+            found.append(token.text)
+            self._index += 1
+        if not found:
             raise self.error()
-        self._index += 1
-        return token.text
+        return "".join(found)
 
     def identifier(self) -> str:
         """Take one part of a name: quoted with anything in it, or a plain word."""
