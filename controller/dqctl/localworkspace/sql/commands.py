@@ -221,8 +221,8 @@ def _show(reader: Reader) -> object:
 
 
 def _describe(reader: Reader) -> object | None:
-    if reader.one_of("QUERY", "FUNCTION"):
-        return None
+    if refused := reader.one_of("QUERY", "FUNCTION"):
+        raise errors.unsupported(f"DESCRIBE {refused}")
     what = reader.one_of("HISTORY", "DETAIL", "SCHEMA", "DATABASE", "CATALOG", "VOLUME", "TABLE") or "TABLE"
     if reader.accept("EXTENDED") and what == "TABLE":
         what = "EXTENDED"
