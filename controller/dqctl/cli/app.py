@@ -3,9 +3,11 @@
 Starts in well under 0.25 s: command modules import services only when they run.
 """
 
+import os
 import sys
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -14,9 +16,11 @@ import dqctl
 from dqctl.cli import demo, results, stack, systems, tables, work, workspace
 from dqctl.cli.context import Context, Output, context, enter
 from dqctl.cli.output import fail
-from dqctl.errors import DqctlError, EnvironmentFault
+from dqctl.errors import DqctlError, EnvironmentFault, UsageError
 
 _INTERRUPTED = 130
+# What typer raises for a command line that it cannot read, whether it brings its own click (0.29) or not.
+_Misread: Any = typer.BadParameter.__base__
 
 
 class _Interrupted(Exception):  # noqa: N818 - no error: the user's wish
@@ -71,6 +75,12 @@ for _module in (stack, systems, work, results, tables, demo):
 app.add_typer(workspace.app, name="workspace")
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dqctl {dqctl.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     stack_name: Annotated[
@@ -80,29 +90,50 @@ def _options(
     output: Annotated[Output, typer.Option(help="What stdout gets", envvar="DQCTL_OUTPUT")] = Output.TABLE,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Log on stderr, tracebacks with errors")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit", is_eager=True, callback=_say_version)
+    ] = False,
 ) -> None:
-    del version  # main answers it before anything is parsed
+    del version  # its callback answered
     enter(Context({"stack": stack_name, "home": home}, output, quiet, debug))
 
 
 def main() -> None:
     """Run the command line; the process ends with one of ``errors.ExitCode``, or 130 after Ctrl-C."""
-    if sys.argv[1:2] == ["--version"]:
-        sys.stdout.write(f"dqctl {dqctl.__version__}\n")
-        return
     try:
-        app()
+        code = app(standalone_mode=False)
     except DqctlError as error:
         fail(error)
+    except _Misread as error:
+        _refuse(error)
     except _Interrupted:
         context().display.close()
         sys.stderr.write("interrupted\n")
         sys.exit(_INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - a traceback must be redacted, and exit code 1 means something else
         fail(_defect(error))
+    else:
+        sys.exit(code)  # an int where a command ends with one, else None
     finally:
         context().display.close()
+
+
+def _refuse(error: Any) -> NoReturn:
+    """End by a command line that cannot be read; where JSON is asked for, that is the answer too."""
+    arguments = _global_first(sys.argv[1:])
+    # The options were perhaps not read yet, or cannot be.
+    asked = [after for before, after in pairwise(arguments) if before == "--output"]
+    asked += [each.removeprefix("--output=") for each in arguments if each.startswith("--output=")]
+    if Output.JSON in (asked or [os.environ.get("DQCTL_OUTPUT", "")]):
+        context().output = Output.JSON
+    message = error.format_message().rstrip(".")
+    if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help: what somebody gets who asks nothing
+        if context().output is not Output.JSON:
+            error.show()
+            sys.exit(error.exit_code)
+        message = "missing command"
+    path = error.ctx.command_path if error.ctx else "dqctl"
+    fail(UsageError(message[:1].lower() + message[1:], f"see {path} --help"))
 
 
 def _defect(error: Exception) -> DqctlError:

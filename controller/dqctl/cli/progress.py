@@ -1,5 +1,6 @@
 """Progress on stderr: one line that changes on a terminal, one line a step elsewhere."""
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, TextIO
 
@@ -21,7 +22,9 @@ class Display:
 
         message = redact(message)
         if not self._lively:
-            print(message, file=self._stream, flush=True)
+            # Whoever listened went away (`2>&1 | head`): the work goes on.
+            with contextlib.suppress(BrokenPipeError):
+                print(message, file=self._stream, flush=True)
             return
         from rich.console import Console
         from rich.markup import escape
