@@ -62,7 +62,7 @@ def running(data_dir: Path) -> Iterator[Path]:
 
 def delta(settings: Settings, table: str) -> DeltaTable:
     with Warehouse(tables.find_target(settings)) as warehouse:
-        detail = warehouse.query(f"DESCRIBE DETAIL {settings.catalog}.{settings.schema_name}.{table}")
+        detail = warehouse.query(f"DESCRIBE DETAIL `{settings.catalog}`.`{settings.schema_name}`.{table}")
     return DeltaTable(detail["location"][0].as_py().removeprefix("file:"))
 
 

@@ -1,3 +1,4 @@
+import logging
 import os
 import ssl
 from typing import Any
@@ -88,6 +89,14 @@ def test_what_the_connector_is_told(opened: Any) -> None:
     assert arguments["_retry_delay_max"] == 5.0
     assert arguments["session_configuration"] == {"STATEMENT_TIMEOUT": "900", "TIMEZONE": "UTC"}
     assert "credentials_provider" not in arguments
+
+
+def test_the_connector_does_not_log_data_when_debug_messages_are_wanted(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("databricks.sql.unsafe"), "level", logging.DEBUG)
+    Warehouse(TARGET).execute("SELECT 1")
+    assert not logging.getLogger("databricks.sql.unsafe").isEnabledFor(logging.DEBUG)
 
 
 def test_local_address_bypasses_proxies_without_forgetting_other_hosts(opened: Any) -> None:

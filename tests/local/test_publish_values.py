@@ -1,0 +1,108 @@
+"""Values that are hard to carry, through the real loader into a real local workspace, read back with deltalake."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from dqctl import records
+from dqctl.databricks.warehouse import Warehouse
+from dqctl.records import Row, RunContent, Table, Type
+from dqctl.services import tables
+from dqctl.settings import Settings
+from dqctl.tables import loader
+from dqctl.tables.loader import Loader, row_counts
+from dqctl.tables.sql import Place
+from publishing import delta, running
+
+pytestmark = [pytest.mark.local, pytest.mark.timeout(600)]
+
+STRINGS = st.one_of(
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
+    st.sampled_from(
+        ["", " ", "null", "NULL", "'", '"', "\\", "\\'", "\\u0041", "\n\r\t", "%s", "{}", "[null]", ":rows", "?",
+         "é\u0301😀\ufeff\u2028", "`", "--", "/* */", "';DROP TABLE x;--", "\x01\x1f\x7f\x85", "NaN", "a" * 70_000]
+    ),
+)  # fmt: skip
+VALUES: dict[Type, st.SearchStrategy[Any]] = {
+    Type.STRING: STRINGS,
+    Type.BIGINT: st.integers(-(2**63), 2**63 - 1) | st.sampled_from([0, -(2**63), 2**63 - 1]),
+    Type.DOUBLE: st.floats()
+    | st.sampled_from([math.nan, math.inf, -math.inf, 5e-324, 1.7976931348623157e308, 0.1]),
+    Type.BOOLEAN: st.booleans(),
+    Type.TIMESTAMP: st.datetimes(timezones=st.just(UTC))
+    | st.sampled_from([datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]),
+    **{
+        kind: st.integers(-(10**38) + 1, 10**38 - 1).map(lambda n, scale=scale: Decimal(f"{n}E-{scale}"))
+        for kind, scale in ((Type.DECIMAL_38_0, 0), (Type.DECIMAL_38_6, 6), (Type.DECIMAL_38_8, 8))
+    },
+}
+_runs = itertools.count(1)
+
+
+def rows_of(table: Table) -> st.SearchStrategy[Row]:
+    return st.fixed_dictionaries({c.name: st.none() | VALUES[c.type] for c in table.columns if not c.required})
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with running(tmp_path_factory.mktemp("workspace")) as data_dir:
+        yield Settings(home=data_dir.parent, workspace=Path(data_dir), schema_name="odd-values")
+
+
+@pytest.mark.parametrize("inline", [True, False], ids=["inside the statement", "by a file"])
+@given(
+    profile=st.lists(rows_of(records.PROFILE_COLUMNS), max_size=4),
+    systems=st.lists(rows_of(records.SYSTEMS), max_size=4),
+)
+@settings(
+    max_examples=8,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_every_value_survives(place: Settings, inline: bool, profile: list[Row], systems: list[Row]) -> None:
+    run_id = f"00000000-0000-4000-8000-{next(_runs):012d}"
+    base = {"stack": "odd-stack", "run_id": run_id}
+    content = RunContent(
+        {**base, "kind": "profile", "status": "completed", "error_message": "\\'\n"},
+        {
+            **{table.name: () for table in records.RUN_CONTENT},
+            "dq_profile_columns": tuple({**base, "id": str(n), **row} for n, row in enumerate(profile)),
+            "dq_systems": tuple({**base, "id": str(n), **row} for n, row in enumerate(systems)),
+        },
+    )
+    with pytest.MonkeyPatch.context() as patch, Warehouse(tables.find_target(place)) as warehouse:
+        if not inline:
+            patch.setattr(loader, "INLINE_BYTES", -1)
+        where = Place(place.catalog, place.schema_name)
+        ready = tables.ensure(warehouse, where)
+        Loader(warehouse, where, ready.columns).load([content])
+    for table in (records.PROFILE_COLUMNS, records.SYSTEMS):
+        found = {row["id"]: row for row in stored(place, table) if row["run_id"] == run_id}
+        assert len(found) == len(content.rows[table.name])
+        for row in content.rows[table.name]:
+            for column in table.columns:
+                assert same(found[row["id"]][column.name], row.get(column.name)), (table.name, column.name)
+    (run,) = [row for row in stored(place, records.RUNS) if row["run_id"] == run_id]
+    assert (run["error_message"], run["test_ct"]) == ("\\'\n", None)
+    assert row_counts(content) == f'{{"dq_anomalies": 0, "dq_profile_columns": {len(profile)}, ' + (
+        f'"dq_systems": {len(systems)}}}'
+    )
+
+
+def stored(place: Settings, table: Table) -> list[Row]:
+    return list(delta(place, table.name).to_pyarrow_table().to_pylist())
+
+
+def same(found: Any, sent: Any) -> bool:
+    if isinstance(sent, float) and math.isnan(sent):
+        return isinstance(found, float) and math.isnan(found)
+    return bool(found == sent) and (found is None) == (sent is None)
