@@ -89,22 +89,32 @@ def test_after_kill_9_the_next_command_works_and_nothing_is_lost(fresh_stack: Se
 def test_kill_9_in_the_middle_of_a_transaction_loses_that_alone(fresh_stack: Settings) -> None:
     runtime = open_runtime(fresh_stack, silent)
     note(runtime, "KEPT")
-    with contextlib.suppress(psycopg.OperationalError), runtime.metadata() as connection:
-        connection.execute(
-            "INSERT INTO projects (id, project_code, project_name)"
-            " SELECT gen_random_uuid(), 'P' || n, 'x' FROM generate_series(1, 50000) n"
-        )
-        os.kill(postmaster(runtime), signal.SIGKILL)
-        connection.execute("SELECT pg_sleep(5)")
+
+    def insert_and_be_killed() -> None:
+        with runtime.metadata() as connection:
+            connection.execute(
+                "INSERT INTO projects (id, project_code, project_name)"
+                " SELECT gen_random_uuid(), 'P' || n, 'x' FROM generate_series(1, 50000) n"
+            )
+            os.kill(postmaster(runtime), signal.SIGKILL)
+            connection.execute("SELECT pg_sleep(5)")
+
+    with pytest.raises(EnvironmentFault, match="went away"):
+        insert_and_be_killed()
     assert notes(open_runtime(fresh_stack, silent)) == {"KEPT"}
 
 
 def test_after_kill_9_of_a_backend_the_next_command_waits_for_the_recovery(fresh_stack: Settings) -> None:
     runtime = open_runtime(fresh_stack, silent)
     note(runtime, "KEPT")
-    with contextlib.suppress(psycopg.OperationalError), runtime.metadata() as connection:
-        os.kill(connection.info.backend_pid, signal.SIGKILL)
-        connection.execute("SELECT 1")
+
+    def lose_the_backend() -> None:
+        with runtime.metadata() as connection:
+            os.kill(connection.info.backend_pid, signal.SIGKILL)
+            connection.execute("SELECT 1")
+
+    with pytest.raises(EnvironmentFault, match="went away"):
+        lose_the_backend()
     assert notes(open_runtime(fresh_stack, silent)) == {"KEPT"}
 
 
@@ -196,6 +206,26 @@ def test_ten_commands_at_once_start_one_server(fresh_stack: Settings) -> None:
     pids = [process.communicate(timeout=120)[0].strip() for process in started]
     assert [process.returncode for process in started] == [0] * 10
     assert len(set(pids)) == 1
+
+
+def test_a_server_that_goes_away_before_the_commit_is_a_fault_of_the_machine(fresh_stack: Settings) -> None:
+    runtime = open_runtime(fresh_stack, silent)
+
+    def lose_the_backend() -> None:
+        with runtime.metadata() as connection:
+            connection.execute("SELECT 1")
+            os.kill(connection.info.backend_pid, signal.SIGKILL)
+
+    with pytest.raises(EnvironmentFault, match="went away"):
+        lose_the_backend()
+
+
+def test_a_statement_that_is_wrong_is_no_fault_of_the_machine(installed_stack: Settings) -> None:
+    with (
+        pytest.raises(psycopg.errors.UndefinedTable),
+        open_runtime(installed_stack, silent).metadata() as connection,
+    ):
+        connection.execute("SELECT * FROM nothing_of_the_kind")
 
 
 def test_stop_ends_open_sessions_and_says_whether_it_ran(fresh_stack: Settings) -> None:

@@ -14,6 +14,7 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import psycopg
@@ -186,8 +187,8 @@ class Postgres:
                     f"dqctl starts it with the next command; its log is {self.log}",
                 ) from None
 
-    def _connect(self, database: str, autocommit: bool) -> "psycopg.Connection[tuple[Any, ...]]":
-        return psycopg.connect(
+    def _connect(self, database: str, autocommit: bool) -> "_Connection":
+        return _Connection.connect(
             host=HOST,
             hostaddr=HOST,  # given, so that PGHOSTADDR of the environment does not lead elsewhere
             port=self.port,
@@ -265,6 +266,35 @@ class Postgres:
             return redact(" | ".join(newest.read_text(errors="replace").splitlines()[-count:]))
         except (OSError, ValueError):
             return "no log was written"
+
+
+class _Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection whose ``with`` block ends by ``EnvironmentFault`` when the server goes away inside of it.
+
+    Only what happened to the server is ours to explain: a statement that is wrong stays a ``psycopg.Error``.
+    """
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            super().__exit__(kind, error, traceback)
+        except psycopg.OperationalError as late:  # it went away before the commit
+            raise _went_away(late) from late
+        if isinstance(error, psycopg.OperationalError):
+            raise _went_away(error) from error
+
+
+def _went_away(error: psycopg.OperationalError) -> EnvironmentFault:
+    said = redact(str(error)).strip()
+    if isinstance(error, psycopg.errors.DiskFull) or _NO_SPACE.search(said):
+        return EnvironmentFault(
+            f"the metadata database has no space: {said}", "free some, then run the same command again"
+        )
+    return EnvironmentFault(
+        f"the metadata database went away: {said}",
+        "what was stored is safe; dqctl starts it with the next command: run the same one again",
+    )
 
 
 class PortTaken(EnvironmentFault):
