@@ -2,14 +2,19 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from corpora import Corpus
 from dqctl.databricks.warehouse import Warehouse
+from dqctl.runtime import LocalRuntime
 from dqctl.services import tables
 from dqctl.settings import Settings, load
 
@@ -74,6 +79,59 @@ class Said:
         return self.out + self.err
 
 
+class Process:
+    """A command that goes on while the test does, in a process group of its own; read while it speaks."""
+
+    def __init__(self, argv: list[str], environment: Mapping[str, str]) -> None:
+        self._spoken: tuple[list[str], list[str]] = ([], [])
+        self._process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=dict(environment),
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+        pipes = zip((self._process.stdout, self._process.stderr), self._spoken, strict=True)
+        self._readers = [threading.Thread(target=_read, args=pipe, daemon=True) for pipe in pipes]
+        for reader in self._readers:
+            reader.start()
+
+    def hear(self, text: str, seconds: float = 120) -> bool:
+        """Whether ``text`` is said on stderr before the process ends, and within ``seconds``."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if any(text in line for line in tuple(self._spoken[1])):
+                return True
+            if self._process.poll() is not None:
+                self._readers[1].join(10)
+                return any(text in line for line in tuple(self._spoken[1]))
+            time.sleep(0.01)
+        return False
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def end(self, timeout: float = 240) -> Said:
+        """Wait for its end; it is killed when that takes longer than ``timeout``."""
+        try:
+            code = self._process.wait(timeout)
+        except BaseException:
+            self._process.kill()
+            raise
+        for reader in self._readers:
+            reader.join(30)
+            assert not reader.is_alive(), "somebody else holds the command's output open"
+        return Said(code, "".join(self._spoken[0]), "".join(self._spoken[1]))
+
+
+def _read(pipe: IO[str], into: list[str]) -> None:
+    with pipe:
+        into.extend(pipe)
+
+
 @dataclass(frozen=True)
 class CommandLine:
     """Runs commands on the stacks of one home."""
@@ -81,23 +139,14 @@ class CommandLine:
     home: Path
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def start(self, *arguments: object) -> "subprocess.Popen[str]":
-        """A command that goes on while the test does, in a process group of its own."""
+    def start(self, *arguments: object) -> Process:
         kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
-        return subprocess.Popen(
-            [sys.executable, "-m", "dqctl", "--home", str(self.home), *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**kept, **self.environment},
-            start_new_session=True,
-        )
+        argv = [sys.executable, "-m", "dqctl", "--home", str(self.home), *map(str, arguments)]
+        return Process(argv, {**kept, **self.environment})
 
     def __call__(self, *arguments: object, code: int | None = 0, timeout: float = 240) -> Said:
         """A command from start to end; ``code`` is the exit code it has to have, None allows any."""
-        with self.start(*arguments) as process:
-            said = finish(process, timeout)
+        said = self.start(*arguments).end(timeout)
         assert code is None or said.code == code, (arguments, said)
         return said
 
@@ -109,16 +158,6 @@ class CommandLine:
     def settings(self) -> Settings:
         """The settings that the commands find."""
         return load({"home": self.home}, self.environment)
-
-
-def finish(process: "subprocess.Popen[str]", timeout: float = 240) -> Said:
-    """Wait for the end of a process that was started; it is killed when it takes longer than ``timeout``."""
-    try:
-        out, err = process.communicate(timeout=timeout)
-    except BaseException:
-        process.kill()
-        raise
-    return Said(process.returncode, out, err)
 
 
 def load_shop(settings: Settings) -> None:
@@ -138,3 +177,35 @@ def write_systems(directory: Path) -> Path:
     file = directory / "shop.yaml"
     file.write_text(_SYSTEMS, encoding="utf-8")
     return file
+
+
+# What tests compare with what is published, and the jobs behind it.
+_STORED = (
+    "job_executions",
+    "test_suites",
+    "test_definitions",
+    "test_results",
+    "profile_results",
+    "profile_anomaly_results",
+)
+
+
+def stored_tables(runtime: LocalRuntime) -> Corpus:
+    """TestGen's own tables as they are, read past all of our code."""
+    columns, rows = {}, {}
+    with runtime.metadata() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for table in _STORED:
+            columns[table] = [
+                (str(name), str(kind))
+                for name, kind in connection.execute(
+                    "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+                    " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+                    (table,),
+                )
+            ]
+            values = ", ".join(f'"{name}"::text' for name, _ in columns[table])
+            names = [name for name, _ in columns[table]]
+            found = connection.execute(f"SELECT {values} FROM {table}".encode()).fetchall()
+            rows[table] = [dict(zip(names, row, strict=True)) for row in found]
+    return Corpus(runtime.version, columns, rows)

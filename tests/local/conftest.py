@@ -87,6 +87,14 @@ def home(_homes: Callable[[], Path]) -> Iterator[Path]:
     remove_home(home)
 
 
+@pytest.fixture(scope="module")
+def module_home(_homes: Callable[[], Path]) -> Iterator[Path]:
+    """A fresh home without a stack, for all tests of one module."""
+    home = _homes()
+    yield home
+    remove_home(home)
+
+
 @pytest.fixture
 def settings(home: Path) -> Settings:
     """Settings of a stack that is not installed yet."""
