@@ -92,12 +92,15 @@ def timed_out(seconds: float) -> StatementError:
 
 # The first pattern that is found in what the engine said decides. Wording: Sail 0.7.2, Spark 4.
 _ENGINE: tuple[tuple[str, str, str], ...] = (
-    (r"divide by zero|DIVIDE_BY_ZERO|division by zero", "DIVIDE_BY_ZERO", "22012"),
+    (r"divide by zero|DIVIDE_BY_ZERO|[Dd]ivision by zero", "DIVIDE_BY_ZERO", "22012"),
     (
-        r"CAST_INVALID_INPUT|[Cc]annot cast (string|value)|CANNOT_PARSE_TIMESTAMP|[Ee]rror parsing",
+        r"CAST_INVALID_INPUT|[Cc]annot cast (string|value)|[Ee]rror parsing",
         "CAST_INVALID_INPUT",
         "22018",
     ),
+    (r"CANNOT_PARSE_TIMESTAMP|datetime field at byte offset", "CANNOT_PARSE_TIMESTAMP", "22007"),
+    (r"CAST_OVERFLOW|Can't cast value .* to type", "CAST_OVERFLOW", "22003"),
+    (r"INVALID_ARRAY_INDEX|index is out of bounds", "INVALID_ARRAY_INDEX", "22003"),
     (r"ARITHMETIC_OVERFLOW|[Oo]verflow|too large to store|out of range", "ARITHMETIC_OVERFLOW", "22003"),
     (r"TABLE_OR_VIEW_NOT_FOUND|[Tt]able not found", "TABLE_OR_VIEW_NOT_FOUND", "42P01"),
     (
@@ -119,7 +122,7 @@ _ENGINE: tuple[tuple[str, str, str], ...] = (
         "2D521",
     ),
     (
-        r"No version of the Delta table|[Ii]nvalid (table )?version|VERSION_NOT_FOUND",
+        r"No version of the Delta table|Missing commit file|[Ii]nvalid (table )?version|VERSION_NOT_FOUND",
         "DELTA_VERSION_NOT_FOUND",
         "22003",
     ),

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lakehouse_client import Client
 
 from dqctl.localworkspace.contract import Lakehouse, Session
 from dqctl.localworkspace.lakehouse import open_lakehouse
+from lakehouse_client import Client
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
-from lakehouse_client import Client
 
 from dqctl.localworkspace.catalog import Catalog, Name, Table
 from dqctl.localworkspace.contract import Lakehouse, Parameter, StatementError
 from dqctl.localworkspace.lakehouse import open_lakehouse
+from lakehouse_client import Client
 
 
 def text(value: str) -> Parameter:
@@ -111,7 +111,8 @@ __file__ = "crashing"  # pyspark takes a main module without one for a doctest
 import sys, itertools
 from pathlib import Path
 from dqctl.localworkspace.lakehouse import open_lakehouse
-session = open_lakehouse(Path(sys.argv[1])).open_session(None, None, {})
+lakehouse = open_lakehouse(Path(sys.argv[1]))
+session = lakehouse.open_session(None, None, {})
 print("ready", flush=True)
 for n in itertools.count():
     session.execute(f"CREATE OR REPLACE TABLE t{n % 3} AS SELECT {n} AS n, {n} AS same FROM range(1000)")
@@ -130,6 +131,8 @@ def test_a_kill_at_any_moment_leaves_a_catalog_that_opens(tmp_path: Path) -> Non
         )
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
+        while not (tmp_path / "tables").exists():
+            time.sleep(0.01)
         time.sleep(delay)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()

@@ -1,11 +1,11 @@
 import pytest
-from lakehouse_client import Client
 from sqlglot import exp
 
 from dqctl.localworkspace.contract import StatementError
 from dqctl.localworkspace.sql import commands
 from dqctl.localworkspace.sql.dialect import to_sql
 from dqctl.localworkspace.sql.statement import parse
+from lakehouse_client import Client
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,9 @@ from dqctl.localworkspace.sql.statement import parse
         ("CREATE SCHEMA s", commands.CreateSchema(("s",), False, None)),
         ("DROP SCHEMA IF EXISTS a.b CASCADE", commands.Drop("SCHEMA", ("a", "b"), True, True)),
         ("DROP VIEW v", commands.Drop("VIEW", ("v",), False, False)),
-        ("COMMENT ON TABLE a.t IS 'it\\'s; -- not the end'", commands.Comment("TABLE", ("a", "t"), "it's; -- not the end")),
+        ("COMMENT ON TABLE a.t IS 'it\\'s; -- x'", commands.Comment("TABLE", ("a", "t"), "it's; -- x")),
         ("COMMENT ON COLUMN a.b.t.c IS NULL", commands.Comment("COLUMN", ("a", "b", "t", "c"), None)),
-        ("PUT '/tmp/x' INTO '/Volumes/a/b/c/x' OVERWRITE", commands.Stage("PUT", "/Volumes/a/b/c/x", "/tmp/x", True)),
+        ("PUT 'x' INTO '/Volumes/a/b/c/x' OVERWRITE", commands.Stage("PUT", "/Volumes/a/b/c/x", "x", True)),
         ("GET '/Volumes/a/b/c/x' TO 'y'", commands.Stage("GET", "/Volumes/a/b/c/x", "y", True)),
         ("REMOVE '/Volumes/a/b/c/x'", commands.Stage("REMOVE", "/Volumes/a/b/c/x", None, False)),
         ("LIST '/Volumes/a/b/c'", commands.ListFiles("/Volumes/a/b/c")),
@@ -52,7 +52,8 @@ def test_commands_are_read_token_by_token(statement: str, command: object) -> No
 @pytest.mark.parametrize(
     "statement",
     ["", "  ;;", "-- nothing", "SELECT 1; SELECT 2", "USE", "USE a b", "SHOW TABLES IN", "PUT x INTO 'y'",
-     "SELECT * FROM", "SELECT (1", "SELECT 'open", "USE a.b.c.d", "DROP TABLE", "TRUNCATE TABLE t t", "selec 1", "hello world"],
+     "SELECT * FROM", "SELECT (1", "SELECT 'open", "USE a.b.c.d", "DROP TABLE", "TRUNCATE TABLE t t", "selec 1",
+     "hello world"],
 )  # fmt: skip
 def test_what_cannot_be_read_is_a_syntax_error(statement: str) -> None:
     with pytest.raises(StatementError) as caught:
@@ -62,7 +63,8 @@ def test_what_cannot_be_read_is_a_syntax_error(statement: str) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["CREATE FUNCTION f() RETURNS INT RETURN 1", "ALTER TABLE t OWNER TO x", "SHOW ROLES", "BEGIN", "DESCRIBE QUERY x",
+    ["CREATE FUNCTION f() RETURNS INT RETURN 1", "ALTER TABLE t OWNER TO x", "SHOW ROLES", "BEGIN",
+     "DESCRIBE QUERY x",
      "CREATE TABLE t (a VARIANT)", "CREATE TABLE t (a INT) USING csv", "CREATE TABLE t (a INT DEFAULT 3)",
      "CREATE TABLE t (a BIGINT GENERATED ALWAYS AS IDENTITY)", "CREATE TEMPORARY VIEW v AS SELECT 1"],
 )  # fmt: skip

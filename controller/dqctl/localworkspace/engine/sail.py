@@ -26,7 +26,7 @@ class EmbeddedSail:
 
     def open_session(self) -> EngineSession:
         """A new session."""
-        return SparkConnectSession(self._url)
+        return SparkConnectSession(self._url, self._server)
 
     def close(self) -> None:
         """Stop the server."""

@@ -73,8 +73,12 @@ class Engine(Protocol):
 class SparkConnectSession:
     """An ``EngineSession`` over pyspark's Spark Connect client."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, server: object = None) -> None:
+        # An embedded server lives as long as somebody refers to it.
+        self._server = server
         self._spark = SparkSession.builder.remote(url).create()
+        # pyspark sends a call again for ten minutes; a statement that writes must not be sent twice.
+        self._spark.client.set_retry_policies([])
 
     def query(self, sql: str) -> pa.Table:
         """Run ``sql`` and bring all its rows."""

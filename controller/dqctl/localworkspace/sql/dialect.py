@@ -34,10 +34,12 @@ class WarehouseParser(DatabricksParser):
 
     sqlglot reads functions into a vocabulary of its own and writes them back in its favourite spelling. That loses
     things (30.30: ``to_date(x, 'yyyy-MM-dd')`` comes back as ``to_date(x)``, which parses more), so there is no
-    vocabulary here: a call stays the call that the client wrote.
+    vocabulary here: a call stays the call that the client wrote. Nor are there constructors in brackets, for which
+    ``array(1)[0]`` would be taken.
     """
 
     FUNCTIONS: ClassVar[dict[str, Callable[..., Any]]] = {}
+    ARRAY_CONSTRUCTORS: ClassVar[dict[str, Any]] = {}
     PLACEHOLDER_PARSERS: ClassVar = {**DatabricksParser.PLACEHOLDER_PARSERS, TokenType.PLACEHOLDER: _placeholder}
 
 

@@ -91,6 +91,7 @@ def qualify(tree: exp.Expr, namespace: Namespace) -> exp.Expr:
         if is_path(table):
             continue
         name = namespace.full(parts_of(table))
+        table.set("this", exp.to_identifier(table.name, quoted=True))
         table.set("db", exp.to_identifier(name.schema, quoted=True))
         table.set("catalog", exp.to_identifier(name.catalog, quoted=True))
     return tree

@@ -150,6 +150,13 @@ _AGGREGATES = (
     "count", "sum", "avg", "mean", "min", "max", "std", "stddev", "stddev_samp", "stddev_pop", "variance",
     "var_samp", "var_pop",
 )  # fmt: skip
+_OTHER_AGGREGATES = (
+    "any", "any_value", "approx_count_distinct", "approx_percentile", "array_agg", "bit_and", "bit_or", "bit_xor",
+    "bool_and", "bool_or", "collect_list", "collect_set", "corr", "count_if", "covar_pop", "covar_samp", "every",
+    "first", "first_value", "kurtosis", "last", "last_value", "listagg", "max_by", "median", "min_by", "mode",
+    "percentile", "percentile_approx", "percentile_cont", "percentile_disc", "skewness", "some", "string_agg",
+    "try_avg", "try_sum",
+)  # fmt: skip
 
 
 @rule("aggregates_of_a_cast", "COUNT(DISTINCT x) and COUNT(DISTINCT CAST(x AS DATE)) get one name", "Sail 0.7.2")
@@ -181,6 +188,23 @@ def _wrapped(argument: exp.Expr) -> exp.Expr:
     if not isinstance(argument, exp.Cast):
         return argument
     return exp.Anonymous(this="coalesce", expressions=[argument.copy(), exp.null()])
+
+
+@rule("group_by_all", "GROUP BY ALL is read as the column ALL", "Sail 0.7.2")
+def group_by_all(tree: exp.Expr, _: Namespace) -> exp.Expr:
+    """``GROUP BY ALL`` names every projection that holds no aggregate."""
+    for select in tree.find_all(exp.Select):
+        group = select.args.get("group")
+        if group is not None and group.args.get("all"):
+            keys = [one.unalias().copy() for one in select.expressions if not _aggregates(one)]
+            select.set("group", exp.Group(expressions=keys) if keys else None)
+    return tree
+
+
+def _aggregates(projection: exp.Expr) -> bool:
+    return any(_called(node, *_AGGREGATES, *_OTHER_AGGREGATES) for node in projection.find_all(exp.Anonymous)) or (
+        projection.find(exp.AggFunc) is not None
+    )
 
 
 @rule("sum_of_untyped_null", "SUM over a UNION is typed before its NULL branches are", "Sail 0.7.2")

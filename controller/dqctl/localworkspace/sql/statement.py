@@ -14,8 +14,8 @@ from dqctl.localworkspace.sql.tokens import Reader, tokenize
 
 # What a tree can be; anything else is an expression that stands where a statement should.
 _STATEMENTS = (
-    exp.Query, exp.Values, exp.DML, exp.DDL, exp.Alter, exp.Copy, exp.Merge, exp.Command, exp.Drop, exp.Set, exp.Use,
-    exp.Transaction, exp.Commit, exp.Rollback,
+    exp.Query, exp.Values, exp.DML, exp.DDL, exp.Alter, exp.Copy, exp.Merge, exp.Command, exp.Drop, exp.Set,
+    exp.Use, exp.Transaction, exp.Commit, exp.Rollback,
 )  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def parse(statement: str) -> object:
     """A dataclass of ``commands``, or the tree; ``StatementError`` for what is neither."""
     tokens = tokenize(statement)
     if tokens[0].token_type == TokenType.TABLE:
-        return parse_tree(f"SELECT * FROM {statement[tokens[0].end + 1 :]}")
+        return parse_tree(f"FROM {statement[tokens[0].end + 1 :]}")
     command = read_command(Reader(tokens))
     if isinstance(command, Explain):
         return Explanation(parse_tree(statement[command.start :]))
