@@ -26,7 +26,7 @@ from typing import IO
 
 from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault
-from dqctl.redaction import redact
+from dqctl.redaction import holds_secret
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def stop_group(process: "subprocess.Popen[bytes]", grace: float) -> None:
 
 def _refuse_secrets(argv: Sequence[str]) -> None:
     for position, argument in enumerate(argv):
-        if redact(argument) != argument:
+        if holds_secret(argument):
             # Every account of the machine can read arguments. A defect of ours: no advice for the user.
             raise ValueError(f"argument {position} of {Path(argv[0]).name} holds a secret")
 

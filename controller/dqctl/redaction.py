@@ -18,6 +18,8 @@ MASK = "********"
 
 # Shorter values would blank out innocent text ("a", "on").
 _SHORTEST = 4
+# A weak password ("testgen", "postgres") is also a word that stands in paths and programs for other reasons.
+_NO_WORD = 12
 
 _lock = threading.Lock()
 _known: set[str] = set()
@@ -46,6 +48,12 @@ def redact(text: str) -> str:
         if spelling in text:
             text = text.replace(spelling, MASK)
     return text
+
+
+def holds_secret(text: str) -> bool:
+    """Whether a registered secret stands in ``text``; only those that are too long to stand there by chance."""
+    with _lock:
+        return any(len(spelling) >= _NO_WORD and spelling in text for spelling in _known)
 
 
 def _spellings(plain: str) -> Iterable[str]:

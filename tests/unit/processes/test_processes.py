@@ -94,6 +94,11 @@ def test_a_secret_in_an_argument_is_refused_before_anything_starts(tmp_path: Pat
     assert not list(tmp_path.iterdir())
 
 
+def test_a_weak_password_that_is_a_word_stops_no_program() -> None:
+    register("w0rd-like")
+    assert python("print('w0rd-like')").stdout == "w0rd-like\n"
+
+
 def test_a_program_that_is_missing_is_a_fault_of_the_environment() -> None:
     with pytest.raises(EnvironmentFault, match="cannot be started"):
         run(["/nonexistent/program"], deadline=Deadline(5), environment={})
