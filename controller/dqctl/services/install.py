@@ -15,6 +15,7 @@ from dqctl.progress import Progress
 from dqctl.runtime import accounts, environments, metadata, postgres_programs
 from dqctl.runtime.local import LocalRuntime
 from dqctl.runtime.postgres import free_port
+from dqctl.services.standstill import standstill
 from dqctl.settings import Settings
 from dqctl.stack import lock, remembered
 from dqctl.stack.paths import StackPaths
@@ -87,7 +88,7 @@ def _converge(
     before = read_record(paths)
     record = before or _new_record(settings, paths, version, clock)
     if version and version != record.testgen_version:
-        _leave_version(LocalRuntime(paths, record, progress), version)
+        _leave_version(LocalRuntime(paths, record, progress), version, settings.lock_timeout)
         record = record.model_copy(update={"testgen_version": version, "installed": False})
         changed.append("version")
     if environments.ensure_environment(paths.environments, record.testgen_version, log=log, progress=progress):
@@ -122,19 +123,20 @@ def _converge(
     )
 
 
-def _leave_version(runtime: LocalRuntime, version: str) -> None:
+def _leave_version(runtime: LocalRuntime, version: str, timeout: float) -> None:
     """Make room for another version of TestGen; ``UsageError`` when that would touch data."""
     if not runtime.postgres.exists:
         return
     runtime.start_postgres()
     if not metadata.database_exists(runtime.postgres):
         return
-    if metadata.has_data(runtime.postgres):
-        raise UsageError(
-            f"stack {runtime.paths.name!r} has data of TestGen {runtime.version}, {version} was asked for",
-            "nothing was changed: use dqctl upgrade, which backs up first, or another --stack",
-        )
-    metadata.drop_database(runtime.postgres, metadata.DATABASE)
+    with standstill(runtime, timeout, "dqctl install"):
+        if metadata.has_data(runtime.postgres):
+            raise UsageError(
+                f"stack {runtime.paths.name!r} has data of TestGen {runtime.version}, {version} was asked for",
+                "nothing was changed: use dqctl upgrade, which backs up first, or another --stack",
+            )
+        metadata.drop_database(runtime.postgres, metadata.DATABASE)
 
 
 def _make_directories(paths: StackPaths) -> None:

@@ -9,6 +9,7 @@ from dqctl.errors import EnvironmentFault
 from dqctl.progress import Progress
 from dqctl.runtime import environments
 from dqctl.runtime.local import LocalRuntime
+from dqctl.services.standstill import standstill
 from dqctl.settings import Settings
 from dqctl.stack import lock
 from dqctl.stack.paths import StackPaths
@@ -37,12 +38,16 @@ def uninstall(
     changed: list[str] = []
     with lock.hold(paths.lock, "uninstall", timeout=settings.lock_timeout, progress=progress):
         record = read_record(paths)
-        if record and LocalRuntime(paths, record, progress).down():
-            progress("PostgreSQL is stopped")
-            changed.append("PostgreSQL")
-        if record and record.installed:
-            write_record(paths, record.model_copy(update={"installed": False, "updated": clock.now()}))
-            changed.append("record")
+        if record:
+            runtime = LocalRuntime(paths, record, progress)
+            with standstill(runtime, settings.lock_timeout, "dqctl uninstall"):
+                # First: from here on no command starts PostgreSQL again.
+                if record.installed:
+                    write_record(paths, record.model_copy(update={"installed": False, "updated": clock.now()}))
+                    changed.append("record")
+                if runtime.down():
+                    progress("PostgreSQL is stopped")
+                    changed.append("PostgreSQL")
         if not purge:
             return UninstallReport(settings.stack, tuple(changed), str(paths.root))
         progress(f"removing {paths.root}")

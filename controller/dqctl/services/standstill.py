@@ -1,0 +1,26 @@
+"""Keeping work off a stack while what it works with is taken away."""
+
+import contextlib
+from collections.abc import Iterator
+
+from dqctl.errors import EnvironmentFault
+from dqctl.runtime import LocalRuntime
+from dqctl.testgen import jobs
+
+
+@contextlib.contextmanager
+def standstill(runtime: LocalRuntime, timeout: float, doing: str) -> Iterator[None]:
+    """No command works on the stack while the block runs; ``doing`` is what they are told meanwhile.
+
+    Work holds the lock in the metadata database, install and uninstall that of the stack's file: who stops or
+    drops the database needs both. Where the database does not answer nobody works with it, and nothing is waited
+    for. Raises ``Busy`` when a command works for longer than ``timeout`` seconds.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            connection = held.enter_context(runtime.metadata()) if runtime.health().postgres_running else None
+        except EnvironmentFault:
+            connection = None
+        if connection is not None:
+            held.enter_context(jobs.exclusive(connection, timeout, doing))
+        yield
