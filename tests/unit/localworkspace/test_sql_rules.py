@@ -49,6 +49,11 @@ CASES: dict[str, tuple[str, list[tuple[object, ...]], str]] = {
         "SELECT a, count(*) AS n, upper(a) || 'x' AS u FROM VALUES ('p'), ('p')"
         " AS t(a) GROUP BY a, upper(a) || 'x'",
     ),
+    "names_of_with": (
+        "WITH Cte AS (SELECT 1 AS a) SELECT cte.a FROM cte",
+        [(1,)],
+        "WITH Cte AS (SELECT 1 AS a) SELECT cte.a FROM `Cte` AS `cte`",
+    ),
     "sum_of_untyped_null": (
         "SELECT sum(x) AS total FROM (SELECT NULL AS x UNION ALL SELECT NULL AS x) AS u",
         [(None,)],
@@ -65,6 +70,7 @@ GAPS = {
     "days_between_dates": "date_part",
     "aggregates_of_a_cast": "duplicate unqualified field name",
     "group_by_all": "cannot resolve attribute",
+    "names_of_with": "not found",
     "sum_of_untyped_null": "not supported for Null",
 }
 

@@ -207,6 +207,20 @@ def _aggregates(projection: exp.Expr) -> bool:
     )
 
 
+@rule("names_of_with", "the names that WITH defines are found in their own case only", "Sail 0.7.2")
+def names_of_with(tree: exp.Expr, _: Namespace) -> exp.Expr:
+    """A reference takes the spelling of the definition, and keeps its own as an alias."""
+    defined = {cte.alias.lower(): cte.alias for cte in tree.find_all(exp.CTE)}
+    for table in list(tree.find_all(exp.Table)):
+        spelled = defined.get(table.name.lower())
+        if table.db or spelled in (None, table.name) or not isinstance(table.this, exp.Identifier):
+            continue
+        if not table.alias:
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
+        table.set("this", exp.to_identifier(spelled, quoted=True))
+    return tree
+
+
 @rule("sum_of_untyped_null", "SUM over a UNION is typed before its NULL branches are", "Sail 0.7.2")
 def sum_of_untyped_null(tree: exp.Expr, _: Namespace) -> exp.Expr:
     """A bare NULL that is summed is a TINYINT, the type that gives way to every other number."""
