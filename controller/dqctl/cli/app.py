@@ -110,6 +110,8 @@ def main() -> None:
         context().display.close()
         sys.stderr.write("interrupted\n")
         sys.exit(_INTERRUPTED)
+    except OSError as error:
+        fail(_fault(error))
     except Exception as error:  # noqa: BLE001 - a traceback must be redacted, and exit code 1 means something else
         fail(_defect(error))
     else:
@@ -134,6 +136,16 @@ def _refuse(error: Any) -> NoReturn:
         message = "missing command"
     path = error.ctx.command_path if error.ctx else "dqctl"
     fail(UsageError(message[:1].lower() + message[1:], f"see {path} --help"))
+
+
+def _fault(error: OSError) -> DqctlError:
+    """A disk that is full, a file of somebody else's: what no service foresaw is the machine's all the same."""
+    fault = EnvironmentFault(
+        f"{error.filename}: {error.strerror}" if error.filename else str(error) or type(error).__name__,
+        "see who owns it, and whether there is space; --debug shows where it happened",
+    )
+    fault.__cause__ = error
+    return fault
 
 
 def _defect(error: Exception) -> DqctlError:

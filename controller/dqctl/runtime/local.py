@@ -151,7 +151,7 @@ class LocalRuntime:
     ) -> Completed:
         """See ``dqctl.testgen.ports.Runtime``."""
         start = ["-P", "-c", _LAUNCHER] if program == "testgen" else []
-        with self._home() as home, self._log(program, argv) as keep:
+        with self._on_disk(), self._home() as home, self._log(program, argv) as keep:
 
             def hear(line: str) -> None:
                 keep(line)
@@ -243,6 +243,17 @@ class LocalRuntime:
             "PYTHONDONTWRITEBYTECODE": "1",  # the environment is shared, and compiled
             **on_top,
         }
+
+    @contextlib.contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        """A home that cannot be made, or a log that cannot be written, is a fault of the machine."""
+        try:
+            yield
+        except OSError as error:
+            raise EnvironmentFault(
+                f"{error.filename or self.paths.root}: {error.strerror or error}",
+                f"free space at {self.paths.root} or see who owns it, then run the same command again",
+            ) from error
 
     @contextlib.contextmanager
     def _home(self) -> Iterator[Path]:

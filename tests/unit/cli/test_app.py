@@ -233,6 +233,14 @@ def test_the_unforeseen_ends_with_3_and_shows_its_traceback_on_request_only(unfo
     assert found["outcome"] == "environment"
 
 
+def test_a_file_that_cannot_be_read_is_the_machines_fault_and_no_defect(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "workspace" / "workspace.json"
+    in_the_way.mkdir(parents=True)
+    said = CommandLine(tmp_path, {"DQCTL_WORKSPACE": str(in_the_way.parent)})("tables", "show", code=3)
+    assert said.err.startswith(f"error: {in_the_way}: Is a directory\n")
+    assert "defect" not in said.err
+
+
 def test_debug_shows_one_object_on_stdout_all_the_same(unforeseen: CommandLine) -> None:
     said = unforeseen("--debug", "--output", "json", "tables", "show", code=3)
     assert said.document["error"]["message"]
