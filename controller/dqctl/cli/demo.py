@@ -6,7 +6,8 @@ import typer
 
 from dqctl.cli.context import context
 from dqctl.cli.options import Workspace
-from dqctl.cli.output import emit, plural
+from dqctl.cli.output import emit
+from dqctl.report.words import counted
 
 if TYPE_CHECKING:
     from dqctl.report.model import RunReport
@@ -71,10 +72,10 @@ def _as_text(report: "DemoReport") -> str:
     lines = [
         "",
         f"New York's flights of 2013: {report.profile.run.records or 0:,} records in "
-        f"{plural(len({each.table for each in report.profile.columns}), 'table')}, "
-        f"{plural(len(report.profile.columns), 'column')}, profiled in {report.profile.run.seconds or 0:.1f} s: "
-        f"{plural(len(report.profile.anomalies), 'anomaly').replace('anomalys', 'anomalies')}.",
-        f"From the profile TestGen made {plural(report.before.tally.total, 'test')}.",
+        f"{counted(len({each.table for each in report.profile.columns}), 'table')}, "
+        f"{counted(len(report.profile.columns), 'column')}, profiled in {report.profile.run.seconds or 0:.1f} s: "
+        f"{counted(len(report.profile.anomalies), 'anomaly', 'anomalies')}.",
+        f"From the profile TestGen made {counted(report.before.tally.total, 'test')}.",
         "",
         f"The data as it is:    {_sentence(report.before)}",
         f"The data, broken:     {_sentence(report.after)}",
@@ -83,10 +84,10 @@ def _as_text(report: "DemoReport") -> str:
     ]
     for caught in report.caught:
         lines.append(f"  {caught.story}")
-        shown = "; ".join(caught.tests[:3]) + (
-            f"; and {len(caught.tests) - 3} more" if len(caught.tests) > 3 else ""
-        )
-        lines.append(f"    {shown or 'NOT NOTICED by any test'}")
+        shown = list(caught.tests[:_SHOWN])
+        if len(caught.tests) > _SHOWN:
+            shown.append(f"and {len(caught.tests) - _SHOWN} more")
+        lines.append(f"    {'; '.join(shown) or 'NOT NOTICED by any test'}")
     rows = ", ".join(f"{name} {count:,}" for name, count in sorted(report.published.items()) if count)
     latest = f"{report.settings.catalog}.{report.settings.schema_name}.dq_latest_results"
     home = f"--home {report.settings.home} --stack {report.settings.stack}"

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import typer
 
 from dqctl.cli.context import Output, context
-from dqctl.errors import DqctlError, ExitCode
+from dqctl.errors import DqctlError, ExitCode, worst
 
 FORMAT = 1
 _ENDLESS = 10_000
@@ -25,24 +25,29 @@ def emit(
     content: Mapping[str, Any],
     show: Callable[[], str],
     code: ExitCode = ExitCode.DONE,
-    error: DqctlError | None = None,
+    errors: Sequence[DqctlError] = (),
 ) -> None:
     """Print what a command found: ``content`` as JSON, or what ``show`` makes of it for people.
 
-    ``code`` other than DONE ends the process with it. ``error`` says why, when that is more than a finding.
+    ``code`` other than DONE ends the process with it. ``errors`` say why, when that is more than a finding; the
+    worst of them is the object's ``error``, all of them are said on stderr where there are several.
     """
     here = context()
     here.display.close()
     if here.output is Output.JSON:
         outcome = {"format": FORMAT, "exit_code": int(code), "outcome": code.word}
-        if error:
-            outcome["error"] = {"message": error.message, "hint": error.hint}
+        if errors:
+            decided = worst([error.exit_code for error in errors])
+            first = next(error for error in errors if error.exit_code is decided)
+            outcome["error"] = {"message": first.message, "hint": first.hint}
         _print(json.dumps(outcome | plain(content), indent=2, ensure_ascii=False), sys.stdout)
     else:
         if text := show():
             _print(text, sys.stdout)
-        if error:
+    for error in errors:
+        if here.output is not Output.JSON or len(errors) > 1:
             _complain(error)
+        _trace(error)
     if code is not ExitCode.DONE:
         raise typer.Exit(int(code))
 
@@ -57,10 +62,7 @@ def fail(error: DqctlError) -> NoReturn:
         _print(json.dumps(outcome | {"error": said}, indent=2, ensure_ascii=False), sys.stdout)
     else:
         _complain(error)
-    if here.debug:
-        import traceback
-
-        _print("".join(traceback.format_exception(error)).rstrip(), sys.stderr)
+    _trace(error)
     sys.exit(int(error.exit_code))
 
 
@@ -108,11 +110,6 @@ def cell(value: Any) -> str:
             return str(value)
 
 
-def plural(count: int, noun: str) -> str:
-    """``1 run``, ``2 runs``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def plain(value: Any) -> Any:
     """``value`` as JSON can have it: dataclasses as objects, times as ISO 8601, the rest as text."""
     match value:
@@ -134,6 +131,13 @@ def plain(value: Any) -> Any:
 
 def _complain(error: DqctlError) -> None:
     _print(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), sys.stderr)
+
+
+def _trace(error: DqctlError) -> None:
+    if context().debug:
+        import traceback
+
+        _print("".join(traceback.format_exception(error)).rstrip(), sys.stderr)
 
 
 def _print(text: str, stream: Any) -> None:

@@ -55,13 +55,9 @@ def list_systems() -> None:
 
     here = context()
     found = systems.list_systems(open_runtime(here.settings, here.progress))
-    rows = [
-        {"system": system.name, "table_group": suite.table_group, "suite": suite.name, "tests": suite.tests}
-        for system in found
-        for suite in system.suites
-    ]
     columns = {"system": "system", "table_group": "table group", "suite": "suite", "tests": "tests"}
-    emit({"systems": found}, lambda: table(rows, columns, "no systems; declare some: dqctl apply -f systems.yaml"))
+    empty = "no systems; declare some: dqctl apply -f systems.yaml"
+    emit({"systems": found}, lambda: table([row for each in found for row in _rows(each)], columns, empty))
 
 
 def show_system(name: Annotated[str, typer.Argument(help="The system")]) -> None:
@@ -74,15 +70,26 @@ def show_system(name: Annotated[str, typer.Argument(help="The system")]) -> None
     emit(plain(found), lambda: _system(found))
 
 
+def _rows(system: "System") -> list[dict[str, object]]:
+    """A row a suite; a table group without suites, and a system without table groups, have one too."""
+    rows: list[dict[str, object]] = []
+    for group in system.table_groups:
+        here: dict[str, object] = {"system": system.name, "table_group": group.name}
+        rows += [here | {"suite": suite.name, "tests": suite.tests} for suite in group.suites] or [here]
+    return rows or [{"system": system.name}]
+
+
 def _plan(applied: "Applied") -> str:
     lines = []
     for action in applied.plan.changes:
         was = f" (was {action.renamed_from})" if action.renamed_from else ""
         lines.append(f"{action.change:<7} {action.kind.word} {action.system}: {action.name}{was}")
         lines += [f"          {each.column}: {each.before} -> {each.after}" for each in action.differences]
+    beyond = [f"left alone: {each}" for each in applied.plan.left_alone]
     if not lines:
-        return "nothing to do"
-    return "\n".join([*lines, "done" if applied.changed else "this is the plan; nothing was changed"])
+        return "\n".join(["nothing to do", *beyond])
+    end = "done" if applied.changed else "this is the plan; nothing was changed"
+    return "\n".join([*lines, *beyond, end])
 
 
 def _system(found: "System") -> str:

@@ -6,7 +6,8 @@ import typer
 
 from dqctl.cli.context import context
 from dqctl.cli.options import Catalog, Schema
-from dqctl.cli.output import emit, plain, plural, table
+from dqctl.cli.output import emit, plain, table
+from dqctl.report.words import counted
 
 if TYPE_CHECKING:
     from dqctl.services.tables import TablesReport
@@ -44,7 +45,7 @@ def _bring_up_to_date(catalog: str | None, schema: str | None) -> None:
 
     here = context()
     report = tables.init(here.settings_with(catalog=catalog, schema_name=schema), here.progress)
-    done = f"ran {plural(len(report.statements), 'statement')}" if report.statements else "nothing to do"
+    done = f"ran {counted(len(report.statements), 'statement')}" if report.statements else "nothing to do"
     emit(plain(report), lambda: f"{report.target}: {done}")
 
 

@@ -9,9 +9,10 @@ import typer
 
 from dqctl.cli.context import context
 from dqctl.cli.options import Timeout, Wait
-from dqctl.cli.output import emit, note, plural
-from dqctl.errors import UsageError
+from dqctl.cli.output import emit, note
+from dqctl.errors import EnvironmentFault, UsageError, worst
 from dqctl.report.options import FailOn
+from dqctl.report.words import counted
 
 if TYPE_CHECKING:
     from dqctl.report.model import RunReport
@@ -96,16 +97,14 @@ def publish(
         bool, typer.Option("--pending", help="Publish what is waiting (this is the default)")
     ] = True,
     again: Annotated[list[str] | None, typer.Option(help="Publish this run once more; may be repeated")] = None,
+    wait: Wait = None,
 ) -> None:
     """Publish finished runs that are not in Databricks yet."""
-    from dqctl.runtime import open_runtime
-    from dqctl.services import publish as publishing
+    from dqctl.services import work
 
     del pending
     here = context()
-    report = publishing.publish(
-        here.settings, open_runtime(here.settings, here.progress), again=again or (), progress=here.progress
-    )
+    report = work.publish_waiting(here.settings_with(lock_timeout=wait), again or (), progress=here.progress)
     emit(_published(report), lambda: _as_text(report))
 
 
@@ -113,11 +112,15 @@ def _show(report: "WorkReport", fail_on: FailOn = FailOn.FAIL, files: Mapping[st
     from dqctl.report.document import document
     from dqctl.report.render import Form, render, write
 
-    written = []
+    written, errors = [], list(report.errors)
     for form, path in (files or {}).items():
         for each in report.reports:
             target = _path(path, each) if len(report.reports) > 1 else path
-            write(each, Form(form), target, fail_on=fail_on)
+            try:
+                write(each, Form(form), target, fail_on=fail_on)
+            except EnvironmentFault as fault:  # what was found is said all the same
+                errors.append(fault)
+                continue
             written.append(str(target))
             note(f"{form} report: {target}")
     for warning in report.published.warnings if report.published else ():
@@ -132,8 +135,8 @@ def _show(report: "WorkReport", fail_on: FailOn = FailOn.FAIL, files: Mapping[st
     emit(
         content,
         lambda: "\n".join(render(each, Form.TERMINAL, colour=colour).rstrip() for each in report.reports),
-        report.exit_code(fail_on),
-        report.error,
+        worst([report.exit_code(fail_on), *(error.exit_code for error in errors)]),
+        errors,
     )
 
 
@@ -150,5 +153,5 @@ def _published(report: "PublishReport") -> dict[str, Any]:
 def _as_text(report: "PublishReport") -> str:
     if not report.runs:
         return f"nothing is waiting to be published to {report.target}"
-    rows = plural(sum(report.rows.values()), "row")
-    return f"published {plural(len(report.runs), 'run')} with {rows} to {report.target}"
+    rows = counted(sum(report.rows.values()), "row")
+    return f"published {counted(len(report.runs), 'run')} with {rows} to {report.target}"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dqctl.cli.context import context
-from dqctl.cli.output import emit, note, plain, plural, table
+from dqctl.cli.output import emit, note, plain, table
+from dqctl.report.words import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,7 +95,7 @@ def status(data_dir: DataDir = None) -> None:
         f"the local workspace in {found.data_dir} {wrong}",
         f"{hint}: dqctl workspace {'stop' if found.running else 'start'} --data-dir {found.data_dir}",
     )
-    emit(plain(found), lambda: "", ExitCode.ENVIRONMENT, error)
+    emit(plain(found), lambda: "", ExitCode.ENVIRONMENT, [error])
 
 
 @app.command(epilog='Example: dqctl workspace sql "SELECT * FROM main.data_quality.dq_runs"')
@@ -113,7 +114,7 @@ def sql(
     with Warehouse(find_target(context().settings_with(workspace=_directory(data_dir)))) as warehouse:
         rows = warehouse.query(text)
     emit({"columns": rows.column_names, "rows": _values(rows)}, lambda: _drawn(rows))
-    note(plural(rows.num_rows, "row"))
+    note(counted(rows.num_rows, "row"))
 
 
 def _directory(data_dir: Path | None) -> Path:

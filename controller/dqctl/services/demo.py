@@ -8,7 +8,7 @@ importing that package needs pkg_resources, which setuptools no longer has.
 
 import importlib.util
 import io
-import os
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -146,7 +146,7 @@ def demo(
     declare.apply_file(
         settings,
         resources.example("flights.yaml"),
-        environment=os.environ,
+        environment={},  # its connections use the workspace's own token
         timeout=_APPLY_TIMEOUT,
         progress=progress,
     )
@@ -212,16 +212,14 @@ def _read(data: Path, name: str) -> pa.Table:
     packed = data / f"{name}.csv.zip"
     if not packed.exists():
         return pyarrow.csv.read_csv(data / f"{name}.csv", convert_options=convert)
-    import zipfile
-
     with zipfile.ZipFile(packed) as archive, archive.open(archive.namelist()[0]) as file:
         return pyarrow.csv.read_csv(io.BytesIO(file.read()), convert_options=convert)
 
 
 def _the_run(report: WorkReport) -> RunReport:
     """The command's one run, which has to have completed and been published for the demo to go on."""
-    if report.error:
-        raise report.error
+    if report.errors:
+        raise report.errors[0]
     (run,) = report.reports
     if not run.run.completed:
         raise TestGenFailed(

@@ -25,7 +25,12 @@ def runs(reader: MetadataReader, kind: str = "", suite: str = "", limit: int = 5
 
 
 def run(reader: MetadataReader, wanted: str = LATEST, kind: str = "") -> RunContent:
-    """One run with all its rows. ``wanted`` is an id, a beginning that only one run has, or ``latest``.
+    """One run with all its rows; see ``run_id``."""
+    return reader.content(run_id(reader, wanted, kind))
+
+
+def run_id(reader: MetadataReader, wanted: str = LATEST, kind: str = "") -> str:
+    """The id of one run. ``wanted`` is an id, a beginning that only one run has, or ``latest``.
 
     Raises ``UsageError`` when there is no such run, or more than one.
     """
@@ -38,7 +43,7 @@ def run(reader: MetadataReader, wanted: str = LATEST, kind: str = "") -> RunCont
         )
     if len(found) > 1:
         raise UsageError(f"more than one {what} begins with {wanted}", "write more of the id; see dqctl runs")
-    return reader.content(found[0]["run_id"])
+    return str(found[0]["run_id"])
 
 
 def history(reader: MetadataReader, content: RunContent, limit: int = 20) -> tuple[Row, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from dqctl.clock import SYSTEM_CLOCK, Clock, Deadline
-from dqctl.errors import DqctlError, EnvironmentFault, ExitCode, UsageError, worst
+from dqctl.errors import DqctlError, ExitCode, UsageError, worst
 from dqctl.progress import Progress
 from dqctl.report.model import RunReport, build
 from dqctl.report.verdict import FailOn, exit_code
@@ -29,20 +29,20 @@ from dqctl.testgen.reader import MetadataReader
 class WorkReport:
     """What a command's jobs came to.
 
-    ``error`` is what stopped the work or the publishing, when something did; ``reports`` holds every run that
-    ended all the same, in the order in which they ran. ``settled`` are jobs of earlier commands that had been
-    left behind and were ended now.
+    ``errors`` is what stopped the work, the publishing or the reading back, when something did; ``reports`` holds
+    every run that ended all the same, in the order in which they ran. ``settled`` are jobs of earlier commands
+    that had been left behind and were ended now.
     """
 
     reports: tuple[RunReport, ...]
     published: PublishReport | None
     settled: tuple[UUID, ...] = ()
-    error: DqctlError | None = None
+    errors: tuple[DqctlError, ...] = ()
 
     def exit_code(self, fail_on: FailOn = FailOn.FAIL) -> ExitCode:
         """The worst of what happened."""
         codes = [exit_code(report, fail_on) for report in self.reports]
-        return worst([*codes, self.error.exit_code] if self.error else codes)
+        return worst([*codes, *(error.exit_code for error in self.errors)])
 
 
 @dataclass
@@ -58,7 +58,7 @@ class _Session:
 
     def finish(self, requests: Sequence[JobRequest], deadline: Deadline) -> WorkReport:
         """Run the jobs one after the other, publish, and say what they came to."""
-        error: DqctlError | None = None
+        errors: list[DqctlError] = []
         environment = find_access(self.settings).environment
         try:
             for request in requests:
@@ -71,16 +71,23 @@ class _Session:
                         progress=self.progress,
                     )
                 )
-        except EnvironmentFault as fault:
-            error = fault
+        except DqctlError as error:
+            errors.append(error)
         published = None
         try:
             published = publish(self.settings, self.runtime, progress=self.progress, clock=self.clock)
-        except DqctlError as fault:
-            error = error or fault
-        return WorkReport(self._reports(), published, self.settled, error)
+        except DqctlError as error:
+            errors.append(error)
+        reports: tuple[RunReport, ...] = ()
+        try:
+            reports = self._reports()
+        except DqctlError as error:
+            errors.append(error)
+        return WorkReport(reports, published, self.settled, tuple(errors))
 
     def _reports(self) -> tuple[RunReport, ...]:
+        if not self.ran:
+            return ()
         with results.open_reader(self.runtime, self.settings.stack) as reader:
             return tuple(report_of(reader, str(outcome.job_id), self.clock) for outcome in self.ran)
 
@@ -124,6 +131,20 @@ def run_tests(
         return [JobRequest(JobKind.TEST, each.id) for each in found]
 
     return _work(settings, "run-tests", requests, progress, clock)
+
+
+def publish_waiting(
+    settings: Settings, again: Sequence[str] = (), *, progress: Progress, clock: Clock = SYSTEM_CLOCK
+) -> PublishReport:
+    """Publish what waits in the stack, and the runs ``again``, named by id or its beginning, once more.
+
+    It is work like any other: two commands that publish the same run would get into each other's way. Raises what
+    ``publish`` raises, and ``UsageError`` for a run that there is not.
+    """
+    with _session(settings, "publish", progress, clock) as session:
+        with results.open_reader(session.runtime, settings.stack) as reader:
+            named = [results.run_id(reader, each) for each in again]
+        return publish(settings, session.runtime, again=named, progress=progress, clock=clock)
 
 
 def report_of(reader: MetadataReader, run_id: str, clock: Clock = SYSTEM_CLOCK) -> RunReport:
