@@ -23,6 +23,8 @@ from dqctl.localworkspace.statements.results import counts
 from dqctl.localworkspace.types import Column, columns_from_arrow
 
 _SOURCE = "_source"
+# The type of a column that nobody asked the engine about: it is cast whatever it is.
+_UNKNOWN = ""
 
 
 def insert(statement: exp.Insert, context: Context) -> Result:
@@ -37,17 +39,26 @@ def insert(statement: exp.Insert, context: Context) -> Result:
         condition = statement.args.get("where")
         predicate = for_storage(condition, columns) if condition is not None else None
         overwrite = bool(statement.args.get("overwrite")) or predicate is not None
+        width = _width_of_values(statement.expression)
         with context.planned(_query_of(statement)) as sql:
             rows = _load(
                 table,
                 sql,
                 context,
+                found=[Column(f"col{index + 1}", _UNKNOWN) for index in range(width)] if width else None,
                 only=[column.name for column in named] or None,
                 by_name=bool(statement.args.get("by_name")),
                 mode="overwrite" if overwrite else "append",
                 predicate=predicate,
             )
     return counts({"num_affected_rows": rows, "num_inserted_rows": rows})
+
+
+def _width_of_values(source: exp.Expr | None) -> int:
+    """How many columns the rows of VALUES have; 0 for another source. It spares the engine a second reading."""
+    rows = source.expressions if isinstance(source, exp.Values) else []
+    widths = {len(row.expressions) if isinstance(row, exp.Tuple) else 1 for row in rows}
+    return widths.pop() if len(widths) == 1 else 0
 
 
 def _query_of(statement: exp.Insert) -> exp.Expr:
@@ -71,16 +82,17 @@ def _load(
     sql: str,
     context: Context,
     *,
+    found: Sequence[Column] | None = None,
     only: Sequence[str] | None = None,
     by_name: bool = False,
     mode: Literal["append", "overwrite"],
     predicate: str | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> int:
-    """Write the rows of ``sql`` into ``table``, cast to its columns."""
+    """Write the rows of ``sql`` into ``table``, cast to its columns; ``found`` are those of ``sql``, if known."""
     path = context.catalog.path(table)
     columns = delta.columns(path)
-    found = columns_from_arrow(context.engine.schema(sql))
+    found = found or columns_from_arrow(context.engine.schema(sql))
     given = [column.name for column in found] if by_name else list(only or [one.name for one in columns])
     _check_names(given, columns)
     if len(found) != len(given):
