@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, model_validator
 from pydantic_core import PydanticCustomError
 
 from dqctl.testgen.systems.flavors import Connection
@@ -26,13 +26,21 @@ class RemovedSystems(Strict):
     systems: tuple[SystemName, ...] = ()
 
 
+def _at_least_one(connections: tuple[Connection, ...]) -> tuple[Connection, ...]:
+    # Field(min_length=1) counts those that are valid: beside every mistake in the only one, it would claim that
+    # there is none (pydantic 2.14).
+    if not connections:
+        raise PydanticCustomError("no_connection", "a system has at least one connection")
+    return connections
+
+
 class System(Strict):
     """A system. Its name is TestGen's project code; names of its parts are unique within it."""
 
     name: SystemName
     renamed_from: SystemName | None = None
     title: Annotated[str, text(50)] | None = None
-    connections: Annotated[tuple[Connection, ...], Field(min_length=1)]
+    connections: Annotated[tuple[Connection, ...], AfterValidator(_at_least_one)]
     remove: RemovedParts = RemovedParts()
 
     @property

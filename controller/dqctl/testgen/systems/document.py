@@ -18,8 +18,11 @@ def read(path: Path) -> Declaration:
     """The declaration in ``path``; ``UsageError`` with file and line for what is wrong with it."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", "check the path given with --file") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "check the path given with --file") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{path}:{line}: this is not UTF-8", "save the file as UTF-8") from None
     return parse(text, str(path))
 
 
@@ -49,9 +52,9 @@ def parse(text: str, name: str) -> Declaration:
 
 def _problem(tree: yaml.Node | None, name: str, found: ErrorDetails) -> str:
     location = found["loc"]
-    # An unknown key is the mapping's error; the line is that of the key.
-    at = (*location, found.get("ctx", {}).get("key", "")) if found["type"] == "unknown_key" else location
-    return f"{name}:{_line(tree, at)}: {_sentence(location, found['msg'])}"
+    # The message names an unknown key; what stands before it is where it was found.
+    about = location[:-1] if found["type"] == "unknown_key" else location
+    return f"{name}:{_line(tree, location)}: {_sentence(about, found['msg'])}"
 
 
 def _refuse_duplicates(node: yaml.Node | None, name: str) -> None:

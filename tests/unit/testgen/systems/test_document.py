@@ -156,6 +156,29 @@ def test_all_mistakes_are_told_at_once():
     assert "also: systems.yaml:" in error.hint
 
 
+def test_unknown_keys_at_several_depths_and_what_else_is_wrong_are_told_at_once():
+    text = GOOD.replace("    connections:", "    conections: []\n    connections:")
+    text = text.replace("schema: sales", "schema: sales\n        hots: a").replace("name: nightly", "nam: nightly")
+    error = refused(text)
+    told = error.message + error.hint
+    for mistake in ("unknown key conections", "unknown key hots; did you mean host?", "unknown key nam;"):
+        assert mistake in told
+    assert "required" not in told
+
+
+def test_a_mistake_in_the_only_connection_does_not_make_it_missing():
+    error = refused(GOOD.replace("{env: SHOP_PASSWORD}", "hunter2-secret"))
+    assert error.hint == "docs/systems.md has all keys; nothing was changed"
+    assert "at least one connection" in refused("version: 1\nsystems:\n  - {name: s, connections: []}\n").message
+
+
+def test_a_file_that_is_not_utf8_is_told_with_its_line(tmp_path):
+    path = tmp_path / "systems.yaml"
+    path.write_bytes("version: 1\n# café\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"systems\.yaml:2: this is not UTF-8"):
+        read(path)
+
+
 def test_a_file_that_is_not_there_is_said(tmp_path):
     with pytest.raises(UsageError, match="cannot be read"):
         read(tmp_path / "none.yaml")
