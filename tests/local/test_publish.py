@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from corpora import VERSIONS, corpus, restore
 from dqctl import records
 from dqctl.databricks.failures import StatementFailed, Unreachable
-from dqctl.databricks.target import PersonalToken
+from dqctl.databricks.target import PersonalToken, ServicePrincipal, Target
 from dqctl.databricks.warehouse import Warehouse
 from dqctl.errors import DatabricksRefused, NotPublished
 from dqctl.localworkspace import control
@@ -87,6 +87,30 @@ def settings_for(workspace: Path, home: Path, **values: Any) -> Settings:
 def settings(shared_workspace: Path, tmp_path: Path) -> Settings:
     """A schema of the test's own."""
     return settings_for(shared_workspace, tmp_path)
+
+
+def test_a_service_principal_that_gets_no_token_is_refused(
+    shared_workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = tables.find_endpoint(shared_workspace)
+    monkeypatch.setenv("HTTPS_PROXY", endpoint.proxy_url)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(endpoint.ca_file))
+    target = Target(
+        endpoint.host,
+        endpoint.http_path,
+        "main",
+        "dq",
+        ServicePrincipal("nobody-we-know", SecretStr("a-secret-that-is-wrong")),
+        ca_file=endpoint.ca_file,
+        patience=5.0,
+    )
+    with (
+        Warehouse(target) as warehouse,
+        pytest.raises(DatabricksRefused, match="no token: invalid_client") as said,
+    ):
+        warehouse.query("SELECT 1")
+    assert "DATABRICKS_CLIENT_SECRET" in said.value.hint
+    assert "a-secret-that-is-wrong" not in str(said.value)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

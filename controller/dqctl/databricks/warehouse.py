@@ -15,7 +15,7 @@ from databricks.sql.client import Connection, Cursor
 
 import dqctl
 from dqctl.clock import SYSTEM_CLOCK, Clock
-from dqctl.databricks.failures import Conflict, Unreachable, understand
+from dqctl.databricks.failures import Conflict, NoToken, Unreachable, understand
 from dqctl.databricks.target import PersonalToken, ServicePrincipal, Target
 from dqctl.redaction import reveal
 
@@ -148,17 +148,31 @@ def _machine_to_machine(target: Target, principal: ServicePrincipal) -> Callable
         # Imported late: the SDK costs most of a second, and its Config asks the host when it is made.
         from databricks.sdk.core import Config, oauth_service_principal
 
-        return oauth_service_principal(
-            Config(
-                host=f"https://{target.host}",
-                client_id=principal.client_id,
-                client_secret=reveal(principal.secret),
-                # Pinned: with DATABRICKS_TOKEN in the environment two families would be an error.
-                auth_type="oauth-m2m",
-                http_timeout_seconds=10,
-                retry_timeout_seconds=int(target.patience),
+        with signing_in():
+            headers = oauth_service_principal(
+                Config(
+                    host=f"https://{target.host}",
+                    client_id=principal.client_id,
+                    client_secret=reveal(principal.secret),
+                    # Pinned: with DATABRICKS_TOKEN in the environment two families would be an error.
+                    auth_type="oauth-m2m",
+                    http_timeout_seconds=10,
+                    retry_timeout_seconds=int(target.patience),
+                )
             )
-        )
+
+        def signed_in() -> Any:
+            with signing_in():
+                return headers()
+
+        return signed_in
+
+    @contextmanager
+    def signing_in() -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:  # all that the SDK says (0.156), whatever it was
+            raise NoToken(error) from error
 
     return provider
 

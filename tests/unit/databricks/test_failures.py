@@ -5,7 +5,7 @@ from databricks.sql import exc
 from pydantic import SecretStr
 
 from dqctl.databricks import failures
-from dqctl.databricks.failures import Conflict, StatementFailed, Unreachable, understand
+from dqctl.databricks.failures import Conflict, NoToken, StatementFailed, Unreachable, understand
 from dqctl.databricks.target import PersonalToken, Target
 from dqctl.errors import DatabricksRefused, EnvironmentFault
 from dqctl.redaction import register
@@ -27,6 +27,16 @@ def test_refused_credentials(target: Target, status: int) -> None:
     assert isinstance(error, DatabricksRefused)
     assert f"HTTP {status}" in error.message
     assert "CAN USE" in error.hint
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_principal_without_a_token_is_refused_whoever_wraps_it(target: Target, wrapped: bool) -> None:
+    raised = NoToken(ValueError("invalid_client: Client authentication failed"))
+    seen = exc.RequestError(f"Error during request to server. {raised}") if wrapped else raised
+    error = understand(seen, target)
+    assert isinstance(error, DatabricksRefused)
+    assert error.message.endswith("got no token: invalid_client: Client authentication failed")
+    assert "DATABRICKS_CLIENT_SECRET" in error.hint
 
 
 @pytest.mark.parametrize(
