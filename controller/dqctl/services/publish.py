@@ -16,6 +16,7 @@ from dqctl.databricks.warehouse import Warehouse
 from dqctl.errors import DatabricksRefused, EnvironmentFault, NotPublished
 from dqctl.progress import Progress, silent
 from dqctl.records import Row, RunContent
+from dqctl.report.profiles import is_ansi
 from dqctl.services import tables
 from dqctl.settings import Settings
 from dqctl.tables import encode
@@ -33,8 +34,6 @@ log = logging.getLogger(__name__)
 BATCH_RUNS = 25
 BATCH_ROWS = 20_000
 _SAFE = "the results are safe in TestGen's database; once this is mended run: dqctl publish --pending"
-# How Spark words it when TestGen asks text columns for dates, as it does in every profile.
-_ANSI = ("CAST_INVALID_INPUT", "CANNOT_PARSE_TIMESTAMP", "ansi", "ANSI")
 
 
 @dataclass(frozen=True)
@@ -224,7 +223,7 @@ def _warnings(content: RunContent) -> tuple[str, ...]:
 
 
 def _remedy(failed: list[Row]) -> str:
-    if any(sign in row["query_error"] for row in failed for sign in _ANSI):
+    if any(is_ansi(row["query_error"]) for row in failed):
         return (
             "TestGen asks text columns for dates, which raises in ANSI mode; set ANSI_MODE=false on the warehouse "
             "(Settings > Advanced, SQL configuration parameters) and profile again"
