@@ -58,6 +58,7 @@ def install(
     """
     if runtime != "local":
         raise UsageError(f"there is no runtime {runtime!r}", "use --runtime local")
+    remembered.check(remember or {})
     paths = StackPaths(settings.home, settings.stack)
     try:
         _make_directories(paths)

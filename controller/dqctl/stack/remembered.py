@@ -11,25 +11,41 @@ from dqctl.settings import Settings
 
 # Secrets never go into a file of settings; the others say which stack it is.
 _NEVER = frozenset({"databricks_token", "databricks_client_secret", "home", "stack"})
+# Where both are set the second one counts: whoever gives the first means it to count from now on.
+_INSTEAD_OF = {"databricks_host": "workspace", "databricks_warehouse_id": "http_path"}
 _HEADER = "# Written by dqctl install: the settings that it was given. A flag or a variable goes before them.\n"
+
+
+def check(given: Mapping[str, str]) -> None:
+    """``UsageError`` for a name that is no setting or must not be kept, and for two that exclude each other."""
+    for name in given:
+        if name in _NEVER or name not in Settings.model_fields:
+            raise UsageError(f"{name!r} cannot be kept in the settings of a stack", "leave it to a variable")
+    for name, other in _INSTEAD_OF.items():
+        if name in given and other in given:
+            raise UsageError(f"{_words(name)} and {_words(other)} are both given", "give one of them")
 
 
 def remember(path: Path, given: Mapping[str, str]) -> bool:
     """Add ``given`` to the settings in ``path``, replacing those of the same name; whether anything changed.
 
-    Raises ``UsageError`` for a name that is no setting or must not be kept there, or for a file that is damaged.
+    A host replaces a local workspace, a warehouse's id its path. Raises what ``check`` raises, and ``UsageError``
+    for a file that is damaged.
     """
-    for name in given:
-        if name in _NEVER or name not in Settings.model_fields:
-            raise UsageError(f"{name!r} cannot be kept in the settings of a stack", "leave it to a variable")
+    check(given)
     before = _read(path)
-    after = before | dict(given)
+    replaced = {other for name, other in _INSTEAD_OF.items() if name in given}
+    after = {name: value for name, value in before.items() if name not in replaced} | dict(given)
     if after == before:
         return False
     # A JSON string is a TOML basic string, as long as DEL is escaped too.
     lines = [f"{name} = {_toml(value)}\n" for name, value in sorted(after.items())]
     write_atomically(path, _HEADER + "".join(lines), PRIVATE_FILE)
     return True
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _toml(value: object) -> str:

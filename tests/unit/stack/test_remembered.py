@@ -27,6 +27,18 @@ def test_again_changes_nothing_and_more_is_added(tmp_path: Path) -> None:
     assert tomllib.loads(path.read_text()) == {"catalog": "a", "schema_name": "b"}
 
 
+@pytest.mark.parametrize(
+    ("new", "old"), [("databricks_host", "workspace"), ("databricks_warehouse_id", "http_path")]
+)
+def test_what_would_have_counted_in_its_place_is_forgotten(tmp_path: Path, new: str, old: str) -> None:
+    path = tmp_path / "settings.toml"
+    remember(path, {old: "/before", "catalog": "a"})
+    assert remember(path, {new: "after"})
+    assert tomllib.loads(path.read_text()) == {new: "after", "catalog": "a"}
+    with pytest.raises(UsageError, match="are both given"):
+        remember(path, {new: "x", old: "/y"})
+
+
 def test_nothing_given_leaves_no_file(tmp_path: Path) -> None:
     assert not remember(tmp_path / "settings.toml", {})
     assert not (tmp_path / "settings.toml").exists()
