@@ -6,6 +6,7 @@ of its shape), ``exit_code`` and ``outcome`` (the code in words) beside what the
 
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
@@ -115,6 +116,8 @@ def plain(value: Any) -> Any:
     match value:
         case Enum():
             return value.value
+        case float() if not math.isfinite(value):  # JSON has no word for these
+            return str(value)
         case None | bool() | int() | float() | str():
             return value
         case Mapping():

@@ -109,6 +109,10 @@ def test_everything_becomes_json() -> None:
     }
 
 
+def test_json_stays_json_with_numbers_that_are_none() -> None:
+    assert plain([float("nan"), float("-inf"), 0.1]) == ["nan", "-inf", 0.1]
+
+
 def test_a_cell_is_for_people() -> None:
     assert [cell(value) for value in (None, False, 0.05, datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC))] == [
         "",
