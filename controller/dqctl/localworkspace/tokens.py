@@ -1,11 +1,13 @@
 """Who may come in: the personal access token, the service principal, and what is signed with the server's key."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
 import os
 import secrets
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +29,18 @@ OWNER = Identity("owner@dqctl.invalid")
 
 def private_text(path: Path, make: str) -> str:
     """The text of a private file, which is made with ``make`` as its text when it is not there. Mode 0600."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
-    else:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(make)
+    if not path.exists():
+        # Whole or not at all: an empty signing key, left by a server that was killed, would sign for everybody.
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(make)
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(name)  # unlike a rename it never replaces what another has made meanwhile
+        finally:
+            Path(name).unlink()
     return path.read_text(encoding="utf-8").strip()
 
 

@@ -1,5 +1,7 @@
 import json
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -41,6 +43,24 @@ def test_an_oauth_token_ends_after_an_hour(tokens: Tokens, monkeypatch: pytest.M
     assert tokens.identify(issued)
     monkeypatch.setattr(time, "time", lambda: now + TOKEN_LIFETIME + 5)
     assert tokens.identify(issued) is None
+
+
+_ON_A_FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from dqctl.localworkspace.tokens import Tokens
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+Tokens(Path(sys.argv[1]))
+"""
+
+
+def test_a_full_disk_leaves_no_empty_credentials(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _ON_A_FULL_DISK, str(tmp_path)], capture_output=True, text=True, timeout=60
+    )
+    assert "File too large" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nobody_elses_token_is_taken(tokens: Tokens, tmp_path: Path) -> None:
