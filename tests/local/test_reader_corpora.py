@@ -265,4 +265,10 @@ def test_history_ends_with_the_run_that_is_looked_at(reader: MetadataReader) -> 
     second = reader.content(tests[1].run_id)
     assert [row["run_id"] for row in results.history(reader, second)] == [tests[1].run_id, tests[0].run_id]
     assert [row["run_id"] for row in results.history(reader, second, limit=1)] == [tests[1].run_id]
-    assert results.history(reader, results.run(reader, kind="profile")) == ()
+    profile = results.run(reader, kind="profile")
+    profiles = results.history(reader, profile)
+    assert profiles[0] == {**profile.run}
+    assert {(row["kind"], row["table_groups_id"]) for row in profiles} == {
+        ("profile", profile.run["table_groups_id"])
+    }
+    assert results.history(reader, results.run(reader, kind="generate")) == ()

@@ -46,12 +46,20 @@ def run_id(reader: MetadataReader, wanted: str = LATEST, kind: str = "") -> str:
     return str(found[0]["run_id"])
 
 
+# What the runs of a kind have to have in common to be one history: the column of dq_runs.
+_HISTORY_OF = {"test": "test_suite_id", "profile": "table_groups_id"}
+
+
 def history(reader: MetadataReader, content: RunContent, limit: int = 20) -> tuple[Row, ...]:
-    """Headers of the test runs of the same suite up to this one, the newest first, this one included."""
-    suite = content.run["test_suite_id"]
-    if content.run["kind"] != "test" or suite is None:
+    """Headers of the test runs of the same suite (of the profiles of the same table group) up to this one.
+
+    The newest first, this one included. A generation has no history.
+    """
+    run = content.run
+    column = _HISTORY_OF.get(run["kind"], "")
+    if not column or run[column] is None:
         return ()
-    return reader.headers(test_suite_id=suite, kind="test", until=content.run["ended_at"], limit=limit)
+    return reader.headers(**{column: run[column]}, kind=run["kind"], until=run["ended_at"], limit=limit)
 
 
 def definitions(reader: MetadataReader, suite: str) -> tuple[Row, ...]:

@@ -59,6 +59,7 @@ class MetadataReader:
         self,
         run_id: str = "",
         test_suite_id: str = "",
+        table_groups_id: str = "",
         kind: str = "",
         until: datetime | None = None,
         limit: int = 50,
@@ -73,6 +74,8 @@ class MetadataReader:
             conditions.append("starts_with(j.id::text, %(run_id)s)")
         if test_suite_id:
             conditions.append("s.id::text = %(test_suite_id)s")
+        if table_groups_id:
+            conditions.append("g.id::text = %(table_groups_id)s")
         if kind:
             conditions.append("j.job_key = ANY(%(kind_keys)s)")
         if until:
@@ -84,6 +87,7 @@ class MetadataReader:
             {
                 "run_id": run_id.lower(),
                 "test_suite_id": test_suite_id,
+                "table_groups_id": table_groups_id,
                 "kind_keys": keys,
                 "until": until,
                 "limit": limit,
