@@ -24,6 +24,14 @@ _SETTINGS_SECONDS = 10.0
 _EXIT_SECONDS = 10.0
 _MAX_LOG_BYTES = 10 * 1024 * 1024
 
+# What the server, which outlives the command, gets of its environment: tokens and passwords are not for it.
+_INHERITED = (
+    "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER",
+    "SSL_CERT_DIR", "SSL_CERT_FILE", "VIRTUAL_ENV",
+    "ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "all_proxy", "https_proxy", "http_proxy", "no_proxy",
+)  # fmt: skip
+_INHERITED_PREFIXES = ("GRPC_", "PYTHON", "RUST_", "SAIL_", "SPARK_")
+
 # Started by this process: kept, so that they are reaped when they end.
 _children: list["subprocess.Popen[bytes]"] = []
 
@@ -165,6 +173,11 @@ def _spawn(layout: Layout, argv: list[str]) -> "subprocess.Popen[bytes]":
             stdout=descriptor,
             stderr=descriptor,
             cwd=layout.data_dir,
+            env={
+                name: value
+                for name, value in os.environ.items()
+                if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
+            },
             start_new_session=True,
         )
     finally:
