@@ -37,7 +37,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Run:
-    """The run itself. ``status`` is how TestGen's job ended: completed, error or cancelled."""
+    """The run itself. ``status`` is how TestGen's job ended: completed, error or canceled."""
 
     run_id: str
     kind: Kind

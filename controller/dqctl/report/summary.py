@@ -42,7 +42,7 @@ _WORK = {Kind.TEST: "test run", Kind.PROFILE: "profile", Kind.GENERATE: "test ge
 
 
 def _broken(report: RunReport) -> Summary:
-    cancelled = report.run.status == "cancelled"
+    cancelled = report.run.status == "canceled"
     sentences = [_first_line(report.run.error_message)] if report.run.error_message else []
     if report.tally.total:
         sentences.append(f"{counted(report.tally.total, 'test')} had a result by then; the others have none.")

@@ -52,7 +52,7 @@ CASES = {
     "suite_unicode": (flights.content(flights.run("test", test_suite=UNICODE), dq_test_results=_unicode()), ()),
     "suite_nothing_known": (flights.nothing("test"), ()),
     "job_failed": (flights.content(flights.run("test", status="error", error_message="boom\nTraceback: ...")), ()),
-    "job_cancelled": (flights.brief_run(status="cancelled"), flights.history(3)),
+    "job_cancelled": (flights.brief_run(status="canceled"), flights.history(3)),
     "profile": (flights.profile_run(), [flights.run("profile", run_id="p1", anomaly_ct=3, column_error_ct=0)]),
     "profile_complete": (flights.profile_run(ansi=False, sampled=False), ()),
     "profile_of_nothing": (flights.content(flights.run("profile")), ()),

@@ -5,6 +5,7 @@ import pytest
 from dqctl.records import Row
 from dqctl.report.model import RunReport, build
 from dqctl.report.summary import Level, places, scale, summarize
+from dqctl.testgen.capabilities import KNOWN
 from unit.report import flights
 
 
@@ -67,7 +68,7 @@ def test_summary_compares_with_the_run_before(before: int, sentence: str) -> Non
     ("status", "headline"),
     [
         ("error", "The test run did not finish."),
-        ("cancelled", "The test run was cancelled."),
+        ("canceled", "The test run was cancelled."),
         ("unheard of", "The test run did not finish."),
     ],
 )
@@ -75,6 +76,16 @@ def test_job_that_did_not_complete_says_nothing_about_the_data(status: str, head
     summary = summarize(_report("Passed", status=status, error_message="boom\nTraceback (most recent call last)"))
     assert (summary.level, summary.headline) == (Level.BROKEN, headline)
     assert summary.sentences[0] == "boom"
+
+
+def test_the_words_for_how_a_job_ended_are_testgens() -> None:
+    ends = {status for version in KNOWN for status in version.final_statuses}
+    headlines = {status: summarize(_report(status=status)).headline for status in ends}
+    assert headlines.pop("completed") not in headlines.values()
+    assert headlines == {
+        "error": "The test run did not finish.",
+        "canceled": "The test run was cancelled.",
+    }
 
 
 def test_error_of_many_lines_and_no_end_is_cut() -> None:

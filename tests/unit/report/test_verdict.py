@@ -32,7 +32,7 @@ def test_exit_code_follows_fail_on(
     assert [exit_code(report, on) for on in FailOn] == [fail, warning, error, never]
 
 
-@pytest.mark.parametrize("job", ["error", "cancelled", "running"])
+@pytest.mark.parametrize("job", ["error", "canceled", "running"])
 @pytest.mark.parametrize("fail_on", FailOn)
 def test_job_that_did_not_complete_is_never_good(job: str, fail_on: FailOn) -> None:
     assert exit_code(_report("Passed", "Failed", job=job), fail_on) is ExitCode.TESTGEN
