@@ -122,6 +122,13 @@ def stop(data_dir: Path, timeout: float = 20) -> bool:
     if not layout.lock.exists():
         return False
     end = time.monotonic() + timeout
+    try:
+        return _stop(layout, end)
+    except OSError as error:
+        raise WorkspaceError(f"the local workspace in {layout.data_dir} cannot be stopped: {error}") from error
+
+
+def _stop(layout: Layout, end: float) -> bool:
     with _starting(layout, end):
         if (pid := _pid(layout)) is None:
             return False
@@ -269,7 +276,12 @@ def _put_settings(endpoint: Endpoint, settings: Mapping[str, str] | None) -> Non
         return
     pairs = [{"key": name, "value": value} for name, value in settings.items()]
     body = {"sql_configuration_parameters": {"configuration_pairs": pairs}}
-    answer = _request(endpoint, "PUT", "/api/2.0/sql/config/warehouses", body, _SETTINGS_SECONDS)
+    try:
+        answer = _request(endpoint, "PUT", "/api/2.0/sql/config/warehouses", body, _SETTINGS_SECONDS)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise WorkspaceError(
+            f"the warehouse did not take its settings: {error or type(error).__name__}"
+        ) from error
     if "error_code" in answer:
         raise WorkspaceError(f"the warehouse refused its settings: {answer.get('message')}")
 
