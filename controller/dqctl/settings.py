@@ -92,13 +92,6 @@ class Settings(BaseSettings):
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
-    def need(self, name: str) -> Any:
-        """The setting ``name``; ``MissingSetting`` with every place that was looked at if it has no value."""
-        value = getattr(self, name)
-        if value is None or value == "":
-            raise missing(self, name)
-        return value
-
 
 def missing(settings: Settings, *names: str) -> MissingSetting:
     """The error for a setting, or for one of several alternatives, that is nowhere."""

@@ -74,7 +74,8 @@ def find_target(settings: Settings) -> Target:
 def init(settings: Settings, progress: Progress = silent) -> TablesReport:
     """Make the schema and the tables, or bring them up to date; up to date already, it runs no DDL.
 
-    ``init`` and ``migrate`` are one thing under two names: both go from what is there to what should be.
+    The commands ``tables init`` and ``tables migrate`` are this one thing under two names: both go from what is
+    there to what should be.
     """
     target = find_target(settings)
     with Warehouse(target) as warehouse:
@@ -83,9 +84,6 @@ def init(settings: Settings, progress: Progress = silent) -> TablesReport:
         statements = migrations.plan(before, place)
         ensure(warehouse, place, progress)
         return _report(target, migrations.look(warehouse, place), statements)
-
-
-migrate = init
 
 
 def show(settings: Settings) -> TablesReport:

@@ -67,10 +67,6 @@ class Capabilities:
         """Column of ``profiling_runs`` and ``test_runs`` that names the job."""
         return "id" if self.run_id_is_job_id else "job_execution_id"
 
-    def is_final(self, status: str) -> bool:
-        """Whether a job in ``status`` stays in it."""
-        return status in self.final_statuses
-
 
 _FINAL = ("completed", "error", "canceled")
 
