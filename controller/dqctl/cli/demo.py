@@ -1,5 +1,7 @@
 """``demo``: the main job on real data, on this machine alone."""
 
+import sys
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -90,17 +92,20 @@ def _as_text(report: "DemoReport") -> str:
         lines.append(f"    {'; '.join(shown) or 'NOT NOTICED by any test'}")
     rows = ", ".join(f"{name} {count:,}" for name, count in sorted(report.published.items()) if count)
     latest = f"{report.settings.catalog}.{report.settings.schema_name}.dq_latest_results"
-    home = f"--home {report.settings.home} --stack {report.settings.stack}"
+    # By its path: the environment that scripts/demo makes is not on the PATH of who reads this.
+    dqctl = quote(sys.argv[0])
+    home = f"--home {quote(str(report.settings.home))} --stack {report.settings.stack}"
+    data = f"--data-dir {quote(str(report.endpoint.data_dir))}"
     lines += [
         "",
         f"Published to {report.settings.catalog}.{report.settings.schema_name}: {rows} rows.",
         f"Report: {report.report}",
         "",
         f"That took {report.seconds:.0f} s. What to try next:",
-        f"  dqctl {home} results latest --failed",
-        f"  dqctl {home} anomalies latest",
-        f'  dqctl workspace sql --data-dir {report.endpoint.data_dir} "TABLE {latest}"',
-        f"  dqctl {home} uninstall --purge; dqctl workspace stop --data-dir {report.endpoint.data_dir}",
+        f"  {dqctl} {home} results latest --failed",
+        f"  {dqctl} {home} anomalies latest",
+        f'  {dqctl} workspace sql {data} "TABLE {latest}"',
+        f"  {dqctl} {home} uninstall --purge; {dqctl} workspace stop {data}",
     ]
     return "\n".join(lines)
 
