@@ -269,3 +269,18 @@ def test_a_command_without_time_stops_and_leaves_nothing(run: CommandLine) -> No
     assert {status for _, status, _ in jobs_since(run, before)} <= {"canceled"}
     run("publish", "--pending")
     assert_whole(run)
+
+
+def test_a_workspace_that_is_stopped_matters_only_when_it_is_needed(run: CommandLine) -> None:
+    before = job_ids(run)
+    run("workspace", "stop")
+    try:
+        assert run.document("publish", "--pending")["runs"] == []
+        assert len(run.document("runs")["runs"]) >= 4
+        # Before any work is done: there would be nowhere to put what it finds.
+        found = run.document("run-tests", "sales/sales-suite", code=3)
+        assert "dqctl workspace start" in found["error"]["hint"]
+        assert jobs_since(run, before) == []
+    finally:
+        run("workspace", "start")
+    assert_whole(run)

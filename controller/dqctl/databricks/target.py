@@ -48,7 +48,12 @@ class Target:
     @property
     def name(self) -> str:
         """Place, catalog and schema in one word."""
-        return f"{self.place or self.host}/{self.catalog}.{self.schema}"
+        return target_name(self.place or self.host, self.catalog, self.schema)
+
+
+def target_name(place: str, catalog: str, schema: str) -> str:
+    """What ``Target.name`` is, also where there is no target because a local workspace does not run."""
+    return f"{place}/{catalog}.{schema}"
 
 
 class LocalEndpoint(Protocol):

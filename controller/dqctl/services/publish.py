@@ -11,7 +11,7 @@ import dqctl
 from dqctl import records
 from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.databricks.failures import StatementFailed
-from dqctl.databricks.target import Target
+from dqctl.databricks.target import Target, target_name
 from dqctl.databricks.warehouse import Warehouse
 from dqctl.errors import DatabricksRefused, EnvironmentFault, NotPublished
 from dqctl.progress import Progress, silent
@@ -92,7 +92,12 @@ def publish(
         try:
             target = tables.find_target(settings)
         except EnvironmentFault as fault:
-            raise _not_published(fault, len(reader.finished_runs())) from fault
+            # A local workspace that is stopped: the ledger knows all the same what is there.
+            place = str(settings.workspace and settings.workspace.resolve())
+            name = target_name(place, settings.catalog, settings.schema_name)
+            if not (waiting := len(_waiting(reader.finished_runs(), _known(ledger, name), again))):
+                return PublishReport(name)
+            raise _not_published(fault, waiting) from fault
         return publish_pending(
             lambda: Warehouse(target, clock),
             target,
@@ -116,9 +121,8 @@ def publish_pending(
 ) -> PublishReport:
     """Publish what the ledger does not have. Nothing waiting, the warehouse is not woken."""
     finished = reader.finished_runs()
-    last_home = ledger.last_home(target.name)
-    known = ledger.published(last_home) if last_home else frozenset()
-    if not [run for run in finished if run.run_id not in known or run.run_id in again]:
+    known = _known(ledger, target.name)
+    if not _waiting(finished, known, again):
         return PublishReport(target.name)
     publisher = _Publisher(target, reader, ledger, frozenset(again), progress, clock)
     try:
@@ -140,6 +144,18 @@ def publish_pending(
     return PublishReport(target.name, tuple(publisher.done), dict(rows))
 
 
+def _known(ledger: Ledger, target: str) -> frozenset[str]:
+    """Ids of the runs that are where ``target`` led to last."""
+    last_home = ledger.last_home(target)
+    return ledger.published(last_home) if last_home else frozenset()
+
+
+def _waiting(
+    finished: tuple[FinishedRun, ...], known: frozenset[str], again: Collection[str]
+) -> tuple[FinishedRun, ...]:
+    return tuple(run for run in finished if run.run_id not in known or run.run_id in again)
+
+
 @dataclass
 class _Publisher:
     target: Target
@@ -156,7 +172,7 @@ class _Publisher:
         ready = tables.ensure(warehouse, place, self.progress)
         loader = Loader(warehouse, place, ready.columns)
         known = self.ledger.published(ready.home)
-        waiting = [run.run_id for run in finished if run.run_id not in known or run.run_id in self.again]
+        waiting = [run.run_id for run in _waiting(finished, known, self.again)]
         for batch in self._batches(waiting):
             try:
                 self._load(loader, ready.home, batch)
