@@ -62,12 +62,13 @@ def test_a_job_that_cannot_begin_holds_up_nothing_that_was_done_before(
     assert done.exit_code() is ExitCode.TESTGEN
     (report,) = done.reports
     assert report.run.test_suite == "sales-suite"
-    assert [row["run_id"] for row in published(settings, "dq_runs")] == [report.run.run_id]
+    before = [row["run_id"] for row in published(settings, "dq_runs")]
+    assert before.count(report.run.run_id) == 1
 
     again = work.publish_waiting(settings, [report.run.run_id[:8]], progress=silent)
     assert [run.run_id for run in again.runs] == [report.run.run_id]
     assert work.publish_waiting(settings, progress=silent).runs == ()
-    assert len(published(settings, "dq_runs")) == 1
+    assert sorted(row["run_id"] for row in published(settings, "dq_runs")) == sorted(before)
 
 
 def test_a_report_that_cannot_be_written_hides_nothing_of_what_was_found(settings: Settings) -> None:
