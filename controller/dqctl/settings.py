@@ -162,6 +162,8 @@ def _from_file(path: Path) -> dict[str, Any]:
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if str(path) == os.environ.get("DQCTL_CONFIG"):
+            raise UsageError(f"DQCTL_CONFIG names {path}, which is not there", "check the path") from None
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"settings file {path} cannot be read: {error}", "mend or remove it") from None

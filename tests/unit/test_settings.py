@@ -96,3 +96,9 @@ def test_the_variables_of_the_published_schema_are_the_documented_ones() -> None
     assert variable("schema_name") == "DQCTL_SCHEMA"
     assert variable("databricks_host") == "DATABRICKS_HOST"
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_a_settings_file_that_is_named_has_to_be_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DQCTL_CONFIG", str(tmp_path / "nowhere.toml"))
+    with pytest.raises(UsageError, match=r"DQCTL_CONFIG names .* which is not there"):
+        load({"home": tmp_path}, {})

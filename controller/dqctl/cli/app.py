@@ -100,6 +100,8 @@ def _options(
 
 def main() -> None:
     """Run the command line; the process ends with one of ``errors.ExitCode``, or 130 after Ctrl-C."""
+    if sys.stdout is None:  # closed by who started this; the work is done all the same
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
     try:
         code = app(standalone_mode=False)
     except DqctlError as error:

@@ -14,7 +14,7 @@ from dqctl.runtime import programs
 from dqctl.testgen.capabilities import capabilities
 
 _MEGABYTES = 1600  # 1.2 GB of the environment of 5.134.0 with bytecode, and what the build needs beside it
-_VERSION = re.compile(r"\d+\.\d+\.\d+")
+_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,20 @@ def lock_file(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
+def check_version(version: str) -> None:
+    """Raise ``UsageError`` for what is no version of TestGen, or one that dqctl cannot run."""
+    if not _VERSION.fullmatch(version):
+        raise UsageError(f"{version!r} is not a version of TestGen", "give one like 5.134.0")
+    capabilities(version)
+
+
 def ensure_environment(environments: Path, version: str, *, log: Path, progress: Progress) -> bool:
     """Install ``version`` of TestGen unless it is there; whether anything was done.
 
     Raises ``UsageError`` for what is no version that dqctl can run, ``EnvironmentFault`` when disk, network or
     package index are in the way.
     """
-    if not _VERSION.fullmatch(version):
-        raise UsageError(f"{version!r} is not a version of TestGen", "give one like 5.134.0")
-    capabilities(version)
+    check_version(version)
     wanted = environment(environments, version)
 
     def build(building: Path) -> None:

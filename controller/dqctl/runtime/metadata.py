@@ -70,8 +70,7 @@ def other_version(environment: TestGenEnvironment, revision: int | None) -> Usag
     return UsageError(
         f"the stack's metadata has schema revision {revision}, TestGen {environment.version} works with "
         f"{environment.schema_revision}",
-        "nothing was changed: install the version that the stack had (--version), "
-        "or use dqctl upgrade, which backs up first",
+        "nothing was changed: install the version that the stack had (--version), or use another --stack",
     )
 
 

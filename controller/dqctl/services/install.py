@@ -58,6 +58,8 @@ def install(
     """
     if runtime != "local":
         raise UsageError(f"there is no runtime {runtime!r}", "use --runtime local")
+    if version is not None:
+        environments.check_version(version)
     remembered.check(remember or {})
     paths = StackPaths(settings.home, settings.stack)
     try:
@@ -135,7 +137,7 @@ def _leave_version(runtime: LocalRuntime, version: str, timeout: float) -> None:
         if metadata.has_data(runtime.postgres):
             raise UsageError(
                 f"stack {runtime.paths.name!r} has data of TestGen {runtime.version}, {version} was asked for",
-                "nothing was changed: use dqctl upgrade, which backs up first, or another --stack",
+                "nothing was changed: install that version in a stack of its own, with another --stack",
             )
         metadata.drop_database(runtime.postgres, metadata.DATABASE)
 

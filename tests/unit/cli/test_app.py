@@ -330,3 +330,18 @@ def test_global_options_may_stand_behind_the_command(tmp_path: Path, option: str
 def test_what_stands_behind_a_double_dash_is_no_option(run: CommandLine) -> None:
     said = run("run-tests", "--", "--output", "json", code=2)
     assert said.err.startswith("error: ")
+
+
+def test_a_closed_stdout_is_no_defect(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$0" -m dqctl --home "$1" status >&-', sys.executable, str(tmp_path)],
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("version", ["abc", "5.134", "1_0.2.3", "v5.134.0", ""])
+def test_install_refuses_what_is_no_version_before_it_does_anything(run: CommandLine, version: str) -> None:
+    said = run("install", "--version", version, code=2)
+    assert "is not a version of TestGen" in said.err
