@@ -18,6 +18,9 @@ from dqctl.errors import MissingSetting, UsageError
 
 _SECRETS = ("databricks_token", "databricks_client_secret")
 
+# Two ways to say one thing: where to publish, and which warehouse.
+_ALTERNATIVES = (("workspace", "databricks_host"), ("http_path", "databricks_warehouse_id"))
+
 # Names that other tools share with us keep their spelling; everything else is DQCTL_<NAME>.
 _DATABRICKS = (
     "databricks_host",
@@ -121,10 +124,10 @@ def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] 
     """
     environment = os.environ if environment is None else environment
     given = {name: value for name, value in (flags or {}).items() if value is not None}
-    merged = _from_environment(environment) | given
+    merged = _over(given, _from_environment(environment))
     home = Path(merged.get("home") or default_home()).expanduser().absolute()
     for path in settings_files(home, str(merged.get("stack") or "default")):
-        merged = _from_file(path) | merged
+        merged = _over(merged, _from_file(path))
     try:
         return Settings(**merged)
     except ValidationError as error:
@@ -134,6 +137,12 @@ def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] 
             f"{name.replace('_', ' ')} does not fit: {problem['msg'].lower()}",
             f"change it where it is set: flag, {variable(name)}, or a settings file",
         ) from None
+
+
+def _over(higher: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, ``higher`` first: what it says also replaces the lower one's other way to say the same."""
+    replaced = {other for pair in _ALTERNATIVES for name, other in (pair, pair[::-1]) if name in higher}
+    return {name: value for name, value in lower.items() if name not in replaced} | dict(higher)
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -102,3 +102,13 @@ def test_a_settings_file_that_is_named_has_to_be_there(monkeypatch: pytest.Monke
     monkeypatch.setenv("DQCTL_CONFIG", str(tmp_path / "nowhere.toml"))
     with pytest.raises(UsageError, match=r"DQCTL_CONFIG names .* which is not there"):
         load({"home": tmp_path}, {})
+
+
+def test_a_host_by_variable_beats_a_local_workspace_by_file_and_the_other_way_round(tmp_path: Path) -> None:
+    write(tmp_path / "settings.toml", 'workspace = "/srv/workspace"\nhttp_path = "/sql/1.0/warehouses/a"')
+    settings = load({"home": tmp_path}, {"DATABRICKS_HOST": "h.example.com", "DATABRICKS_WAREHOUSE_ID": "b"})
+    assert settings.workspace is None
+    assert settings.http_path is None
+    settings = load({"home": tmp_path, "workspace": tmp_path}, {"DATABRICKS_HOST": "h.example.com"})
+    assert settings.databricks_host is None
+    assert settings.workspace == tmp_path

@@ -13,7 +13,7 @@ from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.databricks.failures import StatementFailed
 from dqctl.databricks.target import Target, target_name
 from dqctl.databricks.warehouse import Warehouse
-from dqctl.errors import DatabricksRefused, EnvironmentFault, NotPublished
+from dqctl.errors import DatabricksRefused, DqctlError, EnvironmentFault, MissingSetting, NotPublished
 from dqctl.progress import Progress, silent
 from dqctl.records import Row, RunContent
 from dqctl.report.profiles import is_ansi
@@ -98,6 +98,11 @@ def publish(
             if not (waiting := len(_waiting(reader.finished_runs(), _known(ledger, name), again))):
                 return PublishReport(name)
             raise _not_published(fault, waiting) from fault
+        except MissingSetting as missing:
+            # Nothing says where to: a stack may check PostgreSQL alone until somebody decides.
+            if waiting := len(reader.finished_runs()):
+                raise _not_published(missing, waiting) from missing
+            raise
         return publish_pending(
             lambda: Warehouse(target, clock),
             target,
@@ -248,7 +253,7 @@ def _remedy(failed: list[Row]) -> str:
     return f"the first is {first['table_name']}.{first['column_name']}: {first['query_error']}"
 
 
-def _not_published(fault: EnvironmentFault, waiting: int) -> NotPublished:
+def _not_published(fault: DqctlError, waiting: int) -> NotPublished:
     wait = "waits" if waiting == 1 else "wait"
     return NotPublished(
         f"{_runs(waiting)} {wait} to be published: {fault.message}", f"{fault.hint}; {_SAFE}".removeprefix("; ")
