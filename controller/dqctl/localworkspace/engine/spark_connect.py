@@ -4,6 +4,7 @@ Nothing of the catalog lives in the engine: every statement that arrives here na
 disk (``delta.`/path` ``), so a session holds no more than settings, and any server that sees the files will do.
 """
 
+import sys
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,11 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, cast
 
 import pyarrow as pa
+
+# pyspark 4.2 takes a program without a file (python -c, pytest-xdist) for its own doctests, imports its test
+# support and exits because it finds no Spark there.
+if not hasattr(sys.modules["__main__"], "__file__"):
+    sys.modules["__main__"].__file__ = "-c"
 
 with warnings.catch_warnings():
     # pyspark 4.2 warns about pandas 3 when it is imported; nothing here goes through pandas.
