@@ -104,6 +104,7 @@ def sql(
     data_dir: DataDir = None,
 ) -> None:
     """Run one statement through databricks-sql-connector and print its rows."""
+    from dqctl.databricks.failures import StatementFailed
     from dqctl.databricks.warehouse import Warehouse
     from dqctl.errors import UsageError
     from dqctl.services.tables import find_target
@@ -112,7 +113,10 @@ def sql(
     if not text:
         raise UsageError("no statement is given", "give it as argument or on stdin")
     with Warehouse(find_target(context().settings_with(workspace=_directory(data_dir)))) as warehouse:
-        rows = warehouse.query(text)
+        try:
+            rows = warehouse.query(text)
+        except StatementFailed as failure:
+            raise UsageError(failure.message, "mend the statement; nothing was changed") from failure
     emit({"columns": rows.column_names, "rows": _values(rows)}, lambda: _drawn(rows))
     note(counted(rows.num_rows, "row"))
 

@@ -38,8 +38,10 @@ def run_id(reader: MetadataReader, wanted: str = LATEST, kind: str = "") -> str:
     found = reader.headers(run_id=by_id, kind=kind, limit=2 if by_id else 1)
     what = f"{kind} run" if kind else "run"
     if not found:
+        if by_id:
+            raise UsageError(f"there is no finished {what} {wanted}", "see dqctl runs")
         raise UsageError(
-            f"there is no finished {what} {wanted}" if by_id else f"no {what} has finished yet", "see dqctl runs"
+            f"no {what} has finished yet", "start with: dqctl profile SYSTEM; then generate, run-tests"
         )
     if len(found) > 1:
         raise UsageError(f"more than one {what} begins with {wanted}", "write more of the id; see dqctl runs")
