@@ -247,3 +247,11 @@ def test_two_thousand_literal_rows_in_one_statement(table: Client) -> None:
     values = ", ".join(f"({number}, 'name {number}', 'bulk', {number}.25)" for number in range(2000))
     assert table.affected(f"INSERT INTO t VALUES {values}") == 2000
     assert table.value("SELECT count(DISTINCT name) FROM t WHERE run_id = 'bulk'") == 2000
+
+
+def test_nan_beside_a_number_stays_nan(client: Client) -> None:
+    # Statistics leave NaN out: the engine would take the column for a constant.
+    client.execute("CREATE TABLE odd (a DOUBLE)")
+    client.execute("INSERT INTO odd VALUES (0.1D), (double('NaN'))")
+    found = client.execute("SELECT CAST(a AS STRING) AS a FROM odd").table.column("a").to_pylist()
+    assert sorted(found) == ["0.1", "NaN"]
