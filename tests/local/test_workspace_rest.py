@@ -238,7 +238,7 @@ def test_refusals_have_databricks_shapes(endpoint: Endpoint) -> None:
 
 def test_the_proxy_refuses_everything_else_at_once(endpoint: Endpoint) -> None:
     proxy = urlsplit(endpoint.proxy_url)
-    for target in ("packages.example.com:443", f"{endpoint.host}:80", "127.0.0.1:22", f"{endpoint.host}.evil.com:443"):
+    for target in ("example.com:443", f"{endpoint.host}:80", "127.0.0.1:22", f"{endpoint.host}.evil.com:443"):
         connection = http.client.HTTPConnection(str(proxy.hostname), proxy.port, timeout=10)
         host, _, port = target.rpartition(":")
         connection.set_tunnel(host, int(port))
