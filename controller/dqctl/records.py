@@ -8,6 +8,8 @@ The columns that TestGen stores keep TestGen's names. Those that only some versi
 in the others. JSON columns hold the text that PostgreSQL makes of them: keys in its fixed order, numbers to the
 last digit. Times before the year 1 or after 9999 (and infinite ones), and decimals that are no number, are NULL:
 Delta has no room for them.
+
+Long because it is one list: every published column with its meaning, which nothing gains from being cut.
 """
 
 from collections.abc import Mapping

@@ -130,7 +130,7 @@ def _aligned(sql: str, found: Sequence[Column], given: Sequence[str], columns: S
         selected.append(f"{value} AS {quoted(column.name)}")
     aliases = ", ".join(f"`_{index}`" for index in range(len(found)))
     # Every identifier is quoted here, and the query was written from its tree.
-    return f"SELECT {', '.join(selected)} FROM ({sql}) AS `{_SOURCE}`({aliases})"  # noqa: S608
+    return f"SELECT {', '.join(selected)} FROM ({sql}) AS `{_SOURCE}`({aliases})"  # noqa: S608 - quoted names
 
 
 def _checked(
