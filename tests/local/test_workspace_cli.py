@@ -73,7 +73,7 @@ def test_sql_prints_rows_even_when_two_columns_share_a_name(home: Path) -> None:
 @pytest.mark.usefixtures("started")
 def test_a_statement_that_fails_ends_with_its_reason(home: Path) -> None:
     done = dqctl("workspace", "sql", "SELECT * FROM dev.default.nowhere", home=home)
-    assert done.returncode == 3
+    assert done.returncode == 2
     assert "[TABLE_OR_VIEW_NOT_FOUND]" in done.stderr
     assert done.stdout == ""
 

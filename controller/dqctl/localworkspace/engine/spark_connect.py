@@ -4,6 +4,7 @@ Nothing of the catalog lives in the engine: every statement that arrives here na
 disk (``delta.`/path` ``), so a session holds no more than settings, and any server that sees the files will do.
 """
 
+import os
 import sys
 import uuid
 import warnings
@@ -17,6 +18,10 @@ import pyarrow as pa
 # support and exits because it finds no Spark there.
 if not hasattr(sys.modules["__main__"], "__file__"):
     sys.modules["__main__"].__file__ = "-c"
+
+# gRPC's fork handlers abort the child, about once in 300 times, when one of its threads waits in epoll while we
+# fork (grpcio 1.85). Every child here execs at once and needs nothing of gRPC.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 with warnings.catch_warnings():
     # pyspark 4.2 warns about pandas 3 when it is imported; nothing here goes through pandas.
