@@ -98,6 +98,9 @@ def profiling(runtime, slow, target):
             process.kill()
         said = process.communicate(timeout=60)
     assert began, said
+    # A killed dqctl's job takes some seconds to notice and to stop: it must not run into the next test.
+    with runtime.metadata() as connection, jobs.exclusive(connection, 30, "after a test"):
+        jobs.settle_orphans(runtime)
 
 
 def newest_job(runtime):
@@ -114,15 +117,14 @@ def driver_of(process):
 
 
 def do_the_main_job(runtime, group):
-    outcomes = [
-        jobs.run(runtime, JobRequest(kind, target_id), deadline=Deadline(200))
-        for kind, target_id in (
-            (JobKind.PROFILE, group.id),
-            (JobKind.GENERATE, group.suites[0].id),
-            (JobKind.TEST, group.suites[0].id),
-            (JobKind.GENERATE, group.suites[0].id),
-        )
+    wanted = [
+        JobRequest(JobKind.PROFILE, group.id),
+        JobRequest(JobKind.GENERATE, group.suites[0].id),
+        JobRequest(JobKind.TEST, group.suites[0].id),
+        JobRequest(JobKind.GENERATE, group.suites[0].id),
     ]
+    outcomes = list(jobs.run_all(runtime, wanted, deadline=Deadline(200)))
+    assert [outcome.kind for outcome in outcomes] == [request.kind for request in wanted]
     version = capabilities(runtime.version)
     with runtime.metadata() as connection:
         assert (
@@ -243,6 +245,42 @@ def test_when_both_are_killed_the_next_command_settles_the_job(runtime, profilin
     job_id, status, message, completed_at = newest_job(runtime)
     assert (job_id, status, message) == (settled.job_id, "canceled", jobs.INTERRUPTED)
     assert completed_at is not None
+
+
+def test_jobs_around_one_that_is_killed_run_all_the_same(runtime, target, slow, tmp_path):
+    quick = make(runtime, tmp_path, "quick")
+    killed = []
+
+    def kill(line):
+        # Heard in this process's own thread: the driver must be waited for in another.
+        if line == "profiling slow-tables":
+            threading.Thread(target=kill_the_driver).start()
+
+    def kill_the_driver():
+        assert target.wait_for_statement(running=True, seconds=60)
+        children = Path(f"/proc/{os.getpid()}/task/{threading.main_thread().native_id}/children").read_text()
+        for pid in children.split():
+            if b"dqctl_driver" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(int(pid), signal.SIGKILL)
+                killed.append(pid)
+
+    requests = [JobRequest(JobKind.PROFILE, each.id) for each in (quick, slow, quick)]
+    outcomes = list(jobs.run_all(runtime, requests, deadline=Deadline(200), progress=kill))
+    assert len(killed) == 1
+    assert [outcome.status for outcome in outcomes] == ["completed", "canceled", "completed"]
+    assert len({outcome.job_id for outcome in outcomes}) == 3
+
+
+def test_what_ended_before_the_deadline_is_told(runtime, target, slow, tmp_path):
+    quick = make(runtime, tmp_path, "quick")
+    ran = jobs.run_all(
+        runtime, [JobRequest(JobKind.PROFILE, each.id) for each in (quick, slow)], deadline=Deadline(25)
+    )
+    assert next(ran).status == "completed"
+    with pytest.raises(EnvironmentFault, match="profiling slow-tables was not done after 25 s"):
+        next(ran)
+    assert target.wait_for_statement(running=False, seconds=2)
+    assert newest_job(runtime)[1:3] == ("canceled", "interrupted: it was not done after 25 s")
 
 
 def test_only_jobs_that_somebody_should_run_are_orphans(runtime):

@@ -10,7 +10,6 @@ import importlib.util
 import io
 import zipfile
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,19 +151,16 @@ def demo(
     )
     published: Counter[str] = Counter()
 
-    def step(run: Callable[[], WorkReport]) -> RunReport:
-        report = run()
+    def runs_of(report: WorkReport) -> tuple[RunReport, ...]:
         published.update(report.published.rows if report.published else {})
-        return _the_run(report)
+        return _completed(report)
 
-    profiled = step(lambda: work.profile(settings, SYSTEM, progress=progress, clock=clock))
-    generated = step(lambda: work.generate(settings, SYSTEM, progress=progress, clock=clock))
-    before = step(lambda: work.run_tests(settings, (), everything=True, progress=progress, clock=clock))
+    profiled, generated, before = runs_of(work.assess(settings, SYSTEM, progress=progress, clock=clock))
     progress("breaking the data: " + "; ".join(defect.story for defect in DEFECTS))
     with Warehouse(tables.find_target(settings), clock) as warehouse:
         for defect in DEFECTS:
             warehouse.execute(defect.statement)
-    after = step(lambda: work.run_tests(settings, (), everything=True, progress=progress, clock=clock))
+    (after,) = runs_of(work.run_tests(settings, (), everything=True, progress=progress, clock=clock))
     page = StackPaths(settings.home, settings.stack).reports / f"{after.run.run_id}.html"
     render.write(after, render.Form.HTML, page)
     return DemoReport(
@@ -216,17 +212,17 @@ def _read(data: Path, name: str) -> pa.Table:
         return pyarrow.csv.read_csv(io.BytesIO(file.read()), convert_options=convert)
 
 
-def _the_run(report: WorkReport) -> RunReport:
-    """The command's one run, which has to have completed and been published for the demo to go on."""
+def _completed(report: WorkReport) -> tuple[RunReport, ...]:
+    """The command's runs, which have to have completed and been published for the demo to go on."""
     if report.errors:
         raise report.errors[0]
-    (run,) = report.reports
-    if not run.run.completed:
-        raise TestGenFailed(
-            f"the {run.run.kind} job ended as {run.run.status}: {run.run.error_message}",
-            "the stack's logs/testgen.log says more",
-        )
-    return run
+    for run in report.reports:
+        if not run.run.completed:
+            raise TestGenFailed(
+                f"the {run.run.kind} job ended as {run.run.status}: {run.run.error_message}",
+                "the stack's logs/testgen.log says more",
+            )
+    return report.reports
 
 
 def _caught(defect: Defect, before: RunReport, after: RunReport) -> Caught:

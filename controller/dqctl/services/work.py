@@ -61,16 +61,10 @@ class _Session:
         errors: list[DqctlError] = []
         environment = find_access(self.settings).environment
         try:
-            for request in requests:
-                self.ran.append(
-                    jobs.run(
-                        self.runtime,
-                        request,
-                        deadline=deadline,
-                        environment=environment,
-                        progress=self.progress,
-                    )
-                )
+            for outcome in jobs.run_all(
+                self.runtime, requests, deadline=deadline, environment=environment, progress=self.progress
+            ):
+                self.ran.append(outcome)
         except DqctlError as error:
             errors.append(error)
         published = None
@@ -131,6 +125,20 @@ def run_tests(
         return [JobRequest(JobKind.TEST, each.id) for each in found]
 
     return _work(settings, "run-tests", requests, progress, clock)
+
+
+def assess(settings: Settings, system: str, *, progress: Progress, clock: Clock = SYSTEM_CLOCK) -> WorkReport:
+    """Profile a system, generate the tests of its suites and run them: all that a first look takes, in one go."""
+
+    def requests(runtime: LocalRuntime) -> list[JobRequest]:
+        found = resolve_system(runtime, system)
+        profiles = [JobRequest(JobKind.PROFILE, group.id) for group in _groups(found, None)]
+        suites = _suites(found, None)
+        return profiles + [
+            JobRequest(kind, suite.id) for kind in (JobKind.GENERATE, JobKind.TEST) for suite in suites
+        ]
+
+    return _work(settings, f"assess {system}", requests, progress, clock)
 
 
 def publish_waiting(

@@ -1,4 +1,4 @@
-"""Running one job of TestGen in the foreground: profile, generate or test.
+"""Running jobs of TestGen in the foreground: profile, generate or test.
 
 No scheduler is involved: TestGen's own Python queues the job, claims it, executes it and drains what it leaves
 behind. TestGen's exit codes tell nothing; the job's row does. A command works under ``exclusive`` and calls
@@ -6,10 +6,11 @@ behind. TestGen's exit codes tell nothing; the job's row does. A command works u
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -27,7 +28,17 @@ from dqctl.testgen.watching import Watch
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["INTERRUPTED", "JobKind", "JobOutcome", "JobRequest", "Settled", "exclusive", "run", "settle_orphans"]
+__all__ = [
+    "INTERRUPTED",
+    "JobKind",
+    "JobOutcome",
+    "JobRequest",
+    "Settled",
+    "exclusive",
+    "run",
+    "run_all",
+    "settle_orphans",
+]
 
 
 class JobKind(StrEnum):
@@ -97,55 +108,149 @@ def run(
     environment: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> JobOutcome:
-    """Run one job to its end and say how it ended.
+    """Run one job to its end and say how it ended; see ``run_all``."""
+    (outcome,) = run_all(runtime, [request], deadline=deadline, environment=environment, progress=progress)
+    return outcome
 
-    A job that fails is an outcome, not an error. Raises ``UsageError`` when there is no such target, ``Busy``
-    when another job of the stack runs, ``EnvironmentFault`` when the deadline passes or the metadata database
-    goes away. However this ends, interruption included, no statement goes on on the target and the job's row is
+
+def run_all(
+    runtime: Runtime,
+    requests: Sequence[JobRequest],
+    *,
+    deadline: Deadline,
+    environment: Mapping[str, str] | None = None,
+    progress: Progress = silent,
+) -> Iterator[JobOutcome]:
+    """Run jobs one after the other, in one start of TestGen's Python, and say how each ended.
+
+    A job that fails is an outcome, not an error; those after it run all the same. Raises ``UsageError`` before
+    the first job when one has no target, ``Busy`` when another job of the stack runs, ``EnvironmentFault`` when
+    the deadline passes or the metadata database goes away; the outcomes of the jobs before come first. However
+    this ends, interruption included, no statement goes on on the target and the row of the job at work is
     settled, here or (when the database is gone) by the next command's ``settle_orphans``.
     """
     version = capabilities(runtime.version)
-    task = _TASKS[request.kind]
-    project_code, name = _target(runtime, request)
-    doing = f"{task.verb} {name}"
-    progress(doing)
-    watch = Watch(runtime, task.runs, version.job_of_run, doing, progress)
-    asked = {
+    waiting = [_Job(request, *_target(runtime, request)) for request in requests]
+    while waiting:
+        course = _Course(runtime, version, waiting, progress)
+        fault: BaseException | None = None
+        try:
+            asked = [_asked(version, job) for job in waiting]
+            ask(runtime, asked, deadline=deadline, environment=environment, on_event=course.hear)
+        except BaseException as error:  # noqa: BLE001 - raised below, after the outcomes of those before it
+            fault = error
+        finally:
+            course.close()
+        lost = fault is not None and _settle_lost(runtime, version, course, fault, deadline)
+        ended = course.ended + ([course.at_work] if course.at_work and lost else [])
+        for job, job_id in zip(waiting, ended, strict=False):
+            yield _outcome(runtime, version, job_id, job.request.kind)
+        if fault is not None and not lost:
+            explained = _explained(fault, waiting[len(ended)], course.at_work, deadline)
+            raise explained from (fault if explained is not fault else fault.__cause__)
+        waiting = waiting[len(ended) :]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A request and what TestGen calls it."""
+
+    request: JobRequest
+    project_code: str
+    name: str
+
+    @property
+    def task(self) -> _Task:
+        return _TASKS[self.request.kind]
+
+    @property
+    def doing(self) -> str:
+        return f"{self.task.verb} {self.name}"
+
+
+class _Course:
+    """How far the driver is with ``jobs``: which have ended, and which is at work (None before it is queued)."""
+
+    def __init__(self, runtime: Runtime, version: Capabilities, jobs: Sequence[_Job], progress: Progress) -> None:
+        self.ended: list[UUID] = []
+        self.at_work: UUID | None = None
+        self._runtime = runtime
+        self._version = version
+        self._jobs = jobs
+        self._progress = progress
+        self._watch: Watch | None = None
+        progress(jobs[0].doing)
+
+    def hear(self, said: str, content: Mapping[str, Any]) -> None:
+        """Take note of what the driver says."""
+        if said == "submitted":
+            self.at_work = UUID(content["job_id"])
+            job = self._jobs[len(self.ended)]
+            if job.task.runs:
+                self._watch = Watch(
+                    self._runtime,
+                    job.task.runs,
+                    self._version.job_of_run,
+                    self.at_work,
+                    job.doing,
+                    self._progress,
+                )
+        elif said == "ended":
+            self.close()
+            self.ended.append(UUID(content["job_id"]))
+            self.at_work = None
+            if len(self.ended) < len(self._jobs):
+                self._progress(self._jobs[len(self.ended)].doing)
+
+    def close(self) -> None:
+        """Watch no more."""
+        if self._watch:
+            self._watch.close()
+            self._watch = None
+
+
+def _asked(version: Capabilities, job: _Job) -> dict[str, Any]:
+    return {
         "verb": "run",
-        "job_key": task.job_key,
-        "target": task.target,
-        "target_id": str(request.target_id),
-        "project_code": project_code,
+        "job_key": job.task.job_key,
+        "target": job.task.target,
+        "target_id": str(job.request.target_id),
+        "project_code": job.project_code,
         "several_generation_sets": version.several_generation_sets,
         "follow_up_jobs": list(version.follow_up_jobs),
         "lock": {"space": SPACE, "key": JOB},
-        "doing": f"dqctl: {doing}"[:63],
+        "doing": f"dqctl: {job.doing}"[:63],
         "settle": list(statements(version)),
         "reason": INTERRUPTED,
     }
-    try:
-        with watch:
-            (answer,) = ask(runtime, [asked], deadline=deadline, environment=environment, on_event=watch.hear)
-    except BaseException as error:
-        settled = watch.job_id is not None and _settle(runtime, version, watch.job_id, _why(error, deadline))
-        if isinstance(error, EnvironmentFault) and deadline.passed:
-            job = watch.job_id or "not begun"
-            raise EnvironmentFault(
-                f"{doing} was not done after {deadline.seconds:g} s and was stopped (job {job})",
-                "the job is settled as canceled, and nothing of it goes on; give it more time with --timeout "
-                "or DQCTL_JOB_TIMEOUT",
-            ) from error
-        if not isinstance(error, Failed | Ended) or watch.job_id is None:
-            raise
-        if settled:
-            return _outcome(runtime, version, watch.job_id, request.kind)
-        raise EnvironmentFault(
-            f"the metadata database went away while {doing} (job {watch.job_id})",
+
+
+def _settle_lost(
+    runtime: Runtime, version: Capabilities, course: _Course, fault: BaseException, deadline: Deadline
+) -> bool:
+    """Settle the job that was at work; whether that is its outcome, and the jobs after it can go on."""
+    if course.at_work is None:
+        return False
+    settled = _settle(runtime, version, course.at_work, _why(fault, deadline))
+    return settled and isinstance(fault, Failed | Ended)
+
+
+def _explained(fault: BaseException, job: _Job, job_id: UUID | None, deadline: Deadline) -> BaseException:
+    """What the user is told of what ended the driver."""
+    if isinstance(fault, EnvironmentFault) and deadline.passed:
+        return EnvironmentFault(
+            f"{job.doing} was not done after {deadline.seconds:g} s and was stopped (job {job_id or 'not begun'})",
+            "the job is settled as canceled, and nothing of it goes on; give it more time with --timeout "
+            "or DQCTL_JOB_TIMEOUT",
+        )
+    if isinstance(fault, Failed) and fault.kind == "Busy":
+        return Busy("the stack is busy: TestGen runs another job", "try again when it is done")
+    if isinstance(fault, Failed | Ended) and job_id is not None:
+        return EnvironmentFault(
+            f"the metadata database went away while {job.doing} (job {job_id})",
             "start it with dqctl install; what is stored is safe, and the next command settles the job",
-        ) from error
-    if answer.get("busy"):
-        raise Busy("the stack is busy: TestGen runs another job", "try again when it is done")
-    return _outcome(runtime, version, UUID(answer["job_id"]), request.kind)
+        )
+    return fault
 
 
 def _target(runtime: Runtime, request: JobRequest) -> tuple[str, str]:

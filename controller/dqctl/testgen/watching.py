@@ -4,7 +4,6 @@ import contextlib
 import logging
 import threading
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 from uuid import UUID
 
@@ -21,51 +20,37 @@ _EVERY = 1.0
 
 
 class Watch:
-    """Watches one job in a thread of its own, from the moment that TestGen has queued it.
+    """Watches the job ``job_id`` in a thread of its own until it is closed.
 
-    ``hear`` takes the driver's events; ``job_id`` is None until TestGen has queued the job. What cannot be
-    watched is not told: the job matters, not its progress.
+    ``runs`` is the table with the progress of its kind. What cannot be watched is not told: the job matters, not
+    its progress.
     """
 
     def __init__(
-        self, runtime: Runtime, runs: str | None, job_of_run: str, doing: str, progress: Progress
+        self, runtime: Runtime, runs: str, job_of_run: str, job_id: UUID, doing: str, progress: Progress
     ) -> None:
-        self.job_id: UUID | None = None
         self._runtime = runtime
         self._progress = progress
         self._doing = doing
+        self._job_id = job_id
         self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._query = runs and sql.SQL("SELECT progress FROM {} WHERE {} = %s").format(
+        self._query = sql.SQL("SELECT progress FROM {} WHERE {} = %s").format(
             sql.Identifier(runs), sql.Identifier(job_of_run)
         )
+        self._thread = threading.Thread(target=self._watch, name="job-progress", daemon=True)
+        self._thread.start()
 
-    def hear(self, said: str, content: Mapping[str, Any]) -> None:
-        """Take note of what the driver says."""
-        if said == "submitted":
-            self.job_id = UUID(content["job_id"])
-            if self._query:
-                self._thread = threading.Thread(target=self._watch, name="job-progress", daemon=True)
-                self._thread.start()
-
-    def __enter__(self) -> "Watch":
-        """Ready to hear."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """Tell no more."""
         self._ended.set()
-        if self._thread:
-            self._thread.join(timeout=_EVERY * 5)
+        self._thread.join(timeout=_EVERY * 5)
 
     def _watch(self) -> None:
         with contextlib.suppress(psycopg.Error, EnvironmentFault), self._runtime.metadata() as connection:
             connection.autocommit = True
             told = ""
             while not self._ended.wait(_EVERY):
-                row = connection.execute(self._query, [self.job_id]).fetchone()  # type: ignore[arg-type]
+                row = connection.execute(self._query, [self._job_id]).fetchone()
                 line = describe(self._doing, row[0]) if row and row[0] else ""
                 if line and line != told and not self._ended.is_set():
                     told = line

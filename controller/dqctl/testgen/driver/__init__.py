@@ -43,7 +43,7 @@ def ask(
     works. Raises ``TestGenFailed`` when a request fails or the program ends without an answer to all.
     """
     answers: list[dict[str, Any]] = []
-    failures: list[str] = []
+    failures: list[tuple[str, str]] = []
 
     def hear(line: str) -> None:
         if not line.startswith(MARKER):
@@ -53,7 +53,7 @@ def ask(
         if said == "answer":
             answers.append(content["answer"])
         elif said == "failure":
-            failures.append(f"{content['type']}: {content['message']}")
+            failures.append((content["type"], content["message"]))
         elif on_event:
             on_event(said, content)
 
@@ -75,16 +75,17 @@ def ask(
         return answers
     verb = requests[len(answers)]["verb"]
     if failures:
-        raise Failed(verb, redact(failures[0]))
+        raise Failed(verb, failures[0][0], redact(failures[0][1]))
     raise Ended(verb, done.exit_code, done.stderr)
 
 
 class Failed(TestGenFailed):
-    """TestGen's code raised an error; ``reason`` is its type and text."""
+    """TestGen's code raised an error; ``kind`` is its type, ``reason`` type and text."""
 
-    def __init__(self, verb: str, reason: str) -> None:
-        super().__init__(f"TestGen could not {verb}: {reason}", "dqctl doctor looks for the reason")
-        self.reason = reason
+    def __init__(self, verb: str, kind: str, message: str) -> None:
+        self.kind = kind
+        self.reason = f"{kind}: {message}"
+        super().__init__(f"TestGen could not {verb}: {self.reason}", "dqctl doctor looks for the reason")
 
 
 class Ended(TestGenFailed):

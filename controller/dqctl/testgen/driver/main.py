@@ -48,10 +48,10 @@ def main(package: dict[str, Any]) -> int:
 
     # The parameters of a failed statement may be secrets; SQLAlchemy would put them into the message.
     models.engine.hide_parameters = True
+    verbs = {name: load(name, source) for name, source in package["sources"].items() if name != "main"}
     for request in package["requests"]:
-        verb = load(request["verb"], package["sources"][request["verb"]])
         try:
-            say("answer", answer=verb.serve(request, say))
+            say("answer", answer=verbs[request["verb"]].serve(request, say))
         except Exception as error:  # noqa: BLE001 - whatever it is, dqctl has to hear of it
             say("failure", type=type(error).__name__, message=str(error))
             return 1

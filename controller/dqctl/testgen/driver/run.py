@@ -1,6 +1,8 @@
 # mypy: disable-error-code="import-not-found"
 """One job of TestGen in the foreground: queue, claim, execute, then the jobs that it left behind.
 
+Several requests to one process run one after the other, each under the job lock for itself.
+
 On SIGTERM or SIGINT, and when dqctl dies, a thread of its own takes over: it asks for the job's cancellation,
 stops the statements that run on the target, settles the rows and ends the process. A thread, because the main
 one may sit in a C call (libpq) where Python's signal handlers have to wait until the statement is done.
@@ -27,18 +29,24 @@ SECONDS_TO_CANCEL = 5.0
 SECONDS_TO_LIVE = 8.0
 
 
+class Busy(Exception):  # noqa: N818 - dqctl knows it by this name
+    """Another job of the stack runs."""
+
+
 def serve(request: dict[str, Any], say: Any) -> dict[str, Any]:
-    """Run the job; ``{"job_id", "follow_ups": [job ids]}``, or ``{"busy": True}`` when another one runs."""
-    target = Target()
-    stop = Stop(request, say, target)
-    threading.Thread(target=stop.wait, args=(signals(),), daemon=True).start()
-    die_with_parent()
+    """Run the job; ``{"job_id", "follow_ups": [job ids]}``. ``Busy`` when another one runs."""
+    stop = stop_of_this_process(request, say)
+    stop.job_ids = []
     try:
         with models.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lock:
             if not lock.scalar(text("SELECT pg_try_advisory_lock(:space, :key)"), request["lock"]):
-                return {"busy": True}
+                raise Busy("TestGen runs another job")
             lock.execute(text("SELECT set_config('application_name', :name, false)"), {"name": request["doing"]})
-            return work(request, say, stop)
+            try:
+                return work(request, say, stop)
+            finally:
+                # The pool keeps the connection, and the lock with it.
+                lock.execute(text("SELECT pg_advisory_unlock(:space, :key)"), request["lock"])
     finally:
         stop.hold()
 
@@ -56,7 +64,21 @@ def work(request: dict[str, Any], say: Any, stop: "Stop") -> dict[str, Any]:
     say("submitted", job_id=job_id)
     execute(job_id)
     stop.hold()
-    return {"job_id": job_id, "follow_ups": drain(request, stop)}
+    follow_ups = drain(request, stop)
+    say("ended", job_id=job_id)
+    return {"job_id": job_id, "follow_ups": follow_ups}
+
+
+_stops: list["Stop"] = []
+
+
+def stop_of_this_process(request: dict[str, Any], say: Any) -> "Stop":
+    """The one that waits for signals; made for the first job. What it asks of a request is the same in all."""
+    if not _stops:
+        _stops.append(Stop(request, say, Target()))
+        threading.Thread(target=_stops[0].wait, args=(signals(),), daemon=True).start()
+        die_with_parent()
+    return _stops[0]
 
 
 def arguments(request: dict[str, Any]) -> dict[str, Any]:
