@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -42,12 +42,16 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 @dataclass(frozen=True)
 class Completed:
-    """A finished process. Output is text, decoded as UTF-8 with replacement. A signal N gives exit code -N."""
+    """A finished process. Output is text, decoded as UTF-8 with replacement. A signal N gives exit code -N.
+
+    ``files`` is what it wrote and was asked for, by name: only runtimes ask (``Runtime.run``).
+    """
 
     exit_code: int
     stdout: str
     stderr: str
     seconds: float
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def run(

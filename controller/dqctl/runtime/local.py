@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -148,25 +148,23 @@ class LocalRuntime:
         deadline: Deadline,
         environment: Mapping[str, str] | None = None,
         on_line: Line | None = None,
+        on_error_line: Line | None = None,
+        fetch: str | None = None,
     ) -> Completed:
         """See ``dqctl.testgen.ports.Runtime``."""
         start = ["-P", "-c", _LAUNCHER] if program == "testgen" else []
         with self._on_disk(), self._home() as home, self._log(program, argv) as keep:
 
-            def hear(line: str) -> None:
-                keep(line)
-                if on_line:
-                    on_line(line)
-
-            return processes.run(
+            completed = processes.run(
                 [str(self.environment.python), *start, *argv],
                 deadline=deadline,
                 stdin=stdin,
                 environment=self._environment(home, environment or {}),
                 cwd=home,
-                on_line=hear if program == "testgen" else on_line,
-                on_error_line=keep,
+                on_line=_both(keep, on_line) if program == "testgen" else on_line,
+                on_error_line=_both(keep, on_error_line),
             )
+            return replace(completed, files=_read_files(home / fetch)) if fetch else completed
 
     def metadata(self) -> "psycopg.Connection[tuple[Any, ...]]":
         """See ``dqctl.testgen.ports.Runtime``."""
@@ -287,6 +285,21 @@ class LocalRuntime:
 
             keep(f"--- {datetime.now(UTC).isoformat(timespec='seconds')} {program} {' '.join(argv)[:200]}")
             yield keep
+
+
+def _both(first: Line, second: Line | None) -> Line:
+    def hear(line: str) -> None:
+        first(line)
+        if second:
+            second(line)
+
+    return hear
+
+
+def _read_files(directory: Path) -> dict[str, bytes]:
+    if not directory.is_dir():
+        return {}
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
 
 
 def open_runtime(settings: Settings, progress: Progress) -> LocalRuntime:

@@ -28,12 +28,17 @@ class Runtime(Protocol):
         deadline: Deadline,
         environment: Mapping[str, str] | None = None,
         on_line: Line | None = None,
+        on_error_line: Line | None = None,
+        fetch: str | None = None,
     ) -> Completed:
         """Run ``testgen ARGV`` (or TestGen's own Python with ARGV) in the foreground, with a HOME of its own.
 
         ``environment`` comes on top of the stack's own (never secrets: those travel by file or ``stdin``).
-        ``on_line`` gets each line of stdout as it comes. Any exit code is returned, not raised. When the
-        deadline passes or the caller is interrupted, the process gets SIGTERM, 10 s to clean up, then SIGKILL,
+        ``on_line`` (``on_error_line``) gets each line of stdout (stderr) as it comes. ``fetch`` is a directory
+        below HOME (``testgen/file-out``): the files that lie in it when the process has ended come back in
+        ``Completed.files``, none when there is no such directory. HOME itself is gone after the call.
+
+        Any exit code is returned, not raised. When the deadline passes or the caller is interrupted, the process gets SIGTERM, 10 s to clean up, then SIGKILL,
         with everything it started; then ``EnvironmentFault`` (deadline) or the interruption is raised.
         """
         ...
