@@ -203,6 +203,54 @@ def test_it_listens_on_this_machine_alone(endpoint: Endpoint) -> None:
     assert {address for address, port in listening if port in ports} == {"0100007F"}
 
 
+def said_by_the_proxy(endpoint: Endpoint, address: str, target: str) -> bytes:
+    port = int(endpoint.proxy_url.rpartition(":")[2])
+    with socket.create_connection((address, port), timeout=10) as client:
+        client.sendall(f"CONNECT {target} HTTP/1.1\r\n\r\n".encode())
+        return client.recv(100).split(b"\r\n")[0]
+
+
+def test_the_proxy_listens_for_containers_too_where_it_is_told_to(empty: Path) -> None:
+    bridge = "127.0.0.2"
+    first = control.start(empty, proxy_addresses=(bridge,))
+    assert first.proxy_addresses == (bridge,)
+    assert said_by_the_proxy(first, bridge, f"{first.host}:443").startswith(b"HTTP/1.1 200")
+    assert said_by_the_proxy(first, bridge, "example.com:443").startswith(b"HTTP/1.1 403")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((bridge, first.port), timeout=5)
+    with pytest.raises(control.WorkspaceError, match=r"does not listen at 127\.0\.0\.3: stop it"):
+        control.start(empty, proxy_addresses=(bridge, "127.0.0.3"))
+    control.stop(empty)
+    # Like the ports, remembered; until it is told otherwise.
+    again = control.start(empty)
+    assert (again.proxy_url, again.proxy_addresses) == (first.proxy_url, (bridge,))
+    assert said_by_the_proxy(again, bridge, f"{again.host}:443").startswith(b"HTTP/1.1 200")
+    control.stop(empty)
+    alone = control.start(empty, proxy_addresses=("127.0.0.1",))
+    assert (alone.proxy_url, alone.proxy_addresses) == (first.proxy_url, ())
+    with pytest.raises(ConnectionRefusedError):
+        said_by_the_proxy(alone, bridge, f"{alone.host}:443")
+
+
+def test_an_address_that_is_not_of_this_machine_is_an_error_at_once(empty: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(control.WorkspaceError, match=r"203\.0\.113\.7 is no address of this machine"):
+        control.start(empty, proxy_addresses=("203.0.113.7",))
+    assert time.monotonic() - began < 5
+    assert control.status(empty).running is False
+
+
+def test_an_address_that_has_gone_does_not_keep_the_workspace_from_starting(endpoint: Endpoint) -> None:
+    control.stop(endpoint.data_dir)
+    ports = endpoint.data_dir / "server" / "ports.json"
+    ports.write_text(json.dumps(json.loads(ports.read_text()) | {"proxy_addresses": ["203.0.113.7"]}))
+    again = control.start(endpoint.data_dir)
+    assert again.proxy_addresses == ()
+    assert "203.0.113.7 is no address" in (endpoint.data_dir / "logs" / "server.log").read_text()
+    # It comes back with Docker, say.
+    assert json.loads(ports.read_text())["proxy_addresses"] == ["203.0.113.7"]
+
+
 def test_the_log_holds_no_token(endpoint: Endpoint) -> None:
     query(endpoint, "SELECT 1")
     principal = json.loads((endpoint.data_dir / "server" / "service-principal.json").read_text())

@@ -32,6 +32,13 @@ def start(
     data_dir: DataDir = None,
     port: Annotated[int, typer.Option(help="HTTPS port; 0: that of the last time, else any")] = 0,
     proxy_port: Annotated[int, typer.Option(help="Port of the CONNECT proxy; 0: likewise")] = 0,
+    proxy_address: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address of this machine where the CONNECT proxy listens beside loopback, for containers; may be "
+            "repeated [default: those of the last time; 127.0.0.1: none]"
+        ),
+    ] = None,
     engine: Annotated[str, typer.Option(help="sail, or the URL of a Spark Connect cluster")] = "sail",
     catalog: Annotated[
         list[str] | None, typer.Option(help="Catalog to make; may be repeated [default: main]")
@@ -51,6 +58,7 @@ def start(
             directory,
             port=port,
             proxy_port=proxy_port,
+            proxy_addresses=proxy_address or (),
             engine=engine,
             catalogs=catalog or ("main",),
             settings=pairs or None,

@@ -14,6 +14,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--port", type=int, default=0, help="default: that of the last time, else any")
     parser.add_argument("--proxy-port", type=int, default=0, help="likewise")
+    parser.add_argument(
+        "--proxy-address",
+        action="append",
+        dest="proxy_addresses",
+        help="beside loopback; may be given more than once",
+    )
     parser.add_argument("--engine", default="sail", help="sail, or the URL of a Spark Connect cluster")
     parser.add_argument("--catalog", action="append", dest="catalogs", help="may be given more than once")
     given = parser.parse_args(arguments)
@@ -34,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 proxy_port=given.proxy_port,
                 engine=given.engine,
                 catalogs=tuple(given.catalogs or ("main",)),
+                proxy_addresses=tuple(given.proxy_addresses or ()),
             )
         )
     except (AlreadyRunning, OSError) as error:

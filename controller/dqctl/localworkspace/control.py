@@ -17,6 +17,7 @@ from typing import Any
 
 from dqctl.localworkspace.endpoint import Endpoint
 from dqctl.localworkspace.layout import Layout
+from dqctl.localworkspace.listeners import check_address, further
 
 _POLL = 0.05
 _TAIL_LINES = 15
@@ -65,6 +66,7 @@ def start(
     *,
     port: int = 0,
     proxy_port: int = 0,
+    proxy_addresses: Sequence[str] = (),
     engine: str = "sail",
     catalogs: Sequence[str] = ("main",),
     settings: Mapping[str, str] | None = None,
@@ -73,8 +75,10 @@ def start(
     """Start the workspace in ``data_dir`` unless it runs already; the endpoint, which has answered a statement.
 
     ``settings`` replace the warehouse's settings (``{"ANSI_MODE": "false"}``); None leaves them as they are.
-    Port 0 means that of the last time if it is free, else any. ``WorkspaceError`` when it does not answer within
-    ``timeout`` seconds; nothing is left running then that was not before.
+    Port 0 means that of the last time if it is free, else any. ``proxy_addresses`` are where the proxy listens
+    beside loopback; without any, where it did the last time; loopback's own alone ends that. ``WorkspaceError``
+    when one of them is not of this machine, when the workspace runs without it, or when it does not answer
+    within ``timeout`` seconds; nothing is left running then that was not before.
     """
     layout = Layout(data_dir.expanduser().resolve())
     end = time.monotonic() + timeout
@@ -83,9 +87,13 @@ def start(
         with _starting(layout, end):
             if _pid(layout) is not None:
                 endpoint = _wait_until_it_answers(layout, end, None)
+                _require(endpoint, proxy_addresses)
                 _put_settings(endpoint, settings)
                 return endpoint
+            for address in proxy_addresses:
+                check_address(address)
             argv = [f"--data-dir={layout.data_dir}", f"--port={port}", f"--proxy-port={proxy_port}"]
+            argv += [f"--proxy-address={address}" for address in proxy_addresses]
             argv += [f"--engine={engine}", *(f"--catalog={name}" for name in catalogs)]
             process = _spawn(layout, argv)
             try:
@@ -98,6 +106,15 @@ def start(
                 raise
     except OSError as error:
         raise WorkspaceError(f"the local workspace in {layout.data_dir} cannot start: {error}") from error
+
+
+def _require(endpoint: Endpoint, proxy_addresses: Sequence[str]) -> None:
+    """Nothing that runs is stopped behind its clients' back: the caller is told."""
+    if missing := set(further(tuple(proxy_addresses))) - set(endpoint.proxy_addresses):
+        raise WorkspaceError(
+            f"the local workspace in {endpoint.data_dir} runs, and its proxy does not listen at "
+            f"{', '.join(sorted(missing))}: stop it, then start it again"
+        )
 
 
 def ensure(

@@ -14,7 +14,8 @@ class Endpoint:
     ``host`` is the name that clients use as ``DATABRICKS_HOST``; it need not resolve. Clients that take a port
     connect to ``address``:``port`` with TLS trusted by ``ca_file``; clients that always use port 443 go through
     the CONNECT proxy ``proxy_url``, which knows ``host``:443 and refuses everything else. ``token_file`` holds
-    a personal access token (0600).
+    a personal access token (0600). ``proxy_addresses`` are where the proxy listens beside loopback, on the same
+    port: how containers on this machine reach it.
     """
 
     host: str
@@ -27,6 +28,7 @@ class Endpoint:
     data_dir: Path
     pid: int
     engine: str
+    proxy_addresses: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, data_dir: Path) -> "Endpoint | None":
@@ -37,6 +39,7 @@ class Endpoint:
             return None
         for name in ("ca_file", "token_file", "data_dir"):
             found[name] = Path(found[name])
+        found["proxy_addresses"] = tuple(found.get("proxy_addresses", ()))
         return cls(**found)
 
     def as_json(self) -> str:

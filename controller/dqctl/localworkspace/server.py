@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,6 +24,7 @@ from dqctl.localworkspace.contract import Lakehouse
 from dqctl.localworkspace.endpoint import FILE_NAME, Endpoint
 from dqctl.localworkspace.lakehouse import open_lakehouse
 from dqctl.localworkspace.layout import HOST, Layout
+from dqctl.localworkspace.listeners import ADDRESS, Ports, existing, further, listening, listening_everywhere
 from dqctl.localworkspace.proxy import ConnectProxy
 from dqctl.localworkspace.tokens import Tokens
 from dqctl.localworkspace.wire.application import build_application
@@ -33,7 +34,6 @@ from dqctl.localworkspace.wire.workspace_api import HTTP_PATH
 
 logger = logging.getLogger(__name__)
 
-ADDRESS = "127.0.0.1"
 # SIGTERM ends the server within 10 s: requests get 3 s, engine and catalog what is left, then it is cut off.
 _REQUESTS_SECONDS = 3
 _END_SECONDS = 9.0
@@ -45,13 +45,17 @@ _KEEP_ALIVE_SECONDS = 3600
 
 @dataclass(frozen=True)
 class Options:
-    """What a server is started with. Port 0: that of the last time if it is free, else any."""
+    """What a server is started with. Port 0: that of the last time if it is free, else any.
+
+    ``proxy_addresses``: where the proxy listens beside loopback; without any, where it did the last time.
+    """
 
     data_dir: Path
     port: int = 0
     proxy_port: int = 0
     engine: str = "sail"
     catalogs: Sequence[str] = ("main",)
+    proxy_addresses: tuple[str, ...] = ()
 
 
 class AlreadyRunning(Exception):  # noqa: N818 - named for what it is
@@ -66,30 +70,34 @@ def run(options: Options) -> None:
         tokens = Tokens(layout.server)
         certificates = Certificates(layout.server, HOST)
         certificates.ensure()
-        last = _last_ports(layout.ports)
+        last = Ports.read(layout.ports)
+        given = options.proxy_addresses
+        remembered = further(given) if given else last.proxy_addresses
+        addresses = remembered if given else existing(remembered)
         with (
-            _listening(options.port, last.get("port", 0)) as listener,
-            _listening(options.proxy_port, last.get("proxy_port", 0)) as proxy_listener,
+            listening(options.port, last.port) as listener,
+            listening_everywhere(options.proxy_port, last.proxy_port, addresses) as proxy_listeners,
             contextlib.closing(
                 open_lakehouse(layout.data_dir, engine=options.engine, catalogs=options.catalogs)
             ) as lakehouse,
         ):
             _probe(lakehouse)
-            ports = {"port": listener.getsockname()[1], "proxy_port": proxy_listener.getsockname()[1]}
-            _write(layout.ports, json.dumps(ports))
+            ports = Ports(listener.getsockname()[1], proxy_listeners[0].getsockname()[1], remembered)
+            _write(layout.ports, json.dumps(asdict(ports)))
             endpoint = Endpoint(
                 host=HOST,
                 address=ADDRESS,
-                port=ports["port"],
-                proxy_url=f"http://{ADDRESS}:{ports['proxy_port']}",
+                port=ports.port,
+                proxy_url=f"http://{ADDRESS}:{ports.proxy_port}",
                 http_path=HTTP_PATH,
                 ca_file=certificates.ca_file,
                 token_file=tokens.token_file,
                 data_dir=layout.data_dir,
                 pid=os.getpid(),
                 engine=options.engine,
+                proxy_addresses=addresses,
             )
-            _Service(endpoint, lakehouse, tokens, certificates).serve(listener, proxy_listener, ending)
+            _Service(endpoint, lakehouse, tokens, certificates).serve(listener, proxy_listeners, ending)
 
 
 class _Service:
@@ -105,13 +113,15 @@ class _Service:
         self._certificates = certificates
         self._started = time.monotonic()
 
-    def serve(self, listener: socket.socket, proxy_listener: socket.socket, ending: threading.Event) -> None:
+    def serve(
+        self, listener: socket.socket, proxy_listeners: Sequence[socket.socket], ending: threading.Event
+    ) -> None:
         """Serve until a signal comes."""
 
         @contextlib.asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
             proxy = ConnectProxy(HOST, (ADDRESS, self._endpoint.port))
-            server = await asyncio.start_server(proxy.handle, sock=proxy_listener)
+            servers = [await asyncio.start_server(proxy.handle, sock=each) for each in proxy_listeners]
             expiring = asyncio.create_task(self._expire())
             file = self._endpoint.data_dir / FILE_NAME
             _write(file, self._endpoint.as_json())
@@ -121,7 +131,8 @@ class _Service:
             finally:
                 file.unlink(missing_ok=True)
                 expiring.cancel()
-                server.close()
+                for server in servers:
+                    server.close()
                 await asyncio.to_thread(self._sessions.close_all)
 
         application = build_application(
@@ -228,30 +239,6 @@ def _ending_in_time() -> Iterator[threading.Event]:
         signal.signal(number, end)
     threading.Thread(target=cut_off, daemon=True).start()
     yield ending
-
-
-@contextlib.contextmanager
-def _listening(wanted: int, last: int) -> Iterator[socket.socket]:
-    """A socket on the port that is wanted, else on that of the last time if it is free, else on any."""
-    # IPPROTO_TCP said aloud: asyncio sets TCP_NODELAY on such sockets only, and without it an answer waits 40 ms.
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((ADDRESS, wanted or last))
-        except OSError:
-            if wanted:
-                raise
-            listener.bind((ADDRESS, 0))
-        listener.listen(128)
-        yield listener
-
-
-def _last_ports(path: Path) -> dict[str, int]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {name: int(found[name]) for name in ("port", "proxy_port")}
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return {}
 
 
 def _write(path: Path, text: str) -> None:
