@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from corpora import Corpus
 from dqctl.databricks.warehouse import Warehouse
-from dqctl.runtime import LocalRuntime
+from dqctl.runtime.local import LocalRuntime
 from dqctl.services import tables
 from dqctl.settings import Settings, load
 
@@ -142,7 +142,7 @@ class CommandLine:
     def start(self, *arguments: object) -> Process:
         kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
         argv = [sys.executable, "-m", "dqctl", "--home", str(self.home), *map(str, arguments)]
-        return Process(argv, {**kept, **self.environment})
+        return Process(argv, {"DQCTL_RUNTIME": "local", **kept, **self.environment})
 
     def __call__(self, *arguments: object, code: int | None = 0, timeout: float = 240) -> Said:
         """A command from start to end; ``code`` is the exit code it has to have, None allows any."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 
-from dqctl.runtime import LocalRuntime
+from dqctl.runtime.local import LocalRuntime
 
 PASSWORD = "probe-password-4711"
 

@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -68,6 +68,24 @@ class Settings(BaseSettings):
     postgres_account: str | None = Field(
         None, description="Account that PostgreSQL runs as when dqctl runs as root."
     )
+    runtime: Literal["docker", "local"] | None = Field(None, description="Where TestGen runs, for a new stack.")
+    image: str | None = Field(None, description="Docker: TestGen's image, in place of the stock one.")
+    postgres_image: str | None = Field(None, description="Docker: image of the metadata's PostgreSQL.")
+    registry: str | None = Field(None, description="Docker: registry or mirror that both images come from.")
+    pull: Literal["missing", "always", "never"] = Field("missing", description="Docker: when images are pulled.")
+    memory: str = Field("2g", description="Docker: memory limit of TestGen's container.", pattern=r"^\d+[kmg]$")
+    network: str | None = Field(
+        None, description="Docker: an existing network to join as well.", pattern=r"^[A-Za-z0-9][\w.-]*$"
+    )
+    ca_bundle: Path | None = Field(
+        None, description="Docker: certificates (PEM) that TestGen trusts, and no others."
+    )
+    publish_port: int | None = Field(
+        None,
+        gt=0,
+        lt=65536,
+        description="Docker: port on 127.0.0.1 for the metadata's PostgreSQL; none by default.",
+    )
     warehouse_timeout: float = Field(900.0, gt=0, description="Seconds that one statement may take.")
     job_timeout: float = Field(7200.0, gt=0, description="Seconds that one TestGen job may take.")
     lock_timeout: float = Field(0.0, ge=0, description="Seconds to wait for a stack that is busy.")
@@ -77,7 +95,7 @@ class Settings(BaseSettings):
     def _bare_host(cls, value: str | None) -> str | None:
         return value.removeprefix("https://").split("/")[0] if value else None
 
-    @field_validator("home", "workspace")
+    @field_validator("home", "workspace", "ca_bundle")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value else None

@@ -10,7 +10,8 @@ import pytest
 
 from dqctl.errors import EnvironmentFault
 from dqctl.progress import silent
-from dqctl.runtime import LocalRuntime, accounts, environments, postgres_programs
+from dqctl.runtime import accounts, environments, postgres_programs
+from dqctl.runtime.local import LocalRuntime
 from dqctl.services.install import install
 from dqctl.settings import Settings, load
 from dqctl.stack.paths import StackPaths

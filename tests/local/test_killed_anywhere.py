@@ -18,7 +18,8 @@ from dqctl import records
 from dqctl.localworkspace import control
 from dqctl.localworkspace.endpoint import Endpoint
 from dqctl.progress import silent
-from dqctl.runtime import LocalRuntime, open_runtime
+from dqctl.runtime import open_runtime
+from dqctl.runtime.local import LocalRuntime
 from dqctl.settings import Settings
 from publishing import STORED, published
 from target_database import PASSWORD, Target

@@ -19,7 +19,8 @@ import pytest
 
 from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.progress import silent
-from dqctl.runtime import LocalRuntime, metadata, open_runtime
+from dqctl.runtime import metadata, open_runtime
+from dqctl.runtime.local import LocalRuntime
 from dqctl.runtime.postgres import HOST
 from dqctl.services.install import install
 from dqctl.services.status import status

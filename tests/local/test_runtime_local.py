@@ -11,7 +11,8 @@ import pytest
 from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault
 from dqctl.progress import silent
-from dqctl.runtime import LocalRuntime, open_runtime
+from dqctl.runtime import open_runtime
+from dqctl.runtime.local import LocalRuntime
 from dqctl.services.install import install
 from dqctl.settings import Settings
 from dqctl.stack.secrets import LENGTHS

@@ -8,7 +8,8 @@ from command_line import CommandLine
 from dqctl.clock import Deadline
 from dqctl.errors import Busy, ExitCode, TestGenFailed, UsageError
 from dqctl.progress import silent
-from dqctl.runtime import LocalRuntime, open_runtime
+from dqctl.runtime import open_runtime
+from dqctl.runtime.local import LocalRuntime
 from dqctl.services import work
 from dqctl.services.apply import apply
 from dqctl.services.install import install

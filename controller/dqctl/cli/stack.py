@@ -1,6 +1,7 @@
 """``install``, ``uninstall`` and ``status``."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,13 +14,28 @@ if TYPE_CHECKING:
     from dqctl.services.status import Status
 
 # What install remembers for the commands after it; secrets are not among it.
-_REMEMBERED = ("workspace", "catalog", "schema_name", "databricks_host", "databricks_warehouse_id", "http_path")
+_REMEMBERED = (
+    "workspace", "catalog", "schema_name", "databricks_host", "databricks_warehouse_id", "http_path",
+    "image", "postgres_image", "registry", "memory", "network", "ca_bundle", "publish_port",
+)  # fmt: skip
 
 
 class Runtime(StrEnum):
     """Where TestGen's processes run."""
 
+    DOCKER = "docker"
     LOCAL = "local"
+
+
+class Pull(StrEnum):
+    """When images are pulled."""
+
+    MISSING = "missing"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+_DOCKER = "Docker"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,7 +46,12 @@ def add_to(app: typer.Typer) -> None:
 
 
 def install(
-    runtime: Annotated[Runtime, typer.Option(help="Where TestGen runs")] = Runtime.LOCAL,
+    runtime: Annotated[
+        Runtime | None,
+        typer.Option(
+            help="Where TestGen runs (DQCTL_RUNTIME) [default: what the stack has, else docker if it answers]"
+        ),
+    ] = None,
     version: Annotated[str | None, typer.Option(help="Version of TestGen [default: the newest known]")] = None,
     workspace: Workspace = None,
     catalog: Catalog = None,
@@ -41,6 +62,36 @@ def install(
     postgres_account: Annotated[
         str | None, typer.Option(help="As root: account that PostgreSQL runs as (DQCTL_POSTGRES_ACCOUNT)")
     ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(help="TestGen's image (DQCTL_IMAGE) [default: the stock one]", rich_help_panel=_DOCKER),
+    ] = None,
+    postgres_image: Annotated[
+        str | None, typer.Option(help="PostgreSQL's image (DQCTL_POSTGRES_IMAGE)", rich_help_panel=_DOCKER)
+    ] = None,
+    registry: Annotated[
+        str | None,
+        typer.Option(help="Registry that stock images come from (DQCTL_REGISTRY)", rich_help_panel=_DOCKER),
+    ] = None,
+    pull: Annotated[
+        Pull | None,
+        typer.Option(help="When images are pulled (DQCTL_PULL) [default: missing]", rich_help_panel=_DOCKER),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Limit of TestGen's memory (DQCTL_MEMORY) [default: 2g]", rich_help_panel=_DOCKER),
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option(help="An existing network to join too (DQCTL_NETWORK)", rich_help_panel=_DOCKER)
+    ] = None,
+    ca_bundle: Annotated[
+        Path | None,
+        typer.Option(help="Certificates that TestGen trusts (DQCTL_CA_BUNDLE)", rich_help_panel=_DOCKER),
+    ] = None,
+    publish_port: Annotated[
+        int | None,
+        typer.Option(help="Publish PostgreSQL on 127.0.0.1 (DQCTL_PUBLISH_PORT)", rich_help_panel=_DOCKER),
+    ] = None,
     wait: Wait = None,
 ) -> None:
     """Install the stack, or bring it to what is asked for; again, there is nothing to do.
@@ -48,6 +99,7 @@ def install(
     Where results go is remembered for the commands after it, without secrets.
     """
     from dqctl.services.install import install as run
+    from dqctl.services.install import usual_runtime
 
     here = context()
     given = {
@@ -57,10 +109,29 @@ def install(
         "databricks_host": host,
         "databricks_warehouse_id": warehouse_id,
         "http_path": http_path,
+        "image": image,
+        "postgres_image": postgres_image,
+        "registry": registry,
+        "memory": memory,
+        "network": network,
+        "ca_bundle": ca_bundle,
+        "publish_port": publish_port,
     }
-    settings = here.settings_with(**given, postgres_account=postgres_account, lock_timeout=wait)
+    settings = here.settings_with(
+        **given,
+        runtime=runtime.value if runtime else None,
+        pull=pull.value if pull else None,
+        postgres_account=postgres_account,
+        lock_timeout=wait,
+    )
     remember = {name: str(getattr(settings, name)) for name in _REMEMBERED if given[name] is not None}
-    report = run(settings, runtime=runtime.value, version=version, remember=remember, progress=here.progress)
+    report = run(
+        settings,
+        runtime=usual_runtime(settings, here.progress),
+        version=version,
+        remember=remember,
+        progress=here.progress,
+    )
 
     def show() -> str:
         what = f"stack {report.stack}: TestGen {report.testgen_version}, PostgreSQL {report.postgres_version}"
@@ -101,12 +172,15 @@ def _status(found: "Status") -> str:
     if not found.installed:
         return f"stack {found.stack} is not installed in {found.home}; run: dqctl install"
     revision = f"{found.schema_revision} (expected {found.expected_revision})"
-    running = f"runs on port {found.postgres_port}" if found.postgres_running else "does not run"
+    where = f" on port {found.postgres_port}" if found.postgres_port else ""
+    running = f"runs{where}" if found.postgres_running else "does not run"
     facts = {
         "stack": f"{found.stack} in {found.home}",
+        "runtime": str(found.runtime),
         "healthy": cell(found.healthy),
         "TestGen": f"{found.testgen_version}, schema revision {revision}",
         "PostgreSQL": f"{found.postgres_version}, {running}",
+        "services": ", ".join(f"{name} {state}" for name, state in found.services.items()),
         "disk": f"{found.disk_bytes / 1e6:.0f} MB",
     }
     width = max(map(len, facts))

@@ -1,5 +1,43 @@
-"""Where TestGen's processes run."""
+"""Where TestGen's processes run: on this machine, or in containers; behind one Protocol (``ports.Runtime``)."""
 
-from dqctl.runtime.local import LocalRuntime, find_runtime, open_runtime
+from dqctl.errors import UsageError
+from dqctl.progress import Progress
+from dqctl.runtime.ports import Runtime
+from dqctl.settings import Settings
+from dqctl.stack.paths import StackPaths
+from dqctl.stack.record import StackRecord, read_record
 
-__all__ = ["LocalRuntime", "find_runtime", "open_runtime"]
+__all__ = ["Runtime", "find_runtime", "open_runtime", "runtime_of"]
+
+
+def open_runtime(settings: Settings, progress: Progress) -> Runtime:
+    """The installed stack, up: what is down is started.
+
+    Raises ``UsageError`` when nothing is installed, ``EnvironmentFault`` when it does not start.
+    """
+    runtime = find_runtime(settings, progress)
+    runtime.up()
+    return runtime
+
+
+def find_runtime(settings: Settings, progress: Progress) -> Runtime:
+    """The installed stack as it is; ``UsageError`` when nothing is installed."""
+    paths = StackPaths(settings.home, settings.stack)
+    record = read_record(paths)
+    if record is None or not record.installed:
+        raise UsageError(f"stack {settings.stack!r} is not installed in {settings.home}", "run: dqctl install")
+    runtime = runtime_of(paths, record, progress)
+    runtime.require_programs()
+    return runtime
+
+
+def runtime_of(paths: StackPaths, record: StackRecord, progress: Progress) -> Runtime:
+    """The runtime that ``record`` names, installed or not."""
+    # Imported when it is needed: a local stack has no use for the engine's SDK.
+    if record.runtime == "docker":
+        from dqctl.runtime.docker import DockerRuntime
+
+        return DockerRuntime(paths, record, progress)
+    from dqctl.runtime.local import LocalRuntime
+
+    return LocalRuntime(paths, record, progress)

@@ -9,30 +9,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psycopg
 
 from dqctl import processes
 from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault, UsageError
-from dqctl.files import PRIVATE_DIR, PRIVATE_FILE, write_private
+from dqctl.files import PRIVATE_DIR, write_private
 from dqctl.progress import Progress
-from dqctl.redaction import redact
 from dqctl.runtime import environments, metadata, postgres_programs
 from dqctl.runtime.accounts import owner_account
-from dqctl.runtime.postgres import HOST, ROLE, PortTaken, Postgres, free_port
+from dqctl.runtime.call_log import both, call_log
+from dqctl.runtime.connection import ROLE
+from dqctl.runtime.launch import ENVIRONMENT, Program, command
+from dqctl.runtime.postgres import HOST, PortTaken, Postgres, free_port
 from dqctl.runtime.templates import render
-from dqctl.settings import Settings
 from dqctl.stack import lock
 from dqctl.stack.paths import StackPaths
-from dqctl.stack.record import StackRecord, read_record, write_record
+from dqctl.stack.record import StackRecord, write_record
 from dqctl.stack.secrets import LENGTHS, read_secret
 from dqctl.testgen.ports import Completed, Line
 
 _SETUP_TIMEOUT = 300.0
 _START_TIMEOUT = 400.0  # to wait for another command that starts PostgreSQL, a set-up included
-_LOG_BYTES = 5_000_000
 
 # All that TestGen gets of dqctl's environment: any variable that it knows (TG_*, PROJECT_*, DEFAULT_*, ...), or
 # libpq (PG*), would override what the stack says, and secrets are none of its business.
@@ -42,21 +42,6 @@ _INHERITED = (
     "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
 )  # fmt: skip
 
-# Every start of TestGen asks for its newest version over HTTPS and waits up to 3 s on a dead network; there is no
-# switch (5.33.3 to 5.134.0). The one address is refused here, before the network.
-_LAUNCHER = """\
-import sys, requests
-get = requests.get
-def refuse(url, *args, **kwargs):
-    if "testgen-latest-versions" in str(url):
-        raise requests.ConnectionError("not asked: dqctl decides about versions")
-    return get(url, *args, **kwargs)
-requests.get = refuse
-sys.argv[0] = "testgen"
-from testgen.__main__ import cli
-sys.exit(cli())
-"""
-
 
 @dataclass(frozen=True)
 class Health:
@@ -64,9 +49,13 @@ class Health:
 
     postgres_running: bool
     postgres_pid: int | None
-    postgres_port: int
     schema_revision: int | None
     expected_revision: int
+
+    @property
+    def services(self) -> Mapping[str, str]:
+        """The state of each process that lasts."""
+        return {"postgres": "running" if self.postgres_running else "exited"}
 
     @property
     def is_good(self) -> bool:
@@ -84,6 +73,11 @@ class LocalRuntime:
         self.environment = environments.environment(paths.environments, record.testgen_version)
 
     @property
+    def has_database_server(self) -> bool:
+        """See ``dqctl.runtime.ports.Runtime``."""
+        return self.postgres.exists
+
+    @property
     def version(self) -> str:
         """Version of TestGen."""
         return self.record.testgen_version
@@ -95,10 +89,15 @@ class LocalRuntime:
         return Postgres(
             programs=postgres_programs.location(self.paths.environments),
             data=data,
-            port=self.record.postgres_port,
+            port=self._port,
             account=owner_account(data) if data.exists() else self.record.postgres_account,
             password=read_secret(self.paths, "postgres_password"),
         )
+
+    def require_programs(self) -> None:
+        """See ``dqctl.runtime.ports.Runtime``."""
+        if not self.environment.is_complete or not postgres_programs.location(self.paths.environments).is_dir():
+            raise UsageError(f"programs of the stack {self.paths.name!r} are missing", "run: dqctl install")
 
     def up(self) -> bool:
         """Start PostgreSQL if it is down and set the database up if it is not; whether anything was done.
@@ -124,6 +123,9 @@ class LocalRuntime:
         with lock.hold(self.paths.root / "postgres.lock", "stop of PostgreSQL", timeout=_START_TIMEOUT):
             return self.postgres.stop()
 
+    def remove(self) -> None:
+        """See ``dqctl.runtime.ports.Runtime``: all that there is lies in the stack's directory."""
+
     def health(self) -> Health:
         """How the stack is, without starting anything."""
         running = self.postgres.postmaster() if self.paths.postgres.exists() else None
@@ -134,7 +136,6 @@ class LocalRuntime:
         return Health(
             postgres_running=running is not None,
             postgres_pid=running.pid if running else None,
-            postgres_port=self.record.postgres_port,
             schema_revision=revision,
             expected_revision=self.environment.schema_revision,
         )
@@ -143,7 +144,7 @@ class LocalRuntime:
         self,
         argv: Sequence[str],
         *,
-        program: Literal["testgen", "python"] = "testgen",
+        program: Program = "testgen",
         stdin: str = "",
         deadline: Deadline,
         environment: Mapping[str, str] | None = None,
@@ -152,23 +153,27 @@ class LocalRuntime:
         fetch: str | None = None,
     ) -> Completed:
         """See ``dqctl.testgen.ports.Runtime``."""
-        start = ["-P", "-c", _LAUNCHER] if program == "testgen" else []
-        with self._on_disk(), self._home() as home, self._log(program, argv) as keep:
-
+        with self._on_disk(), self._home() as home, call_log(self.paths, program, argv) as keep:
             completed = processes.run(
-                [str(self.environment.python), *start, *argv],
+                command(str(self.environment.python), program, argv),
                 deadline=deadline,
                 stdin=stdin,
                 environment=self._environment(home, environment or {}),
                 cwd=home,
-                on_line=_both(keep, on_line) if program == "testgen" else on_line,
-                on_error_line=_both(keep, on_error_line),
+                on_line=both(keep, on_line) if program == "testgen" else on_line,
+                on_error_line=both(keep, on_error_line),
             )
             return replace(completed, files=_read_files(home / fetch)) if fetch else completed
 
     def metadata(self) -> "psycopg.Connection[tuple[Any, ...]]":
         """See ``dqctl.testgen.ports.Runtime``."""
         return self.postgres.connect(metadata.DATABASE)
+
+    @property
+    def _port(self) -> int:
+        if self.record.postgres_port is None:
+            raise EnvironmentFault(f"{self.paths.record} names no port", "run dqctl install again")
+        return self.record.postgres_port
 
     @property
     def _configuration(self) -> Path:
@@ -179,7 +184,7 @@ class LocalRuntime:
         return render(
             "config.env",
             host=HOST,
-            port=self.record.postgres_port,
+            port=self._port,
             database=metadata.DATABASE,
             role=ROLE,
             **secrets,
@@ -190,7 +195,7 @@ class LocalRuntime:
         if not (running and running.ready and running.port == self.record.postgres_port and self._is_configured()):
             return False
         try:
-            return metadata.is_current(self.postgres, self.environment)
+            return metadata.is_current(self.postgres, self.environment.schema_revision)
         except EnvironmentFault:  # it was killed a moment ago
             return False
 
@@ -228,7 +233,8 @@ class LocalRuntime:
             self._progress("setting up TestGen's metadata database")
             return self.run(["setup-system-db", "--yes"], deadline=Deadline(_SETUP_TIMEOUT), environment=variables)
 
-        return metadata.ensure_metadata(self.postgres, self.environment, set_up)
+        wanted = metadata.Wanted(self.version, self.environment.schema_revision, self.paths)
+        return metadata.ensure_metadata(self.postgres, wanted, set_up)
 
     def _environment(self, home: Path, on_top: Mapping[str, str]) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
@@ -236,9 +242,7 @@ class LocalRuntime:
             "HOME": str(home),
             "PATH": f"{self.environment.path / 'bin'}:/usr/local/bin:/usr/bin:/bin",
             "TG_TESTGEN_HOME": str(self._configuration.parent),
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONUTF8": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",  # the environment is shared, and compiled
+            **ENVIRONMENT,
             **on_top,
         }
 
@@ -271,54 +275,8 @@ class LocalRuntime:
             if not Path(f"/proc/{home.name.partition('-')[0]}").exists():
                 shutil.rmtree(home, ignore_errors=True)
 
-    @contextlib.contextmanager
-    def _log(self, program: str, argv: Sequence[str]) -> Iterator[Line]:
-        self.paths.logs.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
-        path = self.paths.logs / "testgen.log"
-        if path.exists() and path.stat().st_size > _LOG_BYTES:
-            path.replace(path.with_suffix(".log.1"))
-        path.touch(PRIVATE_FILE)
-        with path.open("a", encoding="utf-8", buffering=1) as file:
-
-            def keep(line: str) -> None:
-                file.write(redact(line) + "\n")
-
-            keep(f"--- {datetime.now(UTC).isoformat(timespec='seconds')} {program} {' '.join(argv)[:200]}")
-            yield keep
-
-
-def _both(first: Line, second: Line | None) -> Line:
-    def hear(line: str) -> None:
-        first(line)
-        if second:
-            second(line)
-
-    return hear
-
 
 def _read_files(directory: Path) -> dict[str, bytes]:
     if not directory.is_dir():
         return {}
     return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
-
-
-def open_runtime(settings: Settings, progress: Progress) -> LocalRuntime:
-    """The installed stack, up: PostgreSQL is started if it is down.
-
-    Raises ``UsageError`` when nothing is installed, ``EnvironmentFault`` when PostgreSQL does not start.
-    """
-    runtime = find_runtime(settings, progress)
-    runtime.up()
-    return runtime
-
-
-def find_runtime(settings: Settings, progress: Progress) -> LocalRuntime:
-    """The installed stack as it is; ``UsageError`` when nothing is installed."""
-    paths = StackPaths(settings.home, settings.stack)
-    record = read_record(paths)
-    if record is None or not record.installed:
-        raise UsageError(f"stack {settings.stack!r} is not installed in {settings.home}", "run: dqctl install")
-    runtime = LocalRuntime(paths, record, progress)
-    if not runtime.environment.is_complete or not postgres_programs.location(paths.environments).is_dir():
-        raise UsageError(f"programs of the stack {settings.stack!r} are missing", "run: dqctl install")
-    return runtime

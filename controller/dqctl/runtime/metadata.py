@@ -6,14 +6,15 @@ database called ``datakitchen`` is whole, whatever killed the set-up before.
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from psycopg import sql
 
 from dqctl.errors import EnvironmentFault, TestGenFailed, UsageError
 from dqctl.processes import Completed
 from dqctl.redaction import redact
-from dqctl.runtime.environments import TestGenEnvironment
-from dqctl.runtime.postgres import Postgres, disk_full
+from dqctl.runtime.ports import MetadataServer
+from dqctl.stack.paths import StackPaths
 
 DATABASE = "datakitchen"
 _MAKING = "datakitchen_making"
@@ -24,7 +25,16 @@ _EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Violation|Refused)\b.*:|\([\w.]
 SetUp = Callable[[Mapping[str, str]], Completed]
 
 
-def ensure_metadata(postgres: Postgres, environment: TestGenEnvironment, set_up: SetUp) -> bool:
+@dataclass(frozen=True)
+class Wanted:
+    """The metadata of a stack as its TestGen wants it."""
+
+    testgen_version: str
+    schema_revision: int
+    paths: StackPaths
+
+
+def ensure_metadata(postgres: MetadataServer, wanted: Wanted, set_up: SetUp) -> bool:
     """Set the database up unless it is; whether anything was done.
 
     ``set_up`` runs TestGen's ``setup-system-db`` with the environment that it is given. Raises ``UsageError``
@@ -33,15 +43,19 @@ def ensure_metadata(postgres: Postgres, environment: TestGenEnvironment, set_up:
     """
     if database_exists(postgres):
         revision = schema_revision(postgres)
-        if revision == environment.schema_revision:
+        if revision == wanted.schema_revision:
             return False
         if has_data(postgres):
-            raise other_version(environment, revision)
+            raise UsageError(
+                f"the stack's metadata has schema revision {revision}, TestGen {wanted.testgen_version} works with "
+                f"{wanted.schema_revision}",
+                "nothing was changed: install the version that the stack had (--version), or use another --stack",
+            )
         drop_database(postgres, DATABASE)
     drop_database(postgres, _MAKING)
     completed = set_up({"TG_METADATA_DB_NAME": _MAKING})
     if completed.exit_code:
-        raise _failed(postgres, redact(completed.stdout + completed.stderr))
+        raise _failed(postgres, wanted.paths, redact(completed.stdout + completed.stderr))
     with postgres.connect(_MAINTENANCE, autocommit=True) as connection:
         connection.execute(
             sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(_MAKING), sql.Identifier(DATABASE))
@@ -49,45 +63,39 @@ def ensure_metadata(postgres: Postgres, environment: TestGenEnvironment, set_up:
     return True
 
 
-def _failed(postgres: Postgres, said: str) -> EnvironmentFault | TestGenFailed:
+def _failed(postgres: MetadataServer, paths: StackPaths, said: str) -> EnvironmentFault | TestGenFailed:
     if postgres.ran_out_of_space(said):
-        return disk_full(postgres.data)
+        return EnvironmentFault(
+            f"the disk is full: the metadata of {paths.root} could not be set up",
+            "free 500 MB, then run the same command again; what was stored before is safe",
+        )
     # TestGen prints its tracebacks on stdout, the SQL of the statement after the exception (5.134.0).
     reasons = [line for line in said.splitlines() if _EXCEPTION.match(line)] or said.split("\n")[-1:]
     return TestGenFailed(
         f"TestGen could not set its database up: {reasons[-1].strip()[:300]}",
-        f"run dqctl install again: it sets up anew; the whole of it is in {postgres.data.parent / 'logs'}",
+        f"run dqctl install again: it sets up anew; the whole of it is in {paths.logs}",
     )
 
 
-def is_current(postgres: Postgres, environment: TestGenEnvironment) -> bool:
-    """Whether the database is there, and of the environment's version."""
-    return database_exists(postgres) and schema_revision(postgres) == environment.schema_revision
+def is_current(postgres: MetadataServer, revision: int) -> bool:
+    """Whether the database is there, and of the schema revision ``revision``."""
+    return database_exists(postgres) and schema_revision(postgres) == revision
 
 
-def other_version(environment: TestGenEnvironment, revision: int | None) -> UsageError:
-    """The error for a database that TestGen would migrate, or could not read."""
-    return UsageError(
-        f"the stack's metadata has schema revision {revision}, TestGen {environment.version} works with "
-        f"{environment.schema_revision}",
-        "nothing was changed: install the version that the stack had (--version), or use another --stack",
-    )
-
-
-def database_exists(postgres: Postgres) -> bool:
+def database_exists(postgres: MetadataServer) -> bool:
     """Whether the metadata database is there; then it is whole."""
     with postgres.connect(_MAINTENANCE) as connection:
         found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
     return found is not None
 
 
-def drop_database(postgres: Postgres, name: str) -> None:
+def drop_database(postgres: MetadataServer, name: str) -> None:
     """Drop the database, ending its sessions; nothing to do when it is not there."""
     with postgres.connect(_MAINTENANCE, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def schema_revision(postgres: Postgres) -> int | None:
+def schema_revision(postgres: MetadataServer) -> int | None:
     """Revision of the metadata's schema; None when there is none."""
     with postgres.connect(DATABASE) as connection:
         if connection.execute("SELECT to_regclass('testgen.tg_revision')").fetchone() == (None,):
@@ -96,7 +104,7 @@ def schema_revision(postgres: Postgres) -> int | None:
     return int(row[0]) if row else None
 
 
-def has_data(postgres: Postgres) -> bool:
+def has_data(postgres: MetadataServer) -> bool:
     """Whether there is more than a fresh set-up leaves: a job, a system, a connection that somebody made.
 
     A fresh set-up of 5.33.3, 5.92.2 and 5.134.0 has the project DEFAULT and none of the others.

@@ -1,5 +1,6 @@
 """What services need of a runtime, wherever TestGen's processes run."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import psycopg
@@ -27,6 +28,16 @@ class Health(Protocol):
     @property
     def postgres_running(self) -> bool:
         """Whether the metadata's PostgreSQL runs."""
+        ...
+
+    @property
+    def postgres_pid(self) -> int | None:
+        """Its process on this machine; None where it has none of its own (docker)."""
+        ...
+
+    @property
+    def services(self) -> Mapping[str, str]:
+        """The state of all that lasts between commands: ``running``, ``exited``, ``paused``, ``missing`` ..."""
         ...
 
     @property
@@ -63,6 +74,15 @@ class Runtime(ports.Runtime, Protocol):
         """The metadata's PostgreSQL, whether it runs or not."""
         ...
 
+    def require_programs(self) -> None:
+        """``UsageError`` when programs or images of the stack are missing."""
+        ...
+
+    @property
+    def has_database_server(self) -> bool:
+        """Whether there is a server, running or not, that may hold a database."""
+        ...
+
     def up(self) -> bool:
         """Start what is down and set the database up if it is not; whether anything was done.
 
@@ -70,8 +90,16 @@ class Runtime(ports.Runtime, Protocol):
         """
         ...
 
+    def start_postgres(self) -> bool:
+        """Start what is down without setting the database up; whether anything was started."""
+        ...
+
     def down(self) -> bool:
         """Stop everything of the stack; whether anything ran. Data stays."""
+        ...
+
+    def remove(self) -> None:
+        """Remove everything of a stopped stack that lies outside of its directory, data included."""
         ...
 
     def health(self) -> Health:

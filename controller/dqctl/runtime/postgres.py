@@ -8,13 +8,11 @@ password is never sent: SCRAM proves it both ways, so that whatever else listens
 import contextlib
 import errno
 import logging
-import re
 import shutil
 import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import psycopg
@@ -26,12 +24,12 @@ from dqctl.errors import EnvironmentFault
 from dqctl.files import PRIVATE_DIR, PRIVATE_FILE, write_atomically
 from dqctl.redaction import redact, reveal
 from dqctl.runtime import accounts
+from dqctl.runtime.connection import ROLE, connect, says_no_space
 from dqctl.runtime.templates import render
 
 logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
-ROLE = "testgen"  # owns the cluster; set up by initdb
 _START = 90.0  # seconds to be ready, crash recovery included
 # How to stop, and seconds to wait for it. A server that is recovering from a crash may wait for ever when it is
 # told to be fast (16.14); immediate is safe too, it only leaves some recovery to the next start.
@@ -174,37 +172,8 @@ class Postgres:
         raise EnvironmentFault(f"PostgreSQL in {self.data} does not stop", f"see {self.log}")
 
     def connect(self, database: str, *, autocommit: bool = False) -> "psycopg.Connection[tuple[Any, ...]]":
-        """A connection: search path ``testgen``, time zone UTC. ``EnvironmentFault`` when there is none."""
-        deadline = Deadline(_START)
-        while True:
-            try:
-                return self._connect(database, autocommit)
-            except psycopg.OperationalError as error:
-                # "the database system is starting up" and the like: a backend was killed, and it recovers.
-                if "the database system is" in str(error) and not deadline.passed:
-                    time.sleep(0.1)
-                    continue
-                raise EnvironmentFault(
-                    f"the metadata database does not answer: {redact(str(error)).strip()}",
-                    f"dqctl starts it with the next command; its log is {self.log}",
-                ) from None
-
-    def _connect(self, database: str, autocommit: bool) -> "_Connection":
-        return _Connection.connect(
-            host=HOST,
-            hostaddr=HOST,  # given, so that PGHOSTADDR of the environment does not lead elsewhere
-            port=self.port,
-            user=ROLE,
-            password=reveal(self.password),
-            dbname=database,
-            autocommit=autocommit,
-            connect_timeout=10,
-            application_name="dqctl",
-            options="-c search_path=testgen -c TimeZone=UTC",
-            sslmode="disable",
-            gssencmode="disable",
-            require_auth="scram-sha-256",
-        )
+        """See ``dqctl.runtime.ports.MetadataServer``."""
+        return connect(HOST, self.port, self.password, database, autocommit=autocommit, log=str(self.log))
 
     def _program(self, name: str, *arguments: str) -> None:
         completed = processes.run(
@@ -217,7 +186,7 @@ class Postgres:
         )
         if completed.exit_code:
             said = redact((completed.stderr or completed.stdout).strip())
-            if _NO_SPACE.search(said):
+            if says_no_space(said):
                 raise disk_full(self.data)
             raise EnvironmentFault(
                 f"PostgreSQL's {name} failed: {said[-500:]}", f"see {self.log}; your data is in {self.data}"
@@ -260,7 +229,7 @@ class Postgres:
 
     def ran_out_of_space(self, said: str) -> bool:
         """Whether the disk is full, by what a program said or by the server's last words."""
-        return bool(_NO_SPACE.search(said) or _NO_SPACE.search(self._last_words(50)))
+        return says_no_space(said) or says_no_space(self._last_words(50))
 
     def _last_words(self, count: int) -> str:
         try:
@@ -270,43 +239,11 @@ class Postgres:
             return "no log was written"
 
 
-class _Connection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection whose ``with`` block ends by ``EnvironmentFault`` when the server goes away inside of it.
-
-    Only what happened to the server is ours to explain: a statement that is wrong stays a ``psycopg.Error``.
-    """
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            super().__exit__(kind, error, traceback)
-        except psycopg.OperationalError as late:  # it went away before the commit
-            raise _went_away(late) from late
-        if isinstance(error, psycopg.OperationalError):
-            raise _went_away(error) from error
-
-
-def _went_away(error: psycopg.OperationalError) -> EnvironmentFault:
-    said = redact(str(error)).strip()
-    if isinstance(error, psycopg.errors.DiskFull) or _NO_SPACE.search(said):
-        return EnvironmentFault(
-            f"the metadata database has no space: {said}", "free some, then run the same command again"
-        )
-    return EnvironmentFault(
-        f"the metadata database went away: {said}",
-        "what was stored is safe; dqctl starts it with the next command: run the same one again",
-    )
-
-
 class PortTaken(EnvironmentFault):
     """Something else listens on the cluster's port."""
 
     def __init__(self, port: int) -> None:
         super().__init__(f"port {port} is taken", "dqctl install finds another one")
-
-
-_NO_SPACE = re.compile("No space left on device|DiskFull|wrote only|File too large|Disk quota exceeded")
 
 
 def disk_full(data: Path) -> EnvironmentFault:

@@ -134,7 +134,7 @@ def demo(
     data = _find_data()
     settings = settings.model_copy(update={"workspace": directory})
     remember = {"workspace": str(directory), "catalog": settings.catalog, "schema_name": settings.schema_name}
-    install(settings, version=version, remember=remember, progress=progress, clock=clock)
+    install(settings, runtime="local", version=version, remember=remember, progress=progress, clock=clock)
     progress("starting the local workspace")
     try:
         endpoint = control.ensure(directory, settings=_WAREHOUSE, timeout=_START_TIMEOUT)

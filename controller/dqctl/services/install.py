@@ -4,7 +4,7 @@ Every step leaves the stack either as it was or one step further, whatever inter
 completes it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,16 +12,12 @@ from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.files import ensure_private_dir
 from dqctl.progress import Progress
-from dqctl.runtime import accounts, environments, metadata, postgres_programs
-from dqctl.runtime.local import LocalRuntime
-from dqctl.runtime.postgres import free_port
-from dqctl.services.standstill import standstill
+from dqctl.runtime import Runtime
 from dqctl.settings import Settings
 from dqctl.stack import lock, remembered
 from dqctl.stack.paths import StackPaths
-from dqctl.stack.record import StackRecord, read_record, write_record
+from dqctl.stack.record import read_record, write_record
 from dqctl.stack.secrets import ensure_secrets
-from dqctl.testgen.capabilities import KNOWN
 
 _PASS_THROUGH = 0o711  # for PostgreSQL's account; nobody sees the names of what is there
 
@@ -35,7 +31,7 @@ class InstallReport:
     runtime: str
     testgen_version: str
     postgres_version: str
-    postgres_port: int
+    postgres_port: int | None
     postgres_account: str | None
     schema_revision: int
     changed: tuple[str, ...]
@@ -44,7 +40,7 @@ class InstallReport:
 def install(
     settings: Settings,
     *,
-    runtime: Literal["local"] = "local",
+    runtime: Literal["docker", "local"] = "local",
     version: str | None = None,
     remember: Mapping[str, str] | None = None,
     progress: Progress,
@@ -52,20 +48,17 @@ def install(
 ) -> InstallReport:
     """Converge the stack to ``version`` of TestGen (default: what it has, else the newest that is known).
 
-    ``remember`` holds settings that were given and that later commands shall find without flags; no secrets.
-    Raises ``UsageError`` when the stack has data of another version, ``Busy`` when another command changes the
-    stack, ``EnvironmentFault`` when this machine or its network is in the way.
+    ``runtime`` says where it runs (see ``usual_runtime``). ``remember`` holds settings that were given and that later commands shall find
+    without flags; no secrets. Raises ``UsageError`` when the stack has data of another version or runtime,
+    ``Busy`` when another command changes the stack, ``EnvironmentFault`` when this machine, its network or its
+    Docker engine is in the way.
     """
-    if runtime != "local":
-        raise UsageError(f"there is no runtime {runtime!r}", "use --runtime local")
-    if version is not None:
-        environments.check_version(version)
     remembered.check(remember or {})
     paths = StackPaths(settings.home, settings.stack)
     try:
         _make_directories(paths)
         with lock.hold(paths.lock, "install", timeout=settings.lock_timeout, progress=progress):
-            return _converge(settings, paths, version, remember or {}, progress, clock)
+            return _converge(settings, paths, runtime, version, remember or {}, progress, clock)
     except OSError as error:
         raise EnvironmentFault(
             f"{error.filename or paths.root}: {error.strerror}",
@@ -74,36 +67,43 @@ def install(
         ) from error
 
 
+def usual_runtime(settings: Settings, progress: Progress) -> Literal["docker", "local"]:
+    """Where a stack runs when nobody says: where it does, else in Docker where that answers, else locally."""
+    from dqctl.runtime import compose, engine
+
+    if settings.runtime:
+        return settings.runtime
+    if before := read_record(StackPaths(settings.home, settings.stack)):
+        return before.runtime
+    try:
+        compose.compose_version()
+        engine.client()
+    except EnvironmentFault as fault:
+        progress(f"the runtime is local: {fault.message}")
+        return "local"
+    progress("the runtime is docker; --runtime local needs no images")
+    return "docker"
+
+
 def _converge(
     settings: Settings,
     paths: StackPaths,
+    kind: Literal["docker", "local"],
     version: str | None,
     remember: Mapping[str, str],
     progress: Progress,
     clock: Clock,
 ) -> InstallReport:
     changed: list[str] = []
-    log = paths.logs / "install.log"
+    before = read_record(paths)
+    if before and before.runtime != kind:
+        raise UsageError(
+            f"stack {paths.name!r} is of the runtime {before.runtime}, {kind} was asked for",
+            "nothing was changed: use another --stack, or dqctl uninstall --purge it first",
+        )
     if ensure_secrets(paths):
         changed.append("secrets")
-    if postgres_programs.ensure_programs(paths.environments, log=log, progress=progress):
-        changed.append(f"PostgreSQL {postgres_programs.VERSION}")
-    before = read_record(paths)
-    record = before or _new_record(settings, paths, version, clock)
-    if version and version != record.testgen_version:
-        _leave_version(LocalRuntime(paths, record, progress), version, settings.lock_timeout)
-        record = record.model_copy(update={"testgen_version": version, "installed": False})
-        changed.append("version")
-    if environments.ensure_environment(paths.environments, record.testgen_version, log=log, progress=progress):
-        changed.append(f"TestGen {record.testgen_version}")
-    if record != before:
-        write_record(paths, record)
-    runtime = LocalRuntime(paths, record, progress)
-    if not runtime.postgres.exists:
-        account = record.postgres_account
-        progress("making the database cluster" + (f", owned by the account {account}" if account else ""))
-        runtime.postgres.create()
-        changed.append("database cluster")
+    runtime = _steps(kind)(settings, paths, before, version, changed, progress, clock)
     if runtime.up():
         changed.append("metadata database")
     if remembered.remember(paths.settings, remember):
@@ -120,26 +120,21 @@ def _converge(
         testgen_version=record.testgen_version,
         postgres_version=record.postgres_version,
         postgres_port=record.postgres_port,
-        postgres_account=runtime.postgres.account,
-        schema_revision=runtime.environment.schema_revision,
+        postgres_account=record.postgres_account,
+        schema_revision=runtime.health().expected_revision,
         changed=tuple(changed),
     )
 
 
-def _leave_version(runtime: LocalRuntime, version: str, timeout: float) -> None:
-    """Make room for another version of TestGen; ``UsageError`` when that would touch data."""
-    if not runtime.postgres.exists:
-        return
-    runtime.start_postgres()
-    if not metadata.database_exists(runtime.postgres):
-        return
-    with standstill(runtime, timeout, "dqctl install"):
-        if metadata.has_data(runtime.postgres):
-            raise UsageError(
-                f"stack {runtime.paths.name!r} has data of TestGen {runtime.version}, {version} was asked for",
-                "nothing was changed: install that version in a stack of its own, with another --stack",
-            )
-        metadata.drop_database(runtime.postgres, metadata.DATABASE)
+def _steps(kind: Literal["docker", "local"]) -> "Callable[..., Runtime]":
+    # Imported when it is needed: a local stack has no use for the engine's SDK.
+    if kind == "docker":
+        from dqctl.services.install_docker import converge as docker
+
+        return docker
+    from dqctl.services.install_local import converge as local
+
+    return local
 
 
 def _make_directories(paths: StackPaths) -> None:
@@ -150,27 +145,5 @@ def _make_directories(paths: StackPaths) -> None:
     for directory in (paths.root.parent, paths.root):
         directory.chmod(_PASS_THROUGH)
     paths.environments.mkdir(parents=True, exist_ok=True)
-    # PostgreSQL's account passes through; what is private has a directory of its own (0700).
-    accounts.open_way(paths.home, paths.postgres)
-    accounts.open_way(paths.home, paths.environments / "bin")
     for directory in (paths.logs, paths.work, paths.reports):
         ensure_private_dir(directory)
-
-
-def _new_record(settings: Settings, paths: StackPaths, version: str | None, clock: Clock) -> StackRecord:
-    # A cluster without a record: an install was interrupted, or somebody deleted the record.
-    account = (
-        accounts.owner_account(paths.postgres)
-        if paths.postgres.exists()
-        else accounts.choose_account(settings.postgres_account)
-    )
-    now = clock.now()
-    return StackRecord(
-        installed=False,
-        testgen_version=version or KNOWN[0].version,
-        postgres_version=postgres_programs.VERSION,
-        postgres_port=free_port(),
-        postgres_account=account,
-        created=now,
-        updated=now,
-    )

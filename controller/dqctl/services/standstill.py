@@ -3,13 +3,13 @@
 import contextlib
 from collections.abc import Iterator
 
-from dqctl.errors import EnvironmentFault
-from dqctl.runtime import LocalRuntime
+from dqctl.errors import EnvironmentFault, UsageError
+from dqctl.runtime import Runtime, metadata
 from dqctl.testgen import jobs
 
 
 @contextlib.contextmanager
-def standstill(runtime: LocalRuntime, timeout: float, doing: str) -> Iterator[None]:
+def standstill(runtime: Runtime, timeout: float, doing: str) -> Iterator[None]:
     """No command works on the stack while the block runs; ``doing`` is what they are told meanwhile.
 
     Work holds the lock in the metadata database, install and uninstall that of the stack's file: who stops or
@@ -24,3 +24,19 @@ def standstill(runtime: LocalRuntime, timeout: float, doing: str) -> Iterator[No
         if connection is not None:
             held.enter_context(jobs.exclusive(connection, timeout, doing))
         yield
+
+
+def leave_version(runtime: Runtime, version: str, timeout: float) -> None:
+    """Make room for another version of TestGen; ``UsageError`` when that would touch data."""
+    if not runtime.has_database_server:
+        return
+    runtime.start_postgres()
+    if not metadata.database_exists(runtime.postgres):
+        return
+    with standstill(runtime, timeout, "dqctl install"):
+        if metadata.has_data(runtime.postgres):
+            raise UsageError(
+                f"stack {runtime.paths.name!r} has data of TestGen {runtime.version}, {version} was asked for",
+                "nothing was changed: install that version in a stack of its own, with another --stack",
+            )
+        metadata.drop_database(runtime.postgres, metadata.DATABASE)

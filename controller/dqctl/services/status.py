@@ -1,7 +1,8 @@
 """How a stack is, without starting or changing anything."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from psycopg import sql
 
 import dqctl
 from dqctl.progress import silent
-from dqctl.runtime.local import LocalRuntime
+from dqctl.runtime import Runtime, runtime_of
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import read_record
@@ -46,6 +47,7 @@ class Status:
     runtime: str | None = None
     testgen_version: str | None = None
     postgres_version: str | None = None
+    services: Mapping[str, str] = field(default_factory=dict)
     postgres_running: bool = False
     postgres_pid: int | None = None
     postgres_port: int | None = None
@@ -64,7 +66,7 @@ def status(settings: Settings) -> Status:
     record = read_record(paths)
     if record is None:
         return Status(settings.stack, str(settings.home), dqctl.__version__, installed=False)
-    runtime = LocalRuntime(paths, record, silent)
+    runtime = runtime_of(paths, record, silent)
     health = runtime.health()
     return Status(
         stack=settings.stack,
@@ -75,9 +77,10 @@ def status(settings: Settings) -> Status:
         runtime=record.runtime,
         testgen_version=record.testgen_version,
         postgres_version=record.postgres_version,
+        services=dict(health.services),
         postgres_running=health.postgres_running,
         postgres_pid=health.postgres_pid,
-        postgres_port=health.postgres_port,
+        postgres_port=record.postgres_port,
         postgres_account=record.postgres_account,
         schema_revision=health.schema_revision,
         expected_revision=health.expected_revision,
@@ -88,7 +91,7 @@ def status(settings: Settings) -> Status:
     )
 
 
-def _last_jobs(runtime: LocalRuntime) -> tuple[LastJob, ...]:
+def _last_jobs(runtime: Runtime) -> tuple[LastJob, ...]:
     query = sql.SQL(
         "SELECT id::text, job_key, status, started_at, completed_at, error_message FROM job_executions"
         " ORDER BY created_at DESC LIMIT {}"

@@ -7,8 +7,7 @@ from pathlib import Path
 from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.errors import EnvironmentFault
 from dqctl.progress import Progress
-from dqctl.runtime import environments
-from dqctl.runtime.local import LocalRuntime
+from dqctl.runtime import environments, runtime_of
 from dqctl.services.standstill import standstill
 from dqctl.settings import Settings
 from dqctl.stack import lock
@@ -39,15 +38,17 @@ def uninstall(
     with lock.hold(paths.lock, "uninstall", timeout=settings.lock_timeout, progress=progress):
         record = read_record(paths)
         if record:
-            runtime = LocalRuntime(paths, record, progress)
+            runtime = runtime_of(paths, record, progress)
             with standstill(runtime, settings.lock_timeout, "dqctl uninstall"):
                 # First: from here on no command starts PostgreSQL again.
                 if record.installed:
                     write_record(paths, record.model_copy(update={"installed": False, "updated": clock.now()}))
                     changed.append("record")
                 if runtime.down():
-                    progress("PostgreSQL is stopped")
-                    changed.append("PostgreSQL")
+                    progress("everything of the stack is stopped")
+                    changed.append("containers" if record.runtime == "docker" else "PostgreSQL")
+                if purge:
+                    runtime.remove()
         if not purge:
             return UninstallReport(settings.stack, tuple(changed), str(paths.root))
         progress(f"removing {paths.root}")
@@ -59,12 +60,12 @@ def uninstall(
 
 def _remove_programs(paths: StackPaths, purged: StackRecord | None) -> list[str]:
     """Remove what only the purged stack used; nothing when the programs lie elsewhere (behind a link)."""
-    if purged is None or paths.environments.is_symlink():
+    if purged is None or purged.runtime != "local" or paths.environments.is_symlink():
         return []
     others = [
         record
         for stack in paths.root.parent.iterdir()
-        if (record := read_record(StackPaths(paths.home, stack.name))) is not None
+        if (record := read_record(StackPaths(paths.home, stack.name))) is not None and record.runtime == "local"
     ]
     removed = []
     if all(other.testgen_version != purged.testgen_version for other in others):

@@ -14,7 +14,7 @@ from dqctl.errors import DqctlError, ExitCode, UsageError, worst
 from dqctl.progress import Progress
 from dqctl.report.model import RunReport, build
 from dqctl.report.verdict import FailOn, exit_code
-from dqctl.runtime import LocalRuntime, open_runtime
+from dqctl.runtime import Runtime, open_runtime
 from dqctl.services import results
 from dqctl.services.access import find_access
 from dqctl.services.publish import PublishReport, publish
@@ -50,7 +50,7 @@ class _Session:
     """The stack, held for one command."""
 
     settings: Settings
-    runtime: LocalRuntime
+    runtime: Runtime
     progress: Progress
     clock: Clock
     settled: tuple[UUID, ...] = ()
@@ -91,7 +91,7 @@ def profile(
 ) -> WorkReport:
     """Profile a system's table groups, or one of them."""
 
-    def requests(runtime: LocalRuntime) -> list[JobRequest]:
+    def requests(runtime: Runtime) -> list[JobRequest]:
         found = _groups(resolve_system(runtime, system), group)
         return [JobRequest(JobKind.PROFILE, each.id) for each in found]
 
@@ -103,7 +103,7 @@ def generate(
 ) -> WorkReport:
     """Generate the tests of a system's suites, or of one, from the newest profile of their tables."""
 
-    def requests(runtime: LocalRuntime) -> list[JobRequest]:
+    def requests(runtime: Runtime) -> list[JobRequest]:
         found = _suites(resolve_system(runtime, system), suite)
         return [JobRequest(JobKind.GENERATE, each.id) for each in found]
 
@@ -120,7 +120,7 @@ def run_tests(
 ) -> WorkReport:
     """Run the tests of suites, named ``suite`` or ``system/suite``, or of all there are."""
 
-    def requests(runtime: LocalRuntime) -> list[JobRequest]:
+    def requests(runtime: Runtime) -> list[JobRequest]:
         found = resolve_suites(runtime, suites, everything=everything)
         return [JobRequest(JobKind.TEST, each.id) for each in found]
 
@@ -130,7 +130,7 @@ def run_tests(
 def assess(settings: Settings, system: str, *, progress: Progress, clock: Clock = SYSTEM_CLOCK) -> WorkReport:
     """Profile a system, generate the tests of its suites and run them: all that a first look takes, in one go."""
 
-    def requests(runtime: LocalRuntime) -> list[JobRequest]:
+    def requests(runtime: Runtime) -> list[JobRequest]:
         found = resolve_system(runtime, system)
         profiles = [JobRequest(JobKind.PROFILE, group.id) for group in _groups(found, None)]
         suites = _suites(found, None)
@@ -165,7 +165,7 @@ def report_of(reader: MetadataReader, run_id: str, clock: Clock = SYSTEM_CLOCK) 
 def _work(
     settings: Settings,
     doing: str,
-    requests: Callable[[LocalRuntime], list[JobRequest]],
+    requests: Callable[[Runtime], list[JobRequest]],
     progress: Progress,
     clock: Clock,
 ) -> WorkReport:

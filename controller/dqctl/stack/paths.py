@@ -13,7 +13,10 @@ class StackPaths:
         stacks/<name>/stack.json      what is installed (StackRecord), no secrets
         stacks/<name>/settings.toml   settings that install was given, no secrets
         stacks/<name>/secrets/        0700, files 0600: passwords, keys, TestGen's config.env
-        stacks/<name>/postgres/       the database cluster and its logs, owned by the account that runs it
+        stacks/<name>/postgres/       local: the database cluster and its logs, owned by the account that runs it
+        stacks/<name>/images.json     docker: the images, pinned
+        stacks/<name>/compose.yaml    docker: the Compose definition
+        stacks/<name>/mounted/        docker: 0700; what the containers read, a directory each
         stacks/<name>/reports/        reports by run
         stacks/<name>/logs/           what TestGen and uv said, without secrets
         stacks/<name>/work/           homes of single calls, removed afterwards
@@ -52,6 +55,21 @@ class StackPaths:
     def postgres(self) -> Path:
         """The database cluster and its logs."""
         return self.root / "postgres"
+
+    @property
+    def images(self) -> Path:
+        """The pinned images."""
+        return self.root / "images.json"
+
+    @property
+    def compose(self) -> Path:
+        """The Compose definition."""
+        return self.root / "compose.yaml"
+
+    @property
+    def mounted(self) -> Path:
+        """What the containers read: files with secrets, a directory each."""
+        return self.root / "mounted"
 
     @property
     def reports(self) -> Path:

@@ -17,11 +17,13 @@ class StackRecord(BaseModel):
 
     format: Literal[1] = 1
     installed: bool
-    runtime: Literal["local"] = "local"
+    runtime: Literal["local", "docker"] = "local"
     testgen_version: str = Field(pattern=r"^\d+(\.\d+)+$")
     postgres_version: str
-    postgres_port: int = Field(gt=0, lt=65536)
-    postgres_account: str | None = Field(description="Account that PostgreSQL runs as; None is dqctl's own.")
+    postgres_port: int | None = Field(gt=0, lt=65536, description="On 127.0.0.1; None: not published (docker).")
+    postgres_account: str | None = Field(
+        description="Account that PostgreSQL runs as; None is dqctl's own, or the image's."
+    )
     created: datetime
     updated: datetime
 

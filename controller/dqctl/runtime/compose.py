@@ -1,0 +1,167 @@
+"""The Compose project of a stack: its files, and what only ``docker compose`` does."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dqctl import processes
+from dqctl.clock import Deadline
+from dqctl.errors import EnvironmentFault
+from dqctl.files import PRIVATE_FILE, ensure_private_dir, write_atomically
+from dqctl.redaction import redact
+from dqctl.runtime import metadata
+from dqctl.runtime.connection import ROLE
+from dqctl.runtime.templates import render
+from dqctl.settings import Settings
+from dqctl.stack.images import Images
+from dqctl.stack.paths import StackPaths
+from dqctl.stack.secrets import LENGTHS, read_secret
+
+INSIDE = "/run/dqctl"
+CA_BUNDLE = "ca-bundle.pem"
+
+_SECONDS = 180.0
+_LAST = 6  # lines of what Compose said that are shown
+# Readable by whatever user the image runs as, and for containers only: the directory above is 0700.
+_MOUNTED_DIR, _MOUNTED_FILE = 0o755, 0o444
+
+# What the docker command needs of our environment to find its engine and its plugins.
+_INHERITED = (
+    "HOME", "PATH", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY",
+    "DOCKER_API_VERSION", "XDG_RUNTIME_DIR", "LANG", "LC_ALL",
+)  # fmt: skip
+
+
+def project(paths: StackPaths) -> str:
+    """Name of the stack's Compose project; it is the prefix of all that the engine has of it."""
+    return f"dqctl-{paths.name}"
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a stack's project: path, content, mode."""
+
+    content: dict[Path, tuple[str, int]]
+
+    def differing(self) -> Iterator[Path]:
+        """Those that do not stand as they should."""
+        for path, (text, mode) in self.content.items():
+            try:
+                if path.read_text(encoding="utf-8") != text or path.stat().st_mode & 0o777 != mode:
+                    yield path
+            except (OSError, UnicodeDecodeError):
+                yield path
+
+    def write(self) -> None:
+        """Write those that differ, each in one step."""
+        for path in self.differing():
+            text, mode = self.content[path]
+            write_atomically(path, text, mode)
+
+
+def render_files(paths: StackPaths, settings: Settings, images: Images) -> Files:
+    """All files of the project. Raises ``EnvironmentFault`` when a secret or the CA bundle cannot be read."""
+    secrets = {name: read_secret(paths, name).get_secret_value() for name in LENGTHS}
+    configuration = render(
+        "config.env", host="postgres", port=5432, database=metadata.DATABASE, role=ROLE, **secrets
+    )
+    definition = render(
+        "stack.yaml",
+        project=project(paths),
+        engine=images.engine,
+        postgres=images.postgres,
+        role=ROLE,
+        mounted=paths.mounted,
+        memory=settings.memory,
+        network=settings.network,
+        publish_port=settings.publish_port,
+    )
+    files = {
+        paths.compose: (definition, PRIVATE_FILE),
+        paths.mounted / "engine" / "config.env": (configuration, _MOUNTED_FILE),
+        paths.mounted / "postgres" / "postgres_password": (secrets["postgres_password"] + "\n", _MOUNTED_FILE),
+    }
+    if settings.ca_bundle:
+        try:
+            bundle = settings.ca_bundle.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise EnvironmentFault(
+                f"the CA bundle {settings.ca_bundle} cannot be read: {error}", "check DQCTL_CA_BUNDLE"
+            ) from None
+        files[paths.mounted / "engine" / CA_BUNDLE] = (bundle, _MOUNTED_FILE)
+    return Files(files)
+
+
+def make_directories(paths: StackPaths) -> None:
+    """The directories that containers mount. They are mounted whole: a file that is replaced is seen inside."""
+    ensure_private_dir(paths.mounted)
+    for service in ("engine", "postgres"):
+        directory = paths.mounted / service
+        directory.mkdir(exist_ok=True)
+        directory.chmod(_MOUNTED_DIR)
+
+
+def up(paths: StackPaths) -> None:
+    """Converge the containers to the definition; those that are as they should be stay untouched."""
+    _compose(paths, "up", "--detach", "--no-build", "--remove-orphans", "--quiet-pull")
+
+
+def down(paths: StackPaths, *, volumes: bool = False) -> None:
+    """Remove containers and network, and with ``volumes`` the data."""
+    _compose(paths, "down", "--remove-orphans", "--timeout", "30", *(["--volumes"] if volumes else []))
+
+
+def compose_version() -> str:
+    """Version of the Compose plugin; ``EnvironmentFault`` when there is none."""
+    done = processes.run(
+        [_docker(), "compose", "version", "--short"], deadline=Deadline(20.0), environment=_environment()
+    )
+    if done.exit_code:
+        raise EnvironmentFault(
+            "docker has no Compose v2: docker compose does not answer",
+            "install it (package docker-compose-plugin, or docker-compose in Debian 13), or use --runtime local",
+        )
+    return done.stdout.strip()
+
+
+def _compose(paths: StackPaths, *arguments: str) -> None:
+    done = processes.run(
+        [
+            _docker(),
+            "compose",
+            "--ansi",
+            "never",
+            "--progress",
+            "quiet",
+            "--project-name",
+            project(paths),
+            "--project-directory",
+            str(paths.root),
+            "--file",
+            str(paths.compose),
+            *arguments,
+        ],  # fmt: skip
+        deadline=Deadline(_SECONDS),
+        environment=_environment(),
+        cwd=paths.root,
+    )
+    if done.exit_code:
+        compose_version()  # the plain reason, if that is it
+        said = redact(" | ".join((done.stderr or done.stdout).strip().splitlines()[-_LAST:]))
+        raise EnvironmentFault(
+            f"docker compose {arguments[0]} failed: {said}",
+            "dqctl doctor looks for the reason; then run the same command again. Data is not touched",
+        )
+
+
+def _docker() -> str:
+    found = shutil.which("docker")
+    if found is None:
+        raise EnvironmentFault("there is no docker command here", "install Docker, or use --runtime local")
+    return found
+
+
+def _environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ}

@@ -1,0 +1,89 @@
+"""Connections to the PostgreSQL with TestGen's metadata, wherever it runs."""
+
+import re
+import time
+from types import TracebackType
+from typing import Any
+
+import psycopg
+from pydantic import SecretStr
+
+from dqctl.clock import Deadline
+from dqctl.errors import EnvironmentFault
+from dqctl.redaction import redact, reveal
+
+ROLE = "testgen"  # owns the cluster
+
+_RECOVERY = 90.0  # seconds
+_NO_SPACE = re.compile("No space left on device|DiskFull|wrote only|File too large|Disk quota exceeded")
+
+
+def connect(
+    host: str, port: int, password: SecretStr, database: str, *, autocommit: bool, log: str
+) -> "psycopg.Connection[tuple[Any, ...]]":
+    """A connection: search path ``testgen``, time zone UTC. ``EnvironmentFault`` when there is none.
+
+    The password is never sent: SCRAM proves it both ways, so that whatever else listens there is not taken for
+    ours. ``log`` says where the server's log is.
+    """
+    deadline = Deadline(_RECOVERY)
+    while True:
+        try:
+            return _Connection.connect(
+                host=host,
+                hostaddr=host,  # given, so that PGHOSTADDR of the environment does not lead elsewhere
+                port=port,
+                user=ROLE,
+                password=reveal(password),
+                dbname=database,
+                autocommit=autocommit,
+                connect_timeout=10,
+                application_name="dqctl",
+                options="-c search_path=testgen -c TimeZone=UTC",
+                sslmode="disable",
+                gssencmode="disable",
+                require_auth="scram-sha-256",
+            )
+        except psycopg.OperationalError as error:
+            # "the database system is starting up" and the like: a backend was killed, and it recovers.
+            if "the database system is" in str(error) and not deadline.passed:
+                time.sleep(0.1)
+                continue
+            raise EnvironmentFault(
+                f"the metadata database does not answer: {redact(str(error)).strip()}",
+                f"dqctl starts it with the next command; its log is {log}",
+            ) from None
+
+
+def says_no_space(said: str) -> bool:
+    """Whether a message of PostgreSQL or its programs is about a full disk."""
+    return _NO_SPACE.search(said) is not None
+
+
+class _Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection whose ``with`` block ends by ``EnvironmentFault`` when the server goes away inside of it.
+
+    Only what happened to the server is ours to explain: a statement that is wrong stays a ``psycopg.Error``.
+    """
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            super().__exit__(kind, error, traceback)
+        except psycopg.OperationalError as late:  # it went away before the commit
+            raise _went_away(late) from late
+        if isinstance(error, psycopg.OperationalError):
+            raise _went_away(error) from error
+
+
+def _went_away(error: psycopg.OperationalError) -> EnvironmentFault:
+    said = redact(str(error)).strip()
+    if isinstance(error, psycopg.errors.DiskFull) or says_no_space(said):
+        return EnvironmentFault(
+            f"the metadata database has no space: {said}", "free some, then run the same command again"
+        )
+    return EnvironmentFault(
+        f"the metadata database went away: {said}",
+        "what was stored is safe; dqctl starts it with the next command: run the same one again",
+    )

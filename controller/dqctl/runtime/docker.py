@@ -1,0 +1,327 @@
+"""TestGen in containers: a Compose project with an idle engine and a disposable PostgreSQL.
+
+Between jobs nothing of TestGen runs; a job is an exec into the engine. No port is published: dqctl reaches
+PostgreSQL by its container's address, which only this machine can.
+"""
+
+import contextlib
+import hashlib
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+from docker.models.containers import Container
+from pydantic import SecretStr
+
+from dqctl.clock import SYSTEM_CLOCK, Deadline
+from dqctl.errors import EnvironmentFault, UsageError
+from dqctl.files import write_atomically
+from dqctl.processes import Completed, Line
+from dqctl.progress import Progress
+from dqctl.runtime import compose, metadata
+from dqctl.runtime.call_log import both, call_log
+from dqctl.runtime.connection import connect, says_no_space
+from dqctl.runtime.engine import client, containers, explained, run_inside
+from dqctl.runtime.launch import ENVIRONMENT, Program, command
+from dqctl.stack import lock
+from dqctl.stack.images import Images, read_images
+from dqctl.stack.paths import StackPaths
+from dqctl.stack.record import StackRecord
+from dqctl.stack.secrets import read_secret
+
+_SETUP_TIMEOUT = 300.0
+_START_TIMEOUT = 400.0  # to wait for another command that starts the stack, a set-up included
+_READY = 90.0  # seconds for PostgreSQL to answer, its first set-up or crash recovery included
+_POLL = 0.1
+_PORT = 5432
+_HOST = "host.docker.internal"  # this machine, as seen from the engine (compose/stack.yaml.j2)
+_CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+
+
+@dataclass(frozen=True)
+class Health:
+    """How the stack is. ``services`` has the state of each container: running, exited, paused, missing ...
+
+    ``schema_revision`` is None when the database does not answer.
+    """
+
+    services: Mapping[str, str]
+    schema_revision: int | None
+    expected_revision: int
+
+    @property
+    def postgres_pid(self) -> int | None:
+        """See ``dqctl.runtime.ports.Health``."""
+        return None
+
+    @property
+    def postgres_running(self) -> bool:
+        """Whether PostgreSQL's container runs."""
+        return self.services["postgres"] == "running"
+
+    @property
+    def is_good(self) -> bool:
+        """Whether TestGen can work."""
+        running = all(state == "running" for state in self.services.values())
+        return running and self.schema_revision == self.expected_revision
+
+
+@dataclass(frozen=True)
+class ContainerPostgres:
+    """The PostgreSQL of the Compose project ``project``."""
+
+    project: str
+    password: SecretStr
+
+    def connect(self, database: str, *, autocommit: bool = False) -> "psycopg.Connection[tuple[Any, ...]]":
+        """See ``dqctl.runtime.ports.MetadataServer``."""
+        return connect(
+            self.address(),
+            _PORT,
+            self.password,
+            database,
+            autocommit=autocommit,
+            log=f"docker logs {self.project}-postgres-1",
+        )
+
+    def address(self) -> str:
+        """The container's address, which leads to it from this machine; ``EnvironmentFault`` when it is down."""
+        container = containers(self.project).get("postgres")
+        networks = container.attrs["NetworkSettings"]["Networks"] if container else {}
+        for found in networks.values():
+            if found["IPAddress"]:
+                return str(found["IPAddress"])
+        raise EnvironmentFault(
+            "the metadata database does not answer: its container does not run",
+            "dqctl starts it with the next command; dqctl doctor looks for the reason",
+        )
+
+    def ran_out_of_space(self, said: str) -> bool:
+        """See ``dqctl.runtime.ports.MetadataServer``."""
+        container = containers(self.project).get("postgres")
+        with explained():
+            last = container.logs(tail=50).decode(errors="replace") if container else ""
+        return says_no_space(said) or says_no_space(last)
+
+
+class DockerRuntime:
+    """One installed stack; implements ``dqctl.runtime.ports.Runtime``."""
+
+    def __init__(self, paths: StackPaths, record: StackRecord, progress: Progress) -> None:
+        self.paths = paths
+        self.record = record
+        self._progress = progress
+
+    @property
+    def has_database_server(self) -> bool:
+        """See ``dqctl.runtime.ports.Runtime``."""
+        return self.paths.compose.exists()
+
+    @property
+    def version(self) -> str:
+        """Version of TestGen."""
+        return self.record.testgen_version
+
+    @property
+    def images(self) -> Images:
+        """The pinned images; ``UsageError`` when there are none, because an install was interrupted."""
+        found = read_images(self.paths)
+        if found is None:
+            raise UsageError(f"stack {self.paths.name!r} has no images yet", "run: dqctl install --runtime docker")
+        return found
+
+    @property
+    def postgres(self) -> ContainerPostgres:
+        """The stack's PostgreSQL."""
+        return ContainerPostgres(compose.project(self.paths), read_secret(self.paths, "postgres_password"))
+
+    def require_programs(self) -> None:
+        """See ``dqctl.runtime.ports.Runtime``. Whether the engine has the images is seen when they start."""
+        if not self.paths.compose.exists():
+            raise UsageError(f"stack {self.paths.name!r} has no Compose definition", "run: dqctl install")
+        _ = self.images
+
+    def up(self) -> bool:
+        """See ``dqctl.runtime.ports.Runtime``."""
+        if self._is_up():
+            return False
+        with self._starting():
+            started = self._start()
+            return self._ensure_metadata() or started
+
+    def start_postgres(self) -> bool:
+        """Start the containers without setting the database up; whether anything was started."""
+        with self._starting():
+            return self._start()
+
+    def down(self) -> bool:
+        """See ``dqctl.runtime.ports.Runtime``. Containers and network go, the volume with the data stays."""
+        if not containers(compose.project(self.paths)):
+            return False
+        with self._starting():
+            compose.down(self.paths)
+        return True
+
+    def remove(self) -> None:
+        """Remove everything that the engine has of the stack, the data included."""
+        if self.paths.compose.exists():
+            compose.down(self.paths, volumes=True)
+
+    def health(self) -> Health:
+        """See ``dqctl.runtime.ports.Runtime``."""
+        found = containers(compose.project(self.paths))
+        services = {name: found[name].status if name in found else "missing" for name in ("postgres", "engine")}
+        revision = None
+        with contextlib.suppress(EnvironmentFault):
+            if services["postgres"] == "running" and metadata.database_exists(self.postgres):
+                revision = metadata.schema_revision(self.postgres)
+        return Health(services, revision, self.images.engine.schema_revision)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        program: Program = "testgen",
+        stdin: str = "",
+        deadline: Deadline,
+        environment: Mapping[str, str] | None = None,
+        on_line: Line | None = None,
+        on_error_line: Line | None = None,
+        fetch: str | None = None,
+    ) -> Completed:
+        """See ``dqctl.testgen.ports.Runtime``."""
+        container = containers(compose.project(self.paths)).get("engine")
+        if container is None:
+            raise EnvironmentFault("TestGen's container is gone", "run the same command again: dqctl starts it")
+        with call_log(self.paths, program, argv) as keep:
+            return run_inside(
+                container,
+                command(self.images.engine.python, program, argv),
+                deadline=deadline,
+                stdin=stdin,
+                environment=self._environment(environment or {}),
+                on_line=both(keep, on_line) if program == "testgen" else on_line,
+                on_error_line=both(keep, on_error_line),
+                fetch=fetch,
+            )
+
+    def metadata(self) -> "psycopg.Connection[tuple[Any, ...]]":
+        """See ``dqctl.testgen.ports.Runtime``."""
+        return self.postgres.connect(metadata.DATABASE)
+
+    def _is_up(self) -> bool:
+        found = containers(compose.project(self.paths))
+        pinned = self.images
+        for service, image in (("postgres", pinned.postgres.id), ("engine", pinned.engine.id)):
+            if service not in found or found[service].status != "running":
+                return False
+            if found[service].attrs["Image"] != image:
+                return False
+        try:
+            return metadata.is_current(self.postgres, pinned.engine.schema_revision)
+        except EnvironmentFault:  # it was killed a moment ago, or has just been started
+            return False
+
+    @contextlib.contextmanager
+    def _starting(self) -> Iterator[None]:
+        with lock.hold(self.paths.root / "postgres.lock", "start or stop of containers", timeout=_START_TIMEOUT):
+            yield
+
+    def _start(self) -> bool:
+        if not self.paths.compose.exists():
+            raise UsageError(f"stack {self.paths.name!r} is not complete", "run: dqctl install")
+        name = compose.project(self.paths)
+        before = {(service, each.id, each.status) for service, each in containers(name).items()}
+        for service, each in containers(name).items():
+            if each.status == "paused":
+                self._progress(f"the container of {service} was paused: it goes on")
+                with explained():
+                    each.unpause()
+        compose.up(self.paths)
+        self._wait()
+        changed = before != {(service, each.id, each.status) for service, each in containers(name).items()}
+        if changed:
+            self._progress("the containers are up")
+        return changed
+
+    def _wait(self) -> None:
+        """Wait until PostgreSQL answers."""
+        deadline = Deadline(_READY)
+        name = compose.project(self.paths)
+        while True:
+            try:
+                with socket.create_connection((self.postgres.address(), _PORT), timeout=1.0):
+                    break
+            except (OSError, EnvironmentFault):
+                container = containers(name).get("postgres")
+                restarted = container.attrs["RestartCount"] if container else 0
+                if deadline.passed or restarted > 2:
+                    raise self._failed_to_start(container) from None
+            SYSTEM_CLOCK.sleep(_POLL)
+        self.postgres.connect("postgres").close()
+
+    def _failed_to_start(self, container: Container | None) -> EnvironmentFault:
+        with explained():
+            said = container.logs(tail=3).decode(errors="replace").strip() if container else "it is gone"
+        if says_no_space(said):
+            return EnvironmentFault(
+                f"PostgreSQL does not start, the disk is full: {said}",
+                "free some space where the engine keeps its volumes, then run the same command again",
+            )
+        return EnvironmentFault(
+            f"PostgreSQL does not start: {' | '.join(said.splitlines())}",
+            "dqctl logs postgres shows more; data is not touched",
+        )
+
+    def _ensure_metadata(self) -> bool:
+        def set_up(variables: Mapping[str, str]) -> Completed:
+            self._progress("setting up TestGen's metadata database")
+            return self.run(["setup-system-db", "--yes"], deadline=Deadline(_SETUP_TIMEOUT), environment=variables)
+
+        wanted = metadata.Wanted(self.version, self.images.engine.schema_revision, self.paths)
+        return metadata.ensure_metadata(self.postgres, wanted, set_up)
+
+    def _environment(self, on_top: Mapping[str, str]) -> dict[str, str]:
+        own = dict(ENVIRONMENT)
+        if (self.paths.mounted / "engine" / compose.CA_BUNDLE).exists():
+            own |= dict.fromkeys(_CA_VARIABLES, f"{compose.INSIDE}/{compose.CA_BUNDLE}")
+        return own | {name: self._inside(name, value) for name, value in on_top.items()}
+
+    def _inside(self, name: str, value: str) -> str:
+        """What a variable of this machine has to be in the container: its files, its own loopback."""
+        if name in _CA_VARIABLES and value:
+            text = Path(value).read_text(encoding="utf-8")
+            copy = f"ca-{hashlib.sha256(text.encode()).hexdigest()[:16]}.pem"
+            if not (self.paths.mounted / "engine" / copy).exists():
+                write_atomically(self.paths.mounted / "engine" / copy, text, 0o444)
+            return f"{compose.INSIDE}/{copy}"
+        parts = urlsplit(value) if name.lower().endswith("_proxy") else None
+        if parts and parts.hostname in ("127.0.0.1", "localhost"):
+            self._require_reachable(parts.port or 80)
+            return value.replace(parts.hostname, _HOST, 1)
+        return value
+
+    def _require_reachable(self, port: int) -> None:
+        address = host_address()
+        with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=5.0):
+            return
+        raise EnvironmentFault(
+            f"the local workspace cannot be reached from a container: its proxy does not listen on {address}",
+            f"start it with: dqctl workspace start --proxy-address {address}",
+        )
+
+
+def host_address() -> str:
+    """This machine's address as the containers know it: what ``host-gateway`` stands for."""
+    with explained():
+        networks = client().networks.list(names=["bridge"])
+    for network in networks:
+        for each in network.attrs["IPAM"]["Config"] or []:
+            if "Gateway" in each:
+                return str(each["Gateway"])
+    return "127.0.0.1" if sys.platform != "linux" else "172.17.0.1"

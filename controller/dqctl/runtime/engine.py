@@ -1,0 +1,239 @@
+"""The Docker engine: what dqctl asks of it, and running a program inside a container.
+
+The SDK talks to the daemon's socket; ``docker compose`` is a program of its own, started for what only it does.
+"""
+
+import contextlib
+import io
+import queue
+import socket
+import struct
+import tarfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import docker.errors
+import requests.exceptions
+from docker.models.containers import Container
+
+import docker
+from dqctl.clock import Deadline
+from dqctl.errors import EnvironmentFault
+from dqctl.processes import GRACE, Completed, Line
+
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+
+_API_SECONDS = 20
+_HOMES = "/tmp/dqctl"  # noqa: S108 - inside a container of ours, where it is a tmpfs of its own
+_POLL = 0.02
+_LAST_WORDS = 2.0  # seconds for the stream to end after the leash has killed everything
+
+
+@cache
+def client() -> "docker.DockerClient":
+    """The engine that DOCKER_HOST (or the default socket) leads to; ``EnvironmentFault`` when there is none."""
+    with explained():
+        return docker.from_env(version="auto", timeout=_API_SECONDS)
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Errors of the engine inside the block become ``EnvironmentFault``."""
+    try:
+        yield
+    except docker.errors.APIError as error:
+        raise EnvironmentFault(
+            f"the Docker engine refused: {error.explanation or error}", "dqctl doctor looks for the reason"
+        ) from error
+    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+        hint = "start it (systemctl start docker), or point DOCKER_HOST at it; or use --runtime local"
+        if "Permission denied" in str(error):
+            hint = "let this account use it (group docker), or run dqctl as root"
+        raise EnvironmentFault(f"the Docker engine does not answer: {error}", hint) from error
+
+
+def containers(project: str) -> dict[str, Container]:
+    """The containers of a Compose project by service, running or not; one-off ones are left out."""
+    with explained():
+        found = client().containers.list(
+            all=True,
+            filters={"label": [f"{PROJECT_LABEL}={project}", "com.docker.compose.oneoff=False"]},
+            ignore_removed=True,
+        )
+    return {container.labels[SERVICE_LABEL]: container for container in found}
+
+
+def run_inside(
+    container: Container,
+    argv: Sequence[str],
+    *,
+    deadline: Deadline,
+    environment: Mapping[str, str],
+    stdin: str = "",
+    on_line: Line | None = None,
+    on_error_line: Line | None = None,
+    fetch: str | None = None,
+) -> Completed:
+    """``processes.run`` for a program in ``container``; the same promises, but for accounts and directories.
+
+    It runs in a HOME of its own, removed afterwards; ``fetch`` is a directory below it whose files come back. When
+    dqctl is killed the program gets SIGTERM at once and SIGKILL after ``processes.GRACE``.
+    """
+    home = f"{_HOMES}/{uuid.uuid4().hex}"
+    payload = stdin.encode()
+    variables = {
+        **environment,
+        "HOME": home,
+        "DQCTL_STDIN_BYTES": str(len(payload)),
+        "DQCTL_GRACE": f"{GRACE:.0f}",
+        "DQCTL_KEEP_HOME": "yes" if fetch else "",
+    }
+    started = time.monotonic()
+    script = (files(__package__) / "inside.sh").read_text(encoding="utf-8")
+    with explained():
+        call = _Call(container, ["sh", "-c", script, "dqctl", *argv], variables)
+    try:
+        call.send(payload)
+        ended = call.converse(deadline, on_line, on_error_line)
+    except BaseException:
+        call.stop()
+        raise
+    if not ended:
+        call.stop()
+        raise EnvironmentFault(
+            f"{argv[0].rsplit('/', 1)[-1]} did not finish within {deadline.seconds:.0f} s and was stopped",
+            "try again with a longer timeout, or look into the logs for what it waits for",
+        )
+    found = _fetch(container, home, fetch) if fetch else {}
+    code = call.exit_code()
+    code = 128 - code if 128 < code <= 128 + 64 else code  # a shell's way to say a signal; ours is -N
+    stdout, stderr = call.said()
+    return Completed(code, stdout, stderr, time.monotonic() - started, found)
+
+
+class _Call:
+    """One exec: its stream, read by a thread of its own."""
+
+    def __init__(self, container: Container, command: list[str], environment: Mapping[str, str]) -> None:
+        self._api = client().api
+        self._id: str = self._api.exec_create(
+            container.id, command, stdin=True, stdout=True, stderr=True, environment=dict(environment)
+        )["Id"]
+        stream: Any = self._api.exec_start(self._id, socket=True)
+        # Over TCP the SDK hands out the socket itself, over a unix socket a file around it.
+        self._socket: socket.socket = getattr(stream, "_sock", stream)
+        self._socket.settimeout(None)
+        self._heard: queue.Queue[tuple[int, bytes] | None] = queue.Queue()
+        self._said: dict[int, bytearray] = {1: bytearray(), 2: bytearray()}
+        threading.Thread(target=self._read, name="exec-stream", daemon=True).start()
+
+    def send(self, payload: bytes) -> None:
+        """Give the program its stdin; the stream stays open, it is the leash."""
+        self._socket.settimeout(_API_SECONDS)
+        self._socket.sendall(payload)
+        self._socket.settimeout(None)
+
+    def converse(self, deadline: Deadline, on_line: Line | None, on_error_line: Line | None) -> bool:
+        """Pass on what is said until the program ends; False when the deadline passed first."""
+        lines = {1: _Lines(on_line), 2: _Lines(on_error_line)}
+        while not deadline.passed:
+            try:
+                frame = self._heard.get(timeout=_POLL)
+            except queue.Empty:
+                continue
+            if frame is None:
+                for each in lines.values():
+                    each.end()
+                return True
+            number, data = frame
+            self._said[number] += data
+            lines[number].hear(data)
+        return False
+
+    def stop(self) -> None:
+        """Let the leash go and wait until nothing of the program is left."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+        patience = Deadline(GRACE + _LAST_WORDS)
+        while not patience.passed:
+            with contextlib.suppress(queue.Empty):
+                if self._heard.get(timeout=_POLL) is None:
+                    break
+        self.close()
+
+    def exit_code(self) -> int:
+        """The exit code; the engine knows it a moment after the stream's end."""
+        patience = Deadline(_API_SECONDS)
+        while True:
+            with explained():
+                found = self._api.exec_inspect(self._id)
+            if not found["Running"] and found["ExitCode"] is not None:
+                self.close()
+                return int(found["ExitCode"])
+            if patience.passed:
+                raise EnvironmentFault("the Docker engine does not say how a program ended", "try again")
+            time.sleep(_POLL)
+
+    def said(self) -> tuple[str, str]:
+        """All of stdout and stderr."""
+        return tuple(self._said[number].decode(errors="replace") for number in (1, 2))  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """Give the connection back."""
+        with contextlib.suppress(OSError):
+            self._socket.close()
+
+    def _read(self) -> None:
+        """Frames of the stream: one byte says which one, four bytes at the end of eight how long."""
+        try:
+            with self._socket.makefile("rb", buffering=65536) as stream:
+                while len(head := stream.read(8)) == 8:
+                    number, length = struct.unpack(">BxxxL", head)
+                    self._heard.put((2 if number == 2 else 1, stream.read(length)))
+        except (OSError, ValueError):
+            pass  # closed by us, or the engine went away: the exit code tells
+        finally:
+            self._heard.put(None)
+
+
+class _Lines:
+    """Cuts a stream into lines for a listener."""
+
+    def __init__(self, listener: Line | None) -> None:
+        self._listener = listener
+        self._rest = b""
+
+    def hear(self, data: bytes) -> None:
+        """Take the next piece."""
+        if self._listener is None:
+            return
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        for line in whole:
+            self._listener(line.decode(errors="replace").rstrip("\r"))
+
+    def end(self) -> None:
+        """The last line may have no end."""
+        if self._listener and self._rest:
+            self._listener(self._rest.decode(errors="replace"))
+
+
+def _fetch(container: Container, home: str, directory: str) -> dict[str, bytes]:
+    """The files in ``directory`` below ``home``, then the home goes. The engine's archive API sees no tmpfs."""
+    script = 'cd "$1/$2" 2>/dev/null && tar -cf - .; rm -rf "$1"'
+    with explained():
+        answer: Any = container.exec_run(["sh", "-c", script, "sh", home, directory], demux=True)
+    packed = answer.output[0] or b""
+    if not packed:
+        return {}
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        return {
+            entry.name.removeprefix("./"): content.read()
+            for entry in archive
+            if entry.isfile() and (content := archive.extractfile(entry)) is not None
+        }

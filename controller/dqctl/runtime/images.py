@@ -1,0 +1,116 @@
+"""Finding the images of a stack: here, or pulled; and what is in them."""
+
+import json
+from typing import Literal
+
+import docker.errors
+
+from dqctl.errors import EnvironmentFault, UsageError
+from dqctl.progress import Progress
+from dqctl.runtime.engine import client, explained
+from dqctl.stack.images import Image, Images, TestGenImage
+
+Pull = Literal["missing", "always", "never"]
+
+_PROBE_SECONDS = 60
+# Upgrade scripts are numbered with the revision that they lead to.
+_PROBE = """
+import glob, importlib.metadata, json, os, sys, testgen
+scripts = glob.glob(os.path.join(os.path.dirname(testgen.__file__), "template/dbupgrade/[0-9]*.sql"))
+print(json.dumps({
+    "version": importlib.metadata.version("dataops-testgen"),
+    "schema_revision": max(int(os.path.basename(script).split("_")[0]) for script in scripts),
+    "python": sys.executable,
+}))
+"""
+# TestGen's interpreter stands in the first line of its command.
+_FIND_PYTHON = 'python=$(head -n 1 "$(command -v testgen)"); exec ${python#??} -P -c "$1"'
+
+
+def find_images(engine: str, postgres: str, *, pinned: Images | None, pull: Pull, progress: Progress) -> Images:
+    """The images called ``engine`` and ``postgres``; what is pinned under the same names stays.
+
+    Raises ``EnvironmentFault`` when one is neither here nor to be pulled, or is not the pinned one any more;
+    ``UsageError`` when it is no image of what it should be.
+    """
+    keep = pinned if pull != "always" else None
+    old = keep.engine if keep and keep.engine.reference == engine else None
+    engine_id = _find(engine, old, pull, progress)
+    old_postgres = keep.postgres if keep and keep.postgres.reference == postgres else None
+    postgres_id = _find(postgres, old_postgres, pull, progress)
+    return Images(
+        engine=old if old else _testgen(engine, engine_id),
+        postgres=old_postgres if old_postgres else _postgres(postgres, postgres_id),
+    )
+
+
+def _find(reference: str, pinned: Image | None, pull: Pull, progress: Progress) -> str:
+    wanted = pinned.id if pinned else reference
+    if pull != "always" and (found := _here(wanted)):
+        return found
+    if pull == "never":
+        raise _missing(reference, "and --pull never forbids to pull it")
+    progress(f"pulling {reference}")
+    try:
+        with explained():
+            found = str(client().images.pull(reference).id)
+    except EnvironmentFault as fault:
+        raise _missing(reference, f"and cannot be pulled: {fault.message}") from fault
+    if pinned and found != pinned.id:
+        raise EnvironmentFault(
+            f"{reference} is another image now: {found[:19]}, the stack is pinned to {pinned.id[:19]}",
+            "load the pinned image (docker load), or take the new one: dqctl install --pull always",
+        )
+    return found
+
+
+def _here(reference: str) -> str | None:
+    with explained():
+        try:
+            return str(client().images.get(reference).id)
+        except docker.errors.ImageNotFound:
+            return None
+
+
+def _missing(reference: str, why: str) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"image {reference} is not here, {why}",
+        "load it (docker load), build it (scripts/images), or name another: --image, --postgres-image, --registry",
+    )
+
+
+def _testgen(reference: str, image: str) -> TestGenImage:
+    said = _run(image, ["sh", "-c", _FIND_PYTHON, "sh", _PROBE], f"{reference} is no image of TestGen")
+    try:
+        return TestGenImage(reference=reference, id=image, **json.loads(said.splitlines()[-1]))
+    except (ValueError, IndexError):
+        raise UsageError(
+            f"{reference} is no image of TestGen: {said[-300:]}", "name another with --image"
+        ) from None
+
+
+def _postgres(reference: str, image: str) -> Image:
+    said = _run(image, ["postgres", "--version"], f"{reference} is no image of PostgreSQL")
+    # postgres (PostgreSQL) 16.4 (Debian 16.4-1.pgdg120+1)
+    words = said.split()
+    if len(words) < 3:
+        raise UsageError(f"{reference} is no image of PostgreSQL: {said}", "name another with --postgres-image")
+    return Image(reference=reference, id=image, version=words[2])
+
+
+def _run(image: str, command: list[str], wrong: str) -> str:
+    with explained():
+        container = client().containers.create(
+            image, command[1:], entrypoint=command[0], network_mode="none", read_only=True, cap_drop=["ALL"]
+        )
+        try:
+            container.start()
+            code = container.wait(timeout=_PROBE_SECONDS)["StatusCode"]
+            said = container.logs(stdout=True, stderr=code != 0).decode(errors="replace").strip()
+        except docker.errors.APIError as error:
+            raise UsageError(f"{wrong}: {error.explanation}", "name another image") from error
+        finally:
+            container.remove(force=True, v=True)
+    if code:
+        raise UsageError(f"{wrong}: {said[-300:]}", "name another image")
+    return said

@@ -1,0 +1,22 @@
+# Runs "$@" in a container for dqctl: in its own process group, with a HOME of its own, on a leash.
+#
+# The first DQCTL_STDIN_BYTES of stdin are the program's; what comes after them never matters, its end does: when
+# dqctl closes the stream, or is killed, the program gets SIGTERM, and SIGKILL after DQCTL_GRACE seconds. The
+# engine's API has no other way to stop what an exec started.
+umask 077
+mkdir -p "$HOME" && cd "$HOME" || exit 125
+exec 3<&0
+{
+    head -c "$DQCTL_STDIN_BYTES" <&3
+    exec >/dev/null 2>&1
+    cat <&3
+    group=$(cat "$HOME/.group") || exit 0
+    kill -TERM "-$group"
+    sleep "$DQCTL_GRACE"
+    kill -KILL "-$group"
+} | setsid sh -c 'echo $$ >"$HOME/.group"; exec "$@" 3<&-' sh "$@" &
+wait $!
+code=$?
+group=$(cat "$HOME/.group" 2>/dev/null) && kill -KILL "-$group" 2>/dev/null
+[ -n "$DQCTL_KEEP_HOME" ] || rm -rf "$HOME"
+exit "$code"

@@ -1,0 +1,29 @@
+"""How TestGen's command and TestGen's Python are started, wherever they are."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+Program = Literal["testgen", "python"]
+
+# Every start of TestGen asks for its newest version over HTTPS and waits up to 3 s on a dead network; there is no
+# switch (5.33.3 to 5.134.0). The one address is refused here, before the network.
+_LAUNCHER = """\
+import sys, requests
+get = requests.get
+def refuse(url, *args, **kwargs):
+    if "testgen-latest-versions" in str(url):
+        raise requests.ConnectionError("not asked: dqctl decides about versions")
+    return get(url, *args, **kwargs)
+requests.get = refuse
+sys.argv[0] = "testgen"
+from testgen.__main__ import cli
+sys.exit(cli())
+"""
+
+# In every call's environment. The installation is shared, or read-only, and compiled.
+ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def command(python: str, program: Program, argv: Sequence[str]) -> list[str]:
+    """The arguments that start ``testgen ARGV`` or ``python ARGV`` with TestGen's interpreter ``python``."""
+    return [python, *(["-P", "-c", _LAUNCHER] if program == "testgen" else []), *argv]

@@ -1,0 +1,109 @@
+"""The steps of an install that are the docker runtime's: images found and pinned, the Compose project written."""
+
+from dqctl.clock import Clock
+from dqctl.errors import UsageError
+from dqctl.progress import Progress
+from dqctl.runtime import compose
+from dqctl.runtime.docker import DockerRuntime
+from dqctl.runtime.images import find_images
+from dqctl.services.standstill import leave_version
+from dqctl.settings import Settings
+from dqctl.stack.images import Images, read_images, write_images
+from dqctl.stack.paths import StackPaths
+from dqctl.stack.record import StackRecord, write_record
+from dqctl.testgen.capabilities import KNOWN, capabilities
+
+STOCK = "datakitchen/dataops-testgen:v{version}"
+POSTGRES = "postgres:16"
+
+
+def converge(
+    settings: Settings,
+    paths: StackPaths,
+    before: StackRecord | None,
+    version: str | None,
+    changed: list[str],
+    progress: Progress,
+    clock: Clock,
+) -> DockerRuntime:
+    """All that has to stand before the containers can be started; what was done is added to ``changed``."""
+    compose.compose_version()
+    pinned = read_images(paths)
+    engine, postgres = references(settings, pinned, before, version)
+    images = find_images(engine, postgres, pinned=pinned, pull=settings.pull, progress=progress)
+    if version and images.engine.version != version:
+        raise UsageError(
+            f"{engine} holds TestGen {images.engine.version}, {version} was asked for",
+            "leave --version away, or name another image with --image",
+        )
+    capabilities(images.engine.version)  # refuses what is too old
+    if pinned:
+        _leave(settings, paths, before, pinned, images, progress)
+    record = _record(settings, before, images, clock)
+    compose.make_directories(paths)
+    files = compose.render_files(paths, settings, images)
+    if images != pinned:
+        write_images(paths, images)
+        changed.append("images")
+    if before is None or record != before.model_copy(update={"updated": record.updated}):
+        write_record(paths, record)
+    runtime = DockerRuntime(paths, record, progress)
+    if any(files.differing()):
+        files.write()
+        changed.append("Compose project")
+        if runtime.start_postgres():
+            changed.append("containers")
+    return runtime
+
+
+def references(
+    settings: Settings, pinned: Images | None, before: StackRecord | None, version: str | None
+) -> tuple[str, str]:
+    """Names of the two images: what is set, else what the stack has, else the stock ones."""
+    mirror = f"{settings.registry.rstrip('/')}/" if settings.registry else ""
+    wanted = version or (before.testgen_version if before else KNOWN[0].version)
+    engine = settings.image or mirror + STOCK.format(version=wanted)
+    if pinned and not settings.image and not settings.registry and wanted == pinned.engine.version:
+        engine = pinned.engine.reference
+    postgres = settings.postgres_image or mirror + POSTGRES
+    if pinned and not settings.postgres_image and not settings.registry:
+        postgres = pinned.postgres.reference
+    return engine, postgres
+
+
+def _leave(
+    settings: Settings,
+    paths: StackPaths,
+    before: StackRecord | None,
+    pinned: Images,
+    images: Images,
+    progress: Progress,
+) -> None:
+    """Refuse what the stack's data could not follow."""
+    if _major(images.postgres.version) != _major(pinned.postgres.version):
+        raise UsageError(
+            f"the stack's data is of PostgreSQL {pinned.postgres.version}, {images.postgres.reference} is "
+            f"{images.postgres.version}",
+            f"nothing was changed: name an image of PostgreSQL {_major(pinned.postgres.version)} "
+            "(--postgres-image), or use another --stack",
+        )
+    if before and images.engine.version != pinned.engine.version:
+        leave_version(DockerRuntime(paths, before, progress), images.engine.version, settings.lock_timeout)
+
+
+def _record(settings: Settings, before: StackRecord | None, images: Images, clock: Clock) -> StackRecord:
+    now = clock.now()
+    return StackRecord(
+        installed=before.installed if before and before.testgen_version == images.engine.version else False,
+        runtime="docker",
+        testgen_version=images.engine.version,
+        postgres_version=images.postgres.version,
+        postgres_port=settings.publish_port,
+        postgres_account=None,
+        created=before.created if before else now,
+        updated=now,
+    )
+
+
+def _major(version: str) -> str:
+    return version.partition(".")[0]
