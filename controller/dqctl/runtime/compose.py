@@ -63,10 +63,6 @@ class Files:
 
 def render_files(paths: StackPaths, settings: Settings, images: Images) -> Files:
     """All files of the project. Raises ``EnvironmentFault`` when a secret or the CA bundle cannot be read."""
-    secrets = {name: read_secret(paths, name).get_secret_value() for name in LENGTHS}
-    configuration = render(
-        "config.env", host="postgres", port=5432, database=metadata.DATABASE, role=ROLE, **secrets
-    )
     definition = render(
         "stack.yaml",
         project=project(paths),
@@ -78,11 +74,7 @@ def render_files(paths: StackPaths, settings: Settings, images: Images) -> Files
         network=settings.network,
         publish_port=settings.publish_port,
     )
-    files = {
-        paths.compose: (definition, PRIVATE_FILE),
-        paths.mounted / "engine" / "config.env": (configuration, _MOUNTED_FILE),
-        paths.mounted / "postgres" / "postgres_password": (secrets["postgres_password"] + "\n", _MOUNTED_FILE),
-    }
+    files = {paths.compose: (definition, PRIVATE_FILE), **secret_files(paths).content}
     if settings.ca_bundle:
         try:
             bundle = settings.ca_bundle.read_text(encoding="utf-8")
@@ -92,6 +84,20 @@ def render_files(paths: StackPaths, settings: Settings, images: Images) -> Files
             ) from None
         files[paths.mounted / "engine" / CA_BUNDLE] = (bundle, _MOUNTED_FILE)
     return Files(files)
+
+
+def secret_files(paths: StackPaths) -> Files:
+    """Those files of the project that hold secrets; ``EnvironmentFault`` when one cannot be read."""
+    secrets = {name: read_secret(paths, name).get_secret_value() for name in LENGTHS}
+    configuration = render(
+        "config.env", host="postgres", port=5432, database=metadata.DATABASE, role=ROLE, **secrets
+    )
+    return Files(
+        {
+            paths.mounted / "engine" / "config.env": (configuration, _MOUNTED_FILE),
+            paths.mounted / "postgres" / "postgres_password": (secrets["postgres_password"] + "\n", _MOUNTED_FILE),
+        }
+    )
 
 
 def make_directories(paths: StackPaths) -> None:

@@ -28,7 +28,8 @@ from dqctl.runtime.call_log import both, call_log
 from dqctl.runtime.connection import connect, says_no_space
 from dqctl.runtime.engine import client, containers, explained, run_inside
 from dqctl.runtime.launch import ENVIRONMENT, Program, command
-from dqctl.stack import lock
+from dqctl.runtime.recovery import connected, recover
+from dqctl.stack import lock, rotation
 from dqctl.stack.images import Images, read_images
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord
@@ -138,7 +139,15 @@ class DockerRuntime:
     @property
     def postgres(self) -> ContainerPostgres:
         """The stack's PostgreSQL."""
-        return ContainerPostgres(compose.project(self.paths), read_secret(self.paths, "postgres_password"))
+        return self.server(read_secret(self.paths, "postgres_password"))
+
+    def server(self, password: SecretStr) -> ContainerPostgres:
+        """See ``dqctl.runtime.ports.Runtime``."""
+        return ContainerPostgres(compose.project(self.paths), password)
+
+    def apply_secrets(self) -> None:
+        """See ``dqctl.runtime.ports.Runtime``. Containers see it at once: directories are mounted, not files."""
+        compose.secret_files(self.paths).write()
 
     def require_programs(self) -> None:
         """See ``dqctl.runtime.ports.Runtime``. Whether the engine has the images is seen when they start."""
@@ -148,7 +157,7 @@ class DockerRuntime:
 
     def up(self) -> bool:
         """See ``dqctl.runtime.ports.Runtime``."""
-        if self._is_up():
+        if not rotation.is_pending(self.paths) and self._is_up():
             return False
         with self._starting():
             started = self._start()
@@ -212,7 +221,7 @@ class DockerRuntime:
 
     def metadata(self) -> "psycopg.Connection[tuple[Any, ...]]":
         """See ``dqctl.testgen.ports.Runtime``."""
-        return self.postgres.connect(metadata.DATABASE)
+        return connected(self, self._progress)
 
     def _is_up(self) -> bool:
         found = containers(compose.project(self.paths))
@@ -263,6 +272,7 @@ class DockerRuntime:
                 if deadline.passed or restarted > 2:
                     raise self._failed_to_start(container) from None
             SYSTEM_CLOCK.sleep(_POLL)
+        recover(self, self._progress)
         self.postgres.connect("postgres").close()
 
     def _failed_to_start(self, container: Container | None) -> EnvironmentFault:

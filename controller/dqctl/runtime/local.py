@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from pydantic import SecretStr
 
 from dqctl import processes
 from dqctl.clock import Deadline
@@ -24,8 +25,9 @@ from dqctl.runtime.call_log import both, call_log
 from dqctl.runtime.connection import ROLE
 from dqctl.runtime.launch import ENVIRONMENT, Program, command
 from dqctl.runtime.postgres import HOST, PortTaken, Postgres, free_port
+from dqctl.runtime.recovery import connected, recover
 from dqctl.runtime.templates import render
-from dqctl.stack import lock
+from dqctl.stack import lock, rotation
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord, write_record
 from dqctl.stack.secrets import LENGTHS, read_secret
@@ -85,14 +87,23 @@ class LocalRuntime:
     @property
     def postgres(self) -> Postgres:
         """The stack's PostgreSQL. The account is the one that owns the cluster, whoever the record names."""
+        return self.server(read_secret(self.paths, "postgres_password"))
+
+    def server(self, password: SecretStr) -> Postgres:
+        """See ``dqctl.runtime.ports.Runtime``."""
         data = self.paths.postgres
         return Postgres(
             programs=postgres_programs.location(self.paths.environments),
             data=data,
             port=self._port,
             account=owner_account(data) if data.exists() else self.record.postgres_account,
-            password=read_secret(self.paths, "postgres_password"),
+            password=password,
         )
+
+    def apply_secrets(self) -> None:
+        """See ``dqctl.runtime.ports.Runtime``."""
+        if not self._is_configured():
+            write_private(self._configuration, self._render_configuration())
 
     def require_programs(self) -> None:
         """See ``dqctl.runtime.ports.Runtime``."""
@@ -105,7 +116,7 @@ class LocalRuntime:
         Raises ``UsageError`` when the database belongs to another version of TestGen (nothing is migrated here).
         """
         self._remove_left_overs()
-        if self._is_up():
+        if not rotation.is_pending(self.paths) and self._is_up():
             return False
         with lock.hold(self.paths.root / "postgres.lock", "start of PostgreSQL", timeout=_START_TIMEOUT):
             started = self._start()
@@ -167,7 +178,7 @@ class LocalRuntime:
 
     def metadata(self) -> "psycopg.Connection[tuple[Any, ...]]":
         """See ``dqctl.testgen.ports.Runtime``."""
-        return self.postgres.connect(metadata.DATABASE)
+        return connected(self, self._progress)
 
     @property
     def _port(self) -> int:
@@ -216,8 +227,8 @@ class LocalRuntime:
             self._progress(f"{taken.message}: PostgreSQL moves to {port}")
             self._move_to(port)
             started = self.postgres.start()
-        if not self._is_configured():
-            write_private(self._configuration, self._render_configuration())
+        recover(self, self._progress)
+        self.apply_secrets()
         if started:
             account = self.postgres.account
             as_whom = f" as the account {account}" if account else ""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import psycopg
+from pydantic import SecretStr
 
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord
@@ -72,6 +73,14 @@ class Runtime(ports.Runtime, Protocol):
     @property
     def postgres(self) -> MetadataServer:
         """The metadata's PostgreSQL, whether it runs or not."""
+        ...
+
+    def server(self, password: SecretStr) -> MetadataServer:
+        """``postgres``, reached with another password than that of the stack's secrets."""
+        ...
+
+    def apply_secrets(self) -> None:
+        """Let TestGen have the stack's secrets as their files are now."""
         ...
 
     def require_programs(self) -> None:

@@ -1,4 +1,6 @@
-"""The stack's secrets: made once by a CSPRNG, never overwritten, one file each, 0600 in a 0700 directory.
+"""The stack's secrets: made by a CSPRNG, one file each, 0600 in a 0700 directory.
+
+Only a rotation overwrites them (``dqctl.stack.rotation``).
 
 They are letters and digits only: TestGen's ``config.env`` knows no quotes, its set-up puts values into SQL and
 URLs unescaped, and a metadata password with a space fails (5.134.0 and before).
@@ -35,6 +37,13 @@ def ensure_secrets(paths: StackPaths) -> tuple[str, ...]:
     return tuple(name for name, length in LENGTHS.items() if _create(paths.secrets / name, length))
 
 
+def new_secret(name: str) -> SecretStr:
+    """Another value for the secret ``name``, registered for redaction; it is written nowhere."""
+    value = _generate(LENGTHS[name])
+    register(value)
+    return SecretStr(value)
+
+
 def read_secret(paths: StackPaths, name: str) -> SecretStr:
     """The secret ``name``, registered for redaction; ``EnvironmentFault`` when it is not there."""
     path = paths.secrets / name
@@ -51,6 +60,10 @@ def read_secret(paths: StackPaths, name: str) -> SecretStr:
 _LOST = "restore the file from your backup of the stack's directory; without it the stack's state cannot be read"
 
 
+def _generate(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
 def _create(path: Path, length: int) -> bool:
     """Make the file with its whole content in one step, unless it is there; whether it was made."""
     if path.exists():
@@ -58,7 +71,7 @@ def _create(path: Path, length: int) -> bool:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write("".join(secrets.choice(_ALPHABET) for _ in range(length)) + "\n")
+            file.write(_generate(length) + "\n")
             file.flush()
             os.fsync(file.fileno())
         # A link, unlike a rename, never replaces what another install made meanwhile.
