@@ -27,16 +27,19 @@ def emit(
     show: Callable[[], str],
     code: ExitCode = ExitCode.DONE,
     errors: Sequence[DqctlError] = (),
+    passed_on: int | None = None,
 ) -> None:
     """Print what a command found: ``content`` as JSON, or what ``show`` makes of it for people.
 
     ``code`` other than DONE ends the process with it. ``errors`` say why, when that is more than a finding; the
-    worst of them is the object's ``error``, all of them are said on stderr where there are several.
+    worst of them is the object's ``error``, all of them are said on stderr where there are several. ``passed_on``
+    is the exit code of a program that the command ran, which ends the process in place of ``code``'s own number.
     """
+    number = int(code) if passed_on is None else passed_on
     here = context()
     here.display.close()
     if here.output is Output.JSON:
-        outcome = {"format": FORMAT, "exit_code": int(code), "outcome": code.word}
+        outcome = {"format": FORMAT, "exit_code": number, "outcome": code.word}
         if errors:
             decided = worst([error.exit_code for error in errors])
             first = next(error for error in errors if error.exit_code is decided)
@@ -49,8 +52,8 @@ def emit(
         if here.output is not Output.JSON or len(errors) > 1:
             _complain(error)
         _trace(error)
-    if code is not ExitCode.DONE:
-        raise typer.Exit(int(code))
+    if number:
+        raise typer.Exit(number)
 
 
 def fail(error: DqctlError) -> NoReturn:
@@ -73,6 +76,12 @@ def note(text: str) -> None:
     if not here.quiet:
         here.display.close()
         _print(text, sys.stderr)
+
+
+def pass_on(line: str, *, error: bool = False) -> None:
+    """One line of what a program said, where it said it: stdout, or stderr."""
+    context().display.close()
+    _print(line, sys.stderr if error else sys.stdout)
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], empty: str) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from dqctl.databricks.warehouse import Warehouse
 from dqctl.errors import EnvironmentFault
 from dqctl.localworkspace.endpoint import Endpoint
 from dqctl.progress import Progress, silent
+from dqctl.records import Table
 from dqctl.settings import Settings
 from dqctl.tables import ddl, migrations
 from dqctl.tables.migrations import Present
@@ -95,11 +96,14 @@ def show(settings: Settings) -> TablesReport:
         return _report(target, present, migrations.plan(present, place))
 
 
-def ensure(warehouse: Statements, place: Place, progress: Progress = silent) -> Ready:
-    """Bring the tables up to date, in steps of their own: a load never changes a table."""
+def ensure(warehouse: Statements, place: Place, progress: Progress = silent, more: Sequence[Table] = ()) -> Ready:
+    """Bring the tables up to date, in steps of their own: a load never changes a table.
+
+    ``more`` are tables that are made when something is to be put into them.
+    """
     present = migrations.look(warehouse, place)
     for left in reversed(range(_ATTEMPTS)):
-        statements = migrations.plan(present, place)
+        statements = migrations.plan(present, place, more)
         record = migrations.record(present, place, present.home or str(uuid.uuid4()), dqctl.__version__)
         if not statements and not record:
             break

@@ -46,7 +46,17 @@ class Loader:
         for part in parts:
             self._replace(part)
         self._check(parts)
-        self._replace(_Part(records.RUNS, contents, [content.run for content in contents]))
+        self._replace(_of_runs(records.RUNS, contents, [content.run for content in contents]))
+
+    def replace(self, table: Table, rows: Sequence[Row], key: Mapping[str, str]) -> None:
+        """Make ``rows`` all that there is in ``table`` under ``key``, in one statement, and read them back.
+
+        For a table that is no part of a run. Raises ``NotPublished`` when what is there is not what was sent.
+        """
+        condition = " AND ".join(f"{identifier(name)} = {literal(value)}" for name, value in key.items())
+        part = _Part(table, rows, condition, tuple(key.values()))
+        self._replace(part)
+        self._check([part])
 
     def _replace(self, part: "_Part") -> None:
         encoded = encode.to_json(part.table, part.rows)
@@ -61,7 +71,7 @@ class Loader:
             self._warehouse.execute(ddl.create_volume(self._place))
             self._volume_exists = True
         # The same rows have the same path: what a killed command left behind is written over by the next.
-        path = self._place.volume_path(part.stack, part.run_ids[0], f"{part.table.name}.parquet")
+        path = self._place.volume_path(*part.directory, f"{part.table.name}.parquet")
         self._warehouse.put(encode.to_parquet(part.table, part.rows), path)
         self._warehouse.execute(f"{insert}\n{self._select_staged(part.table, path)}")
         try:
@@ -115,23 +125,20 @@ class Loader:
 
 @dataclass(frozen=True)
 class _Part:
-    """What some runs have in one table."""
+    """What one load puts into one table: all rows for which ``condition`` holds."""
 
     table: Table
-    contents: Sequence[RunContent]
     rows: Sequence[Row]
+    condition: str
+    directory: tuple[str, ...]
+    """Where in the volume they are staged when they are many."""
 
-    @property
-    def stack(self) -> str:
-        return str(self.contents[0].run["stack"])
 
-    @property
-    def run_ids(self) -> list[str]:
-        return [content.run["run_id"] for content in self.contents]
-
-    @property
-    def condition(self) -> str:
-        return f"stack = {literal(self.stack)} AND run_id IN ({', '.join(map(literal, self.run_ids))})"
+def _of_runs(table: Table, contents: Sequence[RunContent], rows: Sequence[Row]) -> _Part:
+    stack = str(contents[0].run["stack"])
+    run_ids = [content.run["run_id"] for content in contents]
+    condition = f"stack = {literal(stack)} AND run_id IN ({', '.join(map(literal, run_ids))})"
+    return _Part(table, rows, condition, (stack, run_ids[0]))
 
 
 def _part(table: Table, contents: Sequence[RunContent]) -> _Part | None:
@@ -142,7 +149,7 @@ def _part(table: Table, contents: Sequence[RunContent]) -> _Part | None:
         raise ValueError(f"a {strangers[0].run['kind']} run has no rows in {table.name}")
     if not having:
         return None
-    return _Part(table, having, [row for content in having for row in content.rows[table.name]])
+    return _of_runs(table, having, [row for content in having for row in content.rows[table.name]])
 
 
 def row_counts(content: RunContent) -> str:
@@ -161,7 +168,7 @@ def _difference(table: Table, sent: Sequence[Row], found: "Counter[tuple[object,
     if there != len(sent):
         return f"{table.name} has {there} of {len(sent)} rows"
     lost = next(iter(expected - found))
-    key = table.column_names.index("id")
+    key = table.column_names.index(table.key[-1])
     twin = next((row for row in found if row[key] == lost[key]), None)
     if twin is None:
         return f"{table.name} lacks row {lost[key]}"

@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - SQL text is what this module is for; names and literals pass through tables.sql
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dqctl import records
@@ -75,10 +75,10 @@ def look(warehouse: Statements, place: Place) -> Present:
     )
 
 
-def plan(present: Present, place: Place) -> tuple[str, ...]:
-    """The statements that make what is missing; none when nothing is."""
+def plan(present: Present, place: Place, more: Sequence[Table] = ()) -> tuple[str, ...]:
+    """The statements that make what is missing; none when nothing is. ``more`` are tables that not all need."""
     statements = [] if present.schema else [ddl.create_schema(place)]
-    for table in MANAGED:
+    for table in (*MANAGED, *more):
         columns = present.tables.get(table.name)
         if columns is None:
             statements.append(ddl.create_table(place, table))

@@ -62,6 +62,12 @@ class Capabilities:
     regular_suites: str
     """SQL condition on ``test_suites``: those that a person made, neither monitors nor contracts."""
 
+    test_run_list_has_process_id: bool
+    """Whether the CSV of ``list-test-runs`` has a last column ``process_id``."""
+
+    broken_commands: tuple[str, ...]
+    """Commands of the command line that fail whatever they are asked."""
+
     @property
     def job_of_run(self) -> str:
         """Column of ``profiling_runs`` and ``test_runs`` that names the job."""
@@ -85,6 +91,8 @@ _V5_134_0 = Capabilities(
     monitor_column="suite_type",
     monitor_value="monitor",
     regular_suites="suite_type = 'regular'",
+    test_run_list_has_process_id=False,
+    broken_commands=(),
 )
 
 _V5_92_2 = replace(
@@ -107,6 +115,9 @@ _V5_33_3 = replace(
     run_id_is_job_id=False,
     run_has_status=True,
     several_generation_sets=False,
+    test_run_list_has_process_id=True,
+    # Its SQL aggregates without GROUP BY.
+    broken_commands=("list-test-suites",),
 )
 
 KNOWN = (_V5_134_0, _V5_92_2, _V5_33_3)

@@ -38,8 +38,9 @@ class Runtime(Protocol):
         below HOME (``testgen/file-out``): the files that lie in it when the process has ended come back in
         ``Completed.files``, none when there is no such directory. HOME itself is gone after the call.
 
-        Any exit code is returned, not raised. When the deadline passes or the caller is interrupted, the process gets SIGTERM, 10 s to clean up, then SIGKILL,
-        with everything it started; then ``EnvironmentFault`` (deadline) or the interruption is raised.
+        Any exit code is returned, not raised. When the deadline passes or the caller is interrupted, the process
+        gets SIGTERM, 10 s to clean up, then SIGKILL, with everything it started; then ``EnvironmentFault``
+        (deadline) or the interruption is raised.
         """
         ...
 

@@ -1,0 +1,248 @@
+"""Stock ``testgen`` commands inside the stack, the rows of their CSVs, and those rows in Databricks."""
+
+import contextlib
+import shlex
+import textwrap
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from dqctl.clock import SYSTEM_CLOCK, Clock, Deadline
+from dqctl.databricks.warehouse import Warehouse
+from dqctl.errors import (
+    DatabricksRefused,
+    DqctlError,
+    EnvironmentFault,
+    NotPublished,
+    OutputUnreadable,
+    UsageError,
+)
+from dqctl.progress import Progress, silent
+from dqctl.records import Row
+from dqctl.redaction import holds_secret, redact, register
+from dqctl.runtime import Runtime, open_runtime
+from dqctl.services import tables
+from dqctl.services.access import find_access
+from dqctl.settings import Settings
+from dqctl.stack import calls
+from dqctl.stack.calls import Call
+from dqctl.stack.paths import StackPaths
+from dqctl.tables.loader import Loader
+from dqctl.tables.sql import Place
+from dqctl.testgen import contracts, jobs, stock
+from dqctl.testgen.capabilities import capabilities
+from dqctl.testgen.contracts import Contract, Field
+from dqctl.testgen.ports import Completed, Line
+from dqctl.testgen.stock import CommandLine
+
+# TestGen wraps what it prints in tables (--display) at so many characters, a key in the middle too.
+_CELL = 80
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where the rows went, and how many there are."""
+
+    target: str
+    table: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class CallReport:
+    """What one call of TestGen came to.
+
+    ``exit_code`` is that of TestGen's process, 128+N when signal N ended it. ``rows`` are those of its CSV, by
+    ``columns``, and ``csv`` is the file, all without secrets; None when it wrote none, or nobody asked for it.
+    ``error`` is what kept the rows from being published.
+    """
+
+    call: Call
+    exit_code: int
+    stdout: str = ""
+    columns: tuple[Field, ...] | None = None
+    rows: tuple[Row, ...] | None = None
+    csv: bytes | None = field(default=None, repr=False)
+    published: Published | None = None
+    error: DqctlError | None = None
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is wanted of a call beside its own effect. ``force`` runs a command that would hurt or wait."""
+
+    rows: bool = False
+    publish: bool = False
+    force: bool = False
+
+
+def call(
+    settings: Settings,
+    arguments: Sequence[str],
+    wishes: Wishes,
+    *,
+    stdin: str = "",
+    on_line: Line = silent,
+    on_error_line: Line = silent,
+    progress: Progress = silent,
+    clock: Clock = SYSTEM_CLOCK,
+) -> CallReport:
+    """Run ``testgen ARGUMENTS``. ``on_line`` (``on_error_line``) gets each line of stdout (stderr) as it comes.
+
+    Whatever TestGen's process ends with is reported, not raised. Raises ``UsageError`` for a command that would
+    hurt or that has no rows to publish, ``OutputUnreadable`` when the CSV is not what this version writes,
+    ``Busy`` when the command changes something and another one works, ``EnvironmentFault`` when ``job_timeout``
+    passes.
+    """
+    line = stock.read(arguments)
+    if not wishes.force:
+        line.check()
+    _refuse_secrets(arguments)
+    if wishes.publish:
+        _need_target(settings)
+    deadline = Deadline(settings.job_timeout, clock)
+    runtime = open_runtime(settings, progress)
+    _register_keys(runtime)
+    expected = contracts.contract(line.command, capabilities(runtime.version))
+    if wishes.publish and expected is None:
+        raise UsageError(
+            f"testgen {line.command} of version {runtime.version} has no rows to publish",
+            f"publish those of {', '.join(contracts.COMMANDS)}; what runs found is published by dqctl publish",
+        )
+    made = Call(str(uuid.uuid4()), line.command, tuple(map(redact, arguments)), clock.now(), runtime.version)
+    with _held(runtime, line, settings, clock):
+        completed = runtime.run(
+            list(arguments),
+            stdin=stdin,
+            deadline=deadline,
+            environment=find_access(settings).environment if line.needs_target else None,
+            on_line=on_line,
+            on_error_line=on_error_line,
+            fetch=contracts.FILE_OUT if expected else None,
+        )
+    code = completed.exit_code
+    report = CallReport(made, code if code >= 0 else 128 - code, redact(completed.stdout))
+    if expected is None or report.exit_code or not (wishes.rows or wishes.publish):
+        return report
+    report = _with_rows(report, expected, completed, runtime.paths)
+    return _with_published(report, settings, expected, progress, clock) if wishes.publish else report
+
+
+def publish_kept(
+    settings: Settings, call_id: str, *, progress: Progress = silent, clock: Clock = SYSTEM_CLOCK
+) -> CallReport:
+    """Publish the rows of an earlier call that could not be; what was kept of it goes when it is done.
+
+    Raises ``UsageError`` when nothing is kept under that id; what kept it from being published is reported.
+    """
+    paths = StackPaths(settings.home, settings.stack)
+    made, content = calls.read_kept(paths, call_id)
+    expected = contracts.contract(made.command, capabilities(made.testgen_version))
+    if expected is None:
+        raise UsageError(f"testgen {made.command} has no rows to publish", f"remove {paths.root / 'calls'}")
+    report = CallReport(made, 0, "", expected.shown, contracts.parse(expected, content), content)
+    return _with_published(report, settings, expected, progress, clock)
+
+
+def _refuse_secrets(arguments: Sequence[str]) -> None:
+    for position, argument in enumerate(arguments, 1):
+        if holds_secret(argument):
+            raise UsageError(
+                f"argument {position} of testgen holds a secret, and arguments can be read by every account",
+                "leave it out; connections take their secrets from a systems file: dqctl apply -f FILE",
+            )
+
+
+def _need_target(settings: Settings) -> None:
+    """Refuse before anything is run where nothing says where to publish; what is down may be up in a moment."""
+    with contextlib.suppress(EnvironmentFault):
+        tables.find_target(settings)
+
+
+def _register_keys(runtime: Runtime) -> None:
+    """Have the projects' observability keys taken out of all output: ``list-projects`` prints them."""
+    with runtime.metadata() as connection:
+        found = connection.execute("SELECT to_jsonb(p) ->> 'observability_api_key' FROM projects p").fetchall()
+    for key in (row[0] for row in found if row[0]):
+        register(key, key.replace('"', '""'))
+        register(*textwrap.wrap(key, _CELL), *textwrap.wrap(key, _CELL, break_on_hyphens=False))
+
+
+@contextlib.contextmanager
+def _held(runtime: Runtime, line: CommandLine, settings: Settings, clock: Clock) -> Iterator[None]:
+    """Keep other work off the stack, unless the command only reads."""
+    if line.is_reading:
+        yield
+        return
+    with contextlib.ExitStack() as held:
+        connection = held.enter_context(runtime.metadata())
+        held.enter_context(
+            jobs.exclusive(connection, settings.lock_timeout, f"dqctl testgen {line.command}", clock)
+        )
+        if line.hurts:
+            held.close()  # nobody works, and what drops the database must not find it in use
+        yield
+
+
+def _with_rows(report: CallReport, expected: Contract, completed: Completed, paths: StackPaths) -> CallReport:
+    content = completed.files.get(expected.file)
+    if content is None:
+        if "--help" in report.call.arguments:
+            return report
+        raise OutputUnreadable(
+            f"testgen {expected.command} ended well and left no {expected.file}",
+            "see what it said above, and in the stack's logs",
+        )
+    try:
+        rows = contracts.parse(expected, content)
+    except OutputUnreadable as unreadable:
+        saved = calls.keep_unreadable(paths, report.call, content)
+        raise OutputUnreadable(
+            f"{unreadable.message} (TestGen {report.call.testgen_version})",
+            f"its bytes are in {saved}: look for secrets in it, and report it",
+            saved,
+        ) from None
+    clean = contracts.without_secrets(expected, content)
+    return replace(report, columns=expected.shown, rows=rows, csv=clean)
+
+
+def _with_published(
+    report: CallReport, settings: Settings, expected: Contract, progress: Progress, clock: Clock
+) -> CallReport:
+    """Publish the rows, or keep them with the reason why not."""
+    if report.rows is None or report.csv is None:
+        return report
+    paths = StackPaths(settings.home, settings.stack)
+    try:
+        published = _publish(settings, report.call, expected, report.rows, progress, clock)
+    except DqctlError as error:
+        kept = calls.keep(paths, report.call, report.csv)
+        hint = f"the rows are safe in {kept}; then run: dqctl testgen --publish-kept {report.call.call_id}"
+        hint = f"{error.hint}; {hint}".removeprefix("; ")
+        if isinstance(error, DatabricksRefused):
+            return replace(report, error=DatabricksRefused(error.message, hint))
+        what = f"the rows of testgen {expected.command} could not be published: {error.message}"
+        return replace(report, error=NotPublished(what, hint))
+    calls.drop(paths, report.call.call_id)
+    return replace(report, published=published)
+
+
+def _publish(
+    settings: Settings, made: Call, expected: Contract, rows: Sequence[Row], progress: Progress, clock: Clock
+) -> Published:
+    target = tables.find_target(settings)
+    table = expected.table
+    key = {"stack": settings.stack, "call_id": made.call_id}
+    of_call = {
+        **key,
+        "arguments": shlex.join(("testgen", *made.arguments)),
+        "ran_at": made.ran_at,
+        "testgen_version": made.testgen_version,
+    }
+    content = [{**row, **of_call, "row_number": number} for number, row in enumerate(rows, 1)]
+    with Warehouse(target, clock) as warehouse:
+        place = Place(target.catalog, target.schema)
+        ready = tables.ensure(warehouse, place, progress, (table,))
+        progress(f"publishing {len(content)} rows to {table.name}")
+        Loader(warehouse, place, ready.columns).replace(table, content, key)
+    return Published(target.name, table.name, len(content))
