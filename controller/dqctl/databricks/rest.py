@@ -1,0 +1,128 @@
+"""A few cheap questions over REST, which wake no warehouse and give up soon.
+
+``databricks-sdk`` is not asked: it takes seconds to import, contacts the host when it is made, and repeats what
+fails for a minute and more (0.156).
+"""
+
+import json
+import ssl
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from base64 import b64encode
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import dqctl
+from dqctl.databricks.target import PersonalToken, ServicePrincipal, Target
+from dqctl.errors import DatabricksRefused, EnvironmentFault
+from dqctl.redaction import register, reveal
+
+_LONGEST = 300
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer, whatever its status. ``document`` is empty when the body is no JSON object; ``date`` is UTC."""
+
+    status: int
+    document: dict[str, Any] = field(default_factory=dict)
+    date: datetime | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the question was answered."""
+        return 200 <= self.status < 300
+
+    @property
+    def reason(self) -> str:
+        """Why it was not, in the server's words."""
+        said = self.document.get("message") or self.document.get("error_description") or ""
+        return f"HTTP {self.status}: {said[:_LONGEST]}" if said else f"HTTP {self.status}"
+
+
+class RestApi:
+    """The workspace behind ``target``; may be used by several threads. ``timeout`` seconds for each step."""
+
+    def __init__(self, target: Target, timeout: float = 3.0) -> None:
+        self.target = target
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._bearer: str | None = None
+        context = ssl.create_default_context(cafile=target.ca_file)
+        proxies = [urllib.request.ProxyHandler({})] if target.direct else []
+        self._opener = urllib.request.build_opener(
+            urllib.request.HTTPSHandler(context=context), _NoRedirects(), *proxies
+        )
+
+    def get(self, path: str, **query: str) -> Answer:
+        """Ask as the one whom the target names; ``EnvironmentFault`` when nobody answers, ``DatabricksRefused``
+        when a service principal gets no token.
+        """
+        question = f"?{urllib.parse.urlencode(query)}" if query else ""
+        return self._send(f"{path}{question}", {"Authorization": f"Bearer {self._token()}"})
+
+    def anonymously(self, path: str) -> Answer:
+        """Ask as nobody."""
+        return self._send(path, {})
+
+    def _token(self) -> str:
+        auth = self.target.auth
+        if isinstance(auth, PersonalToken):
+            return reveal(auth.token)
+        with self._lock:
+            if self._bearer is None:
+                self._bearer = self._sign_in(auth)
+            return self._bearer
+
+    def _sign_in(self, principal: ServicePrincipal) -> str:
+        pair = f"{principal.client_id}:{reveal(principal.secret)}"
+        headers = {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+        form = urllib.parse.urlencode({"grant_type": "client_credentials", "scope": "all-apis"}).encode()
+        answer = self._send("/oidc/v1/token", headers, form)
+        token = answer.document.get("access_token")
+        if not answer.is_good or not isinstance(token, str):
+            raise DatabricksRefused(
+                f"{self.target.host} gives the service principal no token: {answer.reason}",
+                "check DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, and that the secret has not expired",
+            )
+        register(token)
+        return token
+
+    def _send(self, path: str, headers: dict[str, str], body: bytes | None = None) -> Answer:
+        url = f"https://{self.target.host}:{self.target.port}{path}"
+        agent = {"User-Agent": f"dqctl/{dqctl.__version__}"}
+        request = urllib.request.Request(url, body, {**headers, **agent})
+        try:
+            with self._opener.open(request, timeout=self._timeout) as response:
+                return _answer(response.status, response.headers, response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return _answer(error.code, error.headers, error.read())
+        except OSError as error:
+            reason = error.reason if isinstance(error, urllib.error.URLError) else error
+            raise EnvironmentFault(
+                f"{self.target.host} does not answer: {reason}", "check DATABRICKS_HOST and the network"
+            ) from error
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect would take the token along, wherever it leads."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Never."""
+
+
+def _answer(status: int, headers: Any, body: bytes) -> Answer:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = {}
+    try:
+        date = parsedate_to_datetime(headers["Date"])
+    except (TypeError, ValueError):
+        date = None
+    return Answer(status, document if isinstance(document, dict) else {}, date)

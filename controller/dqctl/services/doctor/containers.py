@@ -1,0 +1,140 @@
+"""The containers of a stack: their state, their health, their images, their definition."""
+
+import contextlib
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+import docker.errors
+from docker.models.containers import Container
+
+from dqctl.runtime import compose
+from dqctl.runtime.docker import host_address
+from dqctl.runtime.engine import PROJECT_LABEL, SERVICE_LABEL
+from dqctl.services.doctor.engine import client
+from dqctl.services.doctor.findings import Finding, check, failed, ok, skipped, warning
+from dqctl.services.doctor.subject import Subject
+from dqctl.stack.images import Images, read_images
+
+SERVICES = ("postgres", "engine")
+_NEEDS = ("stack.record", "docker.engine")
+
+
+def _find(subject: Subject, service: str) -> Container | None:
+    labels = [f"{PROJECT_LABEL}={compose.project(subject.paths)}", f"{SERVICE_LABEL}={service}"]
+    labels.append("com.docker.compose.oneoff=False")
+    found = client().containers.list(all=True, filters={"label": labels}, ignore_removed=True)
+    return found[0] if found else None
+
+
+@check("docker.postgres", seconds=3.0, needs=_NEEDS)
+def postgres(subject: Subject) -> Finding:
+    """The container of the metadata's PostgreSQL."""
+    return _container(subject, "postgres")
+
+
+@check("docker.testgen", seconds=3.0, needs=_NEEDS)
+def testgen(subject: Subject) -> Finding:
+    """The container in which TestGen's processes are started."""
+    return _container(subject, "engine")
+
+
+def _container(subject: Subject, service: str) -> Finding:
+    found = _find(subject, service)
+    if found is None:
+        if subject.record and not subject.record.installed:
+            return skipped("the stack is not installed: there is no container", subject.command("install"))
+        return failed(f"there is no container of {service}", subject.command("install"))
+    return judge_container(found.attrs, subject.command("install"), subject.command("logs", service))
+
+
+def judge_container(attrs: dict[str, Any], again: str, logs: str) -> Finding:
+    """What the engine's own description of a container says; ``again`` and ``logs`` are commands."""
+    name, state = attrs["Name"].lstrip("/"), attrs["State"]
+    status, health = state["Status"], state.get("Health") or {}
+    evidence = f"{name} is {status}" + (f" and {health['Status']}" if "Status" in health else "")
+    if restarts := attrs.get("RestartCount"):
+        evidence += f", restarted {restarts} times"
+    if status == "paused":
+        return failed(evidence, f"docker unpause {name}")
+    if status != "running":
+        evidence += f", exit code {state.get('ExitCode')}"
+        evidence += ", out of memory (DQCTL_MEMORY sets its limit)" if state.get("OOMKilled") else ""
+        evidence += f": {state['Error']}" if state.get("Error") else ""
+        return failed(evidence, f"{again}; why it ended: {logs}")
+    if health.get("Status") == "unhealthy":
+        last = (health.get("Log") or [{}])[-1]
+        said = str(last.get("Output", "")).strip().splitlines()[-1:]
+        return failed(f"{evidence}: {' '.join(said)[:300]}", f"docker restart {name}; what it says: {logs}")
+    if health.get("Status") == "starting":
+        return warning(evidence, "wait a moment, and look again")
+    return warning(evidence, f"see why: {logs}") if restarts else ok(evidence)
+
+
+@check("docker.images", seconds=3.0, needs=_NEEDS)
+def images(subject: Subject) -> Finding:
+    """Whether the images are those that were pinned at install, and still there."""
+    pinned = read_images(subject.paths)
+    if pinned is None:
+        return failed("no images are pinned: an install was interrupted", subject.command("install"))
+    problems = [problem for service in SERVICES for problem in _unpinned(subject, service, pinned)]
+    if problems:
+        return failed("; ".join(problems), subject.command("install"))
+    return ok(", ".join(f"{each.reference} {each.id[7:19]}" for each in (pinned.engine, pinned.postgres)))
+
+
+def _unpinned(subject: Subject, service: str, pinned: Images) -> list[str]:
+    image = getattr(pinned, service)
+    found = _find(subject, service)
+    if found and found.attrs["Image"] != image.id:
+        return [f"{service} runs {found.attrs['Image'][7:19]}, pinned is {image.reference} {image.id[7:19]}"]
+    try:
+        client().images.get(image.id)
+    except docker.errors.ImageNotFound:
+        return [f"the image {image.reference} {image.id[7:19]} is gone"]
+    return []
+
+
+@check("docker.definition", needs=("stack.record", "secrets.files"))
+def definition(subject: Subject) -> Finding:
+    """Whether the Compose definition and what the containers mount are what the settings say."""
+    pinned = read_images(subject.paths)
+    if pinned is None:
+        return skipped("no images are pinned yet", subject.command("install"))
+    files = compose.render_files(subject.paths, subject.settings, pinned)
+    differing = [str(path.relative_to(subject.paths.root)) for path in files.differing()]
+    if differing:
+        return warning(f"not what the settings say: {', '.join(differing)}", subject.command("install"))
+    return ok(f"{len(files.content)} files are what the settings say")
+
+
+@check("docker.workspace", seconds=3.0, needs=("databricks.settings", "docker.engine"))
+def workspace(subject: Subject) -> Finding:
+    """Whether containers get to a local workspace on this machine."""
+    endpoint = subject.endpoint
+    if endpoint is None:
+        return skipped("there is no local workspace to reach")
+    address, port = host_address(), urlsplit(endpoint.proxy_url).port or 80
+    with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=1.0):
+        return ok(f"its proxy listens for containers, at {address}:{port}")
+    return failed(
+        f"its proxy does not listen at {address}:{port}, where containers look for it",
+        f"dqctl workspace start --data-dir {endpoint.data_dir} --proxy-address {address}",
+    )
+
+
+def describe(subject: Subject) -> dict[str, Any]:
+    """The engine, and the stack's containers, networks and volumes, as the engine itself describes them."""
+    api = client()
+    label: dict[str, str | list[str] | bool] = {"label": f"{PROJECT_LABEL}={compose.project(subject.paths)}"}
+    found: dict[str, Any] = {"version": api.version(), "info": api.info()}
+    for container in api.containers.list(all=True, filters=label, ignore_removed=True):
+        found[f"container-{container.name}"] = container.attrs
+    for network in api.networks.list(filters=label):
+        found[f"network-{network.name}"] = network.attrs
+    for volume in api.volumes.list(filters=label):
+        found[f"volume-{volume.name}"] = volume.attrs
+    return found
+
+
+CHECKS = (postgres, testgen, images, definition, workspace)

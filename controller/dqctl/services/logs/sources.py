@@ -1,0 +1,134 @@
+"""Where a stack's logs come from: files, and containers."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from dqctl.errors import UsageError
+from dqctl.localworkspace.layout import Layout
+from dqctl.services.logs.stamps import stamp
+from dqctl.settings import Settings
+from dqctl.stack.paths import StackPaths
+from dqctl.stack.record import StackRecord, read_record
+
+_POLL = 0.25  # seconds between two looks at a file that is followed
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line. ``at`` is its time, or that of the last line before it that has one."""
+
+    source: str
+    at: datetime | None
+    text: str
+
+
+Hear = Callable[[LogLine], None]
+
+
+class Source(Protocol):
+    """One part of a stack that writes a log."""
+
+    @property
+    def name(self) -> str:
+        """What it is called on the command line."""
+        ...
+
+    def lines(self, since: datetime | None) -> Iterator[LogLine]:
+        """What is there, the oldest first."""
+        ...
+
+    def follow(self, hear: Hear, over: threading.Event) -> None:
+        """Pass on what is written after ``lines`` until it is ``over``."""
+        ...
+
+
+@dataclass
+class FileSource:
+    """Files of one part, in the order in which they were written; ``files`` names those that are there now."""
+
+    name: str
+    files: Callable[[], Sequence[Path]]
+    _read: dict[tuple[int, int], int] = field(default_factory=dict)  # bytes by device and inode
+    _last: datetime | None = None
+
+    def lines(self, since: datetime | None) -> Iterator[LogLine]:
+        """See ``Source``."""
+        for path in self.files():
+            try:
+                changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                for line in self._new_lines(path, whole=False):
+                    # A file that was not touched since then cannot hold anything newer, whatever it says.
+                    if since is None or (changed >= since and line.at is not None and line.at >= since):
+                        yield line
+            except OSError:  # rotated away a moment ago, or closed to us
+                continue
+
+    def follow(self, hear: Hear, over: threading.Event) -> None:
+        """See ``Source``."""
+        while not over.wait(_POLL):
+            for path in self.files():
+                with contextlib.suppress(OSError):  # rotated away a moment ago
+                    for line in self._new_lines(path, whole=True):
+                        hear(line)
+
+    def _new_lines(self, path: Path, *, whole: bool) -> Iterator[LogLine]:
+        """Lines that were not read yet, only ``whole`` ones if so; a file that shrank was begun anew."""
+        with path.open("rb") as file:
+            status = path.stat()
+            key = (status.st_dev, status.st_ino)
+            begin = self._read.get(key, 0)
+            file.seek(begin if begin <= status.st_size else 0)
+            self._read[key] = file.tell()
+            for raw in file:
+                if whole and not raw.endswith(b"\n"):
+                    break  # it is being written
+                self._read[key] += len(raw)
+                text = raw.decode("utf-8", "replace").rstrip("\r\n")
+                self._last = stamp(text) or self._last
+                yield LogLine(self.name, self._last, text)
+
+
+def find_sources(settings: Settings, services: Sequence[str] = ()) -> tuple[Source, ...]:
+    """The sources of the stack, or those of them that ``services`` name.
+
+    Raises ``UsageError`` when the stack does not exist, or has no such service.
+    """
+    paths = StackPaths(settings.home, settings.stack)
+    record = read_record(paths)
+    if record is None and not paths.logs.is_dir():
+        raise UsageError(f"stack {settings.stack!r} is not installed in {settings.home}", "run: dqctl install")
+    found = {source.name: source for source in _all(settings, paths, record)}
+    for service in services:
+        if service not in found:
+            raise UsageError(f"there is no service {service!r}", f"the stack has: {', '.join(found)}")
+    return tuple(source for name, source in found.items() if not services or name in services)
+
+
+def _all(settings: Settings, paths: StackPaths, record: StackRecord | None) -> Iterator[Source]:
+    yield FileSource("testgen", lambda: _there(paths.logs, "testgen.log*"))
+    yield FileSource("install", lambda: _there(paths.logs, "install.log*"))
+    if record is None or record.runtime == "local":
+        yield FileSource("postgres", lambda: _there(paths.postgres / "log", "*.log"))
+    else:
+        from dqctl.services.logs.containers import ContainerSource  # the SDK takes a third of a second to import
+
+        for service in ("postgres", "engine"):
+            yield ContainerSource(service, paths)
+    if settings.workspace:
+        log = Layout(settings.workspace).log
+        yield FileSource("workspace", lambda: _there(log.parent, f"{log.name}*"))
+
+
+def _there(directory: Path, pattern: str) -> list[Path]:
+    def written(path: Path) -> float:
+        try:
+            return path.stat().st_mtime
+        except OSError:
+            return 0.0
+
+    return sorted(directory.glob(pattern), key=written)
