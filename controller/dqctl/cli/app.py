@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 import dqctl
-from dqctl.cli import credentials, demo, results, stack, systems, tables, work, workspace
+from dqctl.cli import credentials, demo, doctor, logs, results, stack, systems, tables, testgen, work, workspace
 from dqctl.cli.context import Context, Output, context, enter
 from dqctl.cli.output import fail
 from dqctl.errors import DqctlError, EnvironmentFault, UsageError
@@ -70,7 +70,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-for _module in (stack, systems, work, results, tables, demo, credentials):
+for _module in (stack, doctor, logs, systems, work, results, tables, testgen, demo, credentials):
     _module.add_to(app)
 app.add_typer(workspace.app, name="workspace")
 
