@@ -82,32 +82,36 @@ class Said:
 class Process:
     """A command that goes on while the test does, in a process group of its own; read while it speaks."""
 
-    def __init__(self, argv: list[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, argv: list[str], environment: Mapping[str, str], stdin: str | None = None) -> None:
         self._spoken: tuple[list[str], list[str]] = ([], [])
         self._process = subprocess.Popen(
             argv,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=dict(environment),
             start_new_session=True,
         )
+        if self._process.stdin:
+            with self._process.stdin as pipe:
+                pipe.write(stdin or "")
         self.pid = self._process.pid
         pipes = zip((self._process.stdout, self._process.stderr), self._spoken, strict=True)
         self._readers = [threading.Thread(target=_read, args=pipe, daemon=True) for pipe in pipes]
         for reader in self._readers:
             reader.start()
 
-    def hear(self, text: str, seconds: float = 120) -> bool:
-        """Whether ``text`` is said on stderr before the process ends, and within ``seconds``."""
+    def hear(self, text: str, seconds: float = 120, *, stdout: bool = False) -> bool:
+        """Whether ``text`` is said on stderr (stdout) before the process ends, and within ``seconds``."""
+        stream = 0 if stdout else 1
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if any(text in line for line in tuple(self._spoken[1])):
+            if any(text in line for line in tuple(self._spoken[stream])):
                 return True
             if self._process.poll() is not None:
-                self._readers[1].join(10)
-                return any(text in line for line in tuple(self._spoken[1]))
+                self._readers[stream].join(10)
+                return any(text in line for line in tuple(self._spoken[stream]))
             time.sleep(0.01)
         return False
 
@@ -139,10 +143,10 @@ class CommandLine:
     home: Path
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def start(self, *arguments: object) -> Process:
+    def start(self, *arguments: object, stdin: str | None = None) -> Process:
         kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
         argv = [sys.executable, "-m", "dqctl", "--home", str(self.home), *map(str, arguments)]
-        return Process(argv, {"DQCTL_RUNTIME": "local", **kept, **self.environment})
+        return Process(argv, {"DQCTL_RUNTIME": "local", **kept, **self.environment}, stdin)
 
     def __call__(self, *arguments: object, code: int | None = 0, timeout: float = 240) -> Said:
         """A command from start to end; ``code`` is the exit code it has to have, None allows any."""

@@ -218,7 +218,8 @@ def _with_published(
     except DqctlError as error:
         kept = calls.keep(paths, report.call, report.csv)
         hint = f"the rows are safe in {kept}; then run: dqctl testgen --publish-kept {report.call.call_id}"
-        hint = f"{error.hint}; {hint}".removeprefix("; ")
+        if not isinstance(error, NotPublished):  # its hint is about runs
+            hint = f"{error.hint}; {hint}".removeprefix("; ")
         if isinstance(error, DatabricksRefused):
             return replace(report, error=DatabricksRefused(error.message, hint))
         what = f"the rows of testgen {expected.command} could not be published: {error.message}"

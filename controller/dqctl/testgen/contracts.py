@@ -213,7 +213,8 @@ def _value(field: Field, text: str, row: int) -> Any:
         raise ValueError(f"{field.name} of row {row} is no {field.kind}") from None
 
 
-_INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_BIGINT = range(-(2**63), 2**63)
 _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}(\.[0-9]{6})?([+-][0-9]{2}:[0-9]{2})?", re.ASCII)
 
 
@@ -225,7 +226,7 @@ def _uuid(text: str) -> str:
 
 
 def _integer(text: str) -> int:
-    if not _INTEGER.fullmatch(text):
+    if not _INTEGER.fullmatch(text) or int(text) not in _BIGINT:
         raise ValueError(text)
     return int(text)
 

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from dqctl.cli.context import Context, Output, context, enter
-from dqctl.cli.output import cell, emit, fail, note, plain, table
+from dqctl.cli.output import cell, emit, fail, note, pass_on, plain, table
 from dqctl.errors import Busy, ExitCode
 from dqctl.redaction import register
 
@@ -31,6 +31,23 @@ def test_one_object_says_exit_code_and_outcome_beside_the_content(capsys: pytest
     found = json.loads(said.out)
     assert found == {"format": 1, "exit_code": 1, "outcome": "data_tests_failed", "rows": [1]}
     assert said.err == ""
+
+
+def test_a_foreign_exit_code_is_passed_on_in_the_words_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    enter(Context(output=Output.JSON))
+    with pytest.raises(typer.Exit) as ended:
+        emit({}, lambda: "", ExitCode.TESTGEN, passed_on=137)
+    assert ended.value.exit_code == 137
+    assert json.loads(capsys.readouterr().out) == {"format": 1, "exit_code": 137, "outcome": "testgen"}
+
+
+def test_what_a_program_says_goes_where_it_said_it(capsys: pytest.CaptureFixture[str]) -> None:
+    register("secret-of-a-program")
+    enter(Context(quiet=True))
+    pass_on("out secret-of-a-program")
+    pass_on("err secret-of-a-program", error=True)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("out ********\n", "err ********\n")
 
 
 def test_people_get_text(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from dqctl import records
 from dqctl.errors import NotPublished
-from dqctl.records import RunContent
+from dqctl.records import Column, RunContent, Table, Type
 from dqctl.tables import encode, loader
 from dqctl.tables.loader import INLINE_BYTES, Loader, row_counts
 from dqctl.tables.migrations import MANAGED
@@ -114,6 +114,46 @@ def test_what_just_fits_travels_inside_the_statement(
     warehouse = Recorder(content.rows)
     load(content, warehouse)
     assert any("dq_test_definitions" in path for path in warehouse.files) is staged
+
+
+OTHER = Table(
+    "dq_other",
+    "",
+    (Column("stack", Type.STRING, ""), Column("call", Type.STRING, ""), Column("number", Type.BIGINT, "")),
+    key=("stack", "call", "number"),
+    cluster_by=("stack",),
+)
+
+
+class Answers(Recorder):
+    def query(self, statement: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        assert parameters is None
+        self.statements.append(statement)
+        rows = [{"t": "dq_other", "v": ["lab", "c'1", number]} for number in ("2", "1")]
+        return pa.Table.from_pylist(rows, pa.schema([("t", pa.string()), ("v", pa.list_(pa.string()))]))
+
+
+def test_rows_of_no_run_are_one_insert_that_can_be_repeated() -> None:
+    warehouse = Answers({})
+    key = {"stack": "lab", "call": "c'1"}
+    rows = [{**key, "number": number} for number in (1, 2)]
+    Loader(warehouse, Place("main", "dq"), {"dq_other": ("number", "old", "call", "stack")}).replace(
+        OTHER, rows, key
+    )
+    (insert, check) = warehouse.statements
+    assert insert == (
+        "INSERT INTO `main`.`dq`.`dq_other` REPLACE WHERE `stack` = 'lab' AND `call` = 'c\\'1'\n"
+        "SELECT CAST(r[2] AS BIGINT) AS `number`, NULL AS `old`, r[1] AS `call`, r[0] AS `stack` "
+        "FROM (SELECT explode(from_json(:rows, 'array<array<string>>')) AS r)"
+    )
+    assert check.startswith("SELECT 'dq_other' AS t, array(")
+
+
+def test_rows_of_no_run_that_did_not_arrive_are_named() -> None:
+    key = {"stack": "lab", "call": "c'1"}
+    rows = [{**key, "number": number} for number in (1, 3)]
+    with pytest.raises(NotPublished, match="dq_other lacks row 3"):
+        Loader(Answers({}), Place("main", "dq"), {"dq_other": OTHER.column_names}).replace(OTHER, rows, key)
 
 
 @pytest.mark.parametrize("count", [0, 1, 50, 5000])
