@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import IO, Any
 
 import docker.errors
 import requests.exceptions
@@ -129,6 +129,8 @@ class _Call:
         # Over TCP the SDK hands out the socket itself, over a unix socket a file around it.
         self._socket: socket.socket = getattr(stream, "_sock", stream)
         self._socket.settimeout(None)
+        # Read where the answer's head was read: the first frames may have come with it.
+        self._stream: IO[bytes] = stream._response.raw._fp.fp
         self._heard: queue.Queue[tuple[int, bytes] | None] = queue.Queue()
         self._said: dict[int, bytearray] = {1: bytearray(), 2: bytearray()}
         threading.Thread(target=self._read, name="exec-stream", daemon=True).start()

@@ -6,17 +6,20 @@
 umask 077
 mkdir -p "$HOME" && cd "$HOME" || exit 125
 exec 3<&0
+mkfifo .stdin || exit 125
+setsid "$@" <.stdin 3<&- &
+group=$!
+# Not one pipeline: dash waits for all of a pipeline, and the leash lasts longer than the program.
 {
-    head -c "$DQCTL_STDIN_BYTES" <&3
-    exec >/dev/null 2>&1
+    head -c "$DQCTL_STDIN_BYTES" <&3 >.stdin
     cat <&3
-    group=$(cat "$HOME/.group") || exit 0
     kill -TERM "-$group"
     sleep "$DQCTL_GRACE"
     kill -KILL "-$group"
-} | setsid sh -c 'echo $$ >"$HOME/.group"; exec "$@" 3<&-' sh "$@" &
-wait $!
+} >/dev/null 2>&1 &
+leash=$!
+wait "$group" 2>/dev/null
 code=$?
-group=$(cat "$HOME/.group" 2>/dev/null) && kill -KILL "-$group" 2>/dev/null
+kill -KILL "$leash" "-$group" 2>/dev/null
 [ -n "$DQCTL_KEEP_HOME" ] || rm -rf "$HOME"
 exit "$code"
