@@ -80,13 +80,13 @@ with runtime.metadata() as connection, jobs.exclusive(connection, 0, "profiling 
 
 # TestGen's own code, in its own Python.
 SIGNS_IN = """
-import sys
+import json, sys
 from sqlalchemy import text
 from testgen.common.auth import verify_password
 from testgen.common.models import database_session
 with database_session() as session:
     hashed = session.execute(text("SELECT password FROM auth_users WHERE username = 'admin'")).scalar()
-print(verify_password(sys.stdin.read(), hashed))
+print(json.dumps([verify_password(each, hashed) for each in json.load(sys.stdin)]))
 """
 ENCRYPTED_COLUMNS = """
 import importlib, json, pkgutil
@@ -120,8 +120,7 @@ with database_session() as session:
 
 
 def python(runtime: LocalRuntime, code: str, stdin: object = None) -> str:
-    given = stdin if isinstance(stdin, str) else json.dumps(stdin)
-    done = runtime.run(["-c", code], program="python", stdin=given, deadline=Deadline(120))
+    done = runtime.run(["-c", code], program="python", stdin=json.dumps(stdin), deadline=Deadline(120))
     assert done.exit_code == 0, done.stderr
     return done.stdout.strip()
 
@@ -157,8 +156,7 @@ def assert_only_these_count(runtime: LocalRuntime, good: Mapping[str, str], gone
     with pytest.raises(EnvironmentFault, match="password authentication failed"):
         runtime.server(SecretStr(gone["postgres_password"])).connect("postgres")
     runtime.metadata().close()
-    assert python(runtime, SIGNS_IN, good["testgen_password"]) == "True"
-    assert python(runtime, SIGNS_IN, gone["testgen_password"]) == "False"
+    assert python(runtime, SIGNS_IN, [good["testgen_password"], gone["testgen_password"]]) == "[true, false]"
 
 
 def make(settings: Settings, directory: Path) -> LocalRuntime:
@@ -231,6 +229,27 @@ def test_killed_in_any_moment_the_old_or_the_new_secrets_count(runtime: LocalRun
         assert value not in killed.stdout + killed.stderr
 
 
+@pytest.mark.parametrize("moment", [STEPS[0], *STEPS[TAKEN - 2 : TAKEN + 2]])
+def test_interrupted_in_any_moment_it_is_ended_at_once(runtime: LocalRuntime, moment: str) -> None:
+    before = values_of(runtime)
+
+    def interrupt(message: str) -> None:
+        nonlocal moment
+        if moment in message:
+            moment = "never again"
+            raise KeyboardInterrupt
+
+    taken = STEPS.index(moment) >= TAKEN
+    with pytest.raises(KeyboardInterrupt):
+        rotate(settings_of(runtime), list(LENGTHS), progress=interrupt)
+    assert not rotation.is_pending(runtime.paths)
+    after = values_of(runtime)
+    assert (before != after) == taken
+    assert {after[name] != before[name] for name in LENGTHS} == {taken}
+    stored = json.loads(python(runtime, LOAD, ["project_pw_encrypted"]))
+    assert {each["project_pw_encrypted"] for each in stored} == {PASSWORD}
+
+
 def test_killed_while_postgresql_is_killed_too(runtime: LocalRuntime) -> None:
     before = values_of(runtime)
     subprocess.run(
@@ -258,7 +277,7 @@ def test_one_secret_alone_is_rotated_and_the_others_stay(runtime: LocalRuntime) 
         assert places_of(runtime, {name: before[name]}) == set()
         stored = json.loads(python(runtime, LOAD, ["project_pw_encrypted"]))
         assert {each["project_pw_encrypted"] for each in stored} == {PASSWORD}
-        assert python(runtime, SIGNS_IN, after["testgen_password"]) == "True"
+        assert python(runtime, SIGNS_IN, [after["testgen_password"]]) == "[true]"
 
 
 def test_everything_that_testgen_encrypts_is_encrypted_anew(runtime: LocalRuntime) -> None:
@@ -401,7 +420,7 @@ def test_a_value_is_revealed_as_the_database_has_it_after_an_interrupted_rotatio
         timeout=120,
     )
     value = read(settings_of(runtime), "testgen_password", progress=silent).get_secret_value()
-    assert python(runtime, SIGNS_IN, value) == "True"
+    assert python(runtime, SIGNS_IN, [value]) == "[true]"
     assert all(each.changed for each in secrets_of(settings_of(runtime)))
 
 

@@ -121,7 +121,7 @@ def _rotate(runtime: Runtime, names: Sequence[str], dry_run: bool, progress: Pro
             connection.rollback()
             return Rotated(runtime.paths.name, tuple(names), len(prepared.values), roles, dry_run)
         begun = rotation.begin(runtime.paths, new)
-        with _settled(runtime, progress):
+        with _settled(runtime, connection, progress):
             progress("the new secrets are written down")
             rotations.take(connection, begun.id, names)
             encrypted.write(connection, prepared.sealed, prepared.values)
@@ -138,12 +138,15 @@ def _rotate(runtime: Runtime, names: Sequence[str], dry_run: bool, progress: Pro
 
 
 @contextlib.contextmanager
-def _settled(runtime: Runtime, progress: Progress) -> Iterator[None]:
+def _settled(
+    runtime: Runtime, connection: "psycopg.Connection[tuple[Any, ...]]", progress: Progress
+) -> Iterator[None]:
     """Whatever interrupts the block, the rotation is ended here if it can be, else by the next command."""
     try:
         yield
     except BaseException:
-        with contextlib.suppress(DqctlError, psycopg.Error):
+        with contextlib.suppress(DqctlError, psycopg.Error, OSError):
+            connection.close()  # a transaction that is still open would keep everybody waiting for its decision
             recovery.settle(runtime, progress)
         raise
 

@@ -57,6 +57,7 @@ def was_taken(connection: Connection, rotation: UUID) -> bool:
     """
     ensure(connection)
     with connection.transaction():
+        connection.execute("SET LOCAL lock_timeout = '30s'")
         connection.execute(
             "INSERT INTO dqctl.rotations (id, taken, secrets) VALUES (%s, false, '{}') ON CONFLICT DO NOTHING",
             [rotation],
