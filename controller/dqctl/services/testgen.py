@@ -97,12 +97,12 @@ def call(
     line = stock.read(arguments)
     if not wishes.force:
         line.check()
-    _refuse_secrets(arguments)
     if wishes.publish:
         _need_target(settings)
     deadline = Deadline(settings.job_timeout, clock)
     runtime = open_runtime(settings, progress)
     _register_keys(runtime)
+    _refuse_secrets(arguments)
     expected = contracts.contract(line.command, capabilities(runtime.version))
     if wishes.publish and expected is None:
         raise UsageError(
