@@ -78,9 +78,9 @@ initialize() {
     unset PGHOST PGUSER
 
     find "$new/data" -mindepth 1 -maxdepth 1 ! -name PG_VERSION -exec mv -t "$PGDATA" {} +
-    sync
+    sync "$PGDATA" # what is in the files is synced: initdb and the server did
     mv "$new/data/PG_VERSION" "$PGDATA"
-    sync
+    sync "$PGDATA"
     echo "PostgreSQL is initialized"
 }
 
