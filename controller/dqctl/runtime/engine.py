@@ -128,7 +128,9 @@ class _Call:
         stream: Any = self._api.exec_start(self._id, socket=True)
         # Over TCP the SDK hands out the socket itself, over a unix socket a file around it.
         self._socket: socket.socket = getattr(stream, "_sock", stream)
+        # Blocking, with the kernel's own limit for sending: a timeout of Python's would hold for the reader too.
         self._socket.settimeout(None)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _API_SECONDS, 0))
         # Read where the answer's head was read: the first frames may have come with it.
         self._stream: IO[bytes] = stream._response.raw._fp.fp
         self._heard: queue.Queue[tuple[int, bytes] | None] = queue.Queue()
@@ -137,9 +139,8 @@ class _Call:
 
     def send(self, payload: bytes) -> None:
         """Give the program its stdin; the stream stays open, it is the leash."""
-        self._socket.settimeout(_API_SECONDS)
-        self._socket.sendall(payload)
-        self._socket.settimeout(None)
+        with explained():
+            self._socket.sendall(payload)
 
     def converse(self, deadline: Deadline, on_line: Line | None, on_error_line: Line | None) -> bool:
         """Pass on what is said until the program ends; False when the deadline passed first."""
@@ -194,10 +195,9 @@ class _Call:
     def _read(self) -> None:
         """Frames of the stream: one byte says which one, four bytes at the end of eight how long."""
         try:
-            with self._socket.makefile("rb", buffering=65536) as stream:
-                while len(head := stream.read(8)) == 8:
-                    number, length = struct.unpack(">BxxxL", head)
-                    self._heard.put((2 if number == 2 else 1, stream.read(length)))
+            while len(head := self._stream.read(8)) == 8:
+                number, length = struct.unpack(">BxxxL", head)
+                self._heard.put((2 if number == 2 else 1, self._stream.read(length)))
         except (OSError, ValueError):
             pass  # closed by us, or the engine went away: the exit code tells
         finally:
