@@ -5,11 +5,10 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
-from dqctl.services.logs.sources import LogLine, Source
+from dqctl.services.logs.sources import LogLine, Source, written
 
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
 _LISTEN = 0.5  # seconds; a wait without an end could not be interrupted
 
 
@@ -18,7 +17,7 @@ def read(
 ) -> Iterator[LogLine]:
     """What is there, in the order of time; of each source the last ``lines``, those written ``since`` then."""
     logs = [deque(source.lines(since), maxlen=lines) for source in sources]
-    return heapq.merge(*logs, key=lambda line: line.at or _BEGINNING)
+    return heapq.merge(*logs, key=written)
 
 
 def follow(sources: Sequence[Source]) -> Iterator[LogLine]:

@@ -1,10 +1,12 @@
 """Where a stack's logs come from: files, and containers."""
 
 import contextlib
+import heapq
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Protocol
 
@@ -27,7 +29,14 @@ class LogLine:
     text: str
 
 
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+
 Hear = Callable[[LogLine], None]
+
+
+def written(line: LogLine) -> datetime:
+    """When, for sorting; what stands before the first time in a log is the oldest."""
+    return line.at or _BEGINNING
 
 
 class Source(Protocol):
@@ -49,48 +58,45 @@ class Source(Protocol):
 
 @dataclass
 class FileSource:
-    """Files of one part, in the order in which they were written; ``files`` names those that are there now."""
+    """Files of one part; ``files`` names those that are there now."""
 
     name: str
     files: Callable[[], Sequence[Path]]
+    zone: tzinfo | None = None  # of times that name none; None is this machine's
     _read: dict[tuple[int, int], int] = field(default_factory=dict)  # bytes by device and inode
-    _last: datetime | None = None
 
     def lines(self, since: datetime | None) -> Iterator[LogLine]:
         """See ``Source``."""
-        for path in self.files():
-            try:
-                changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-                for line in self._new_lines(path, whole=False):
-                    # A file that was not touched since then cannot hold anything newer, whatever it says.
-                    if since is None or (changed >= since and line.at is not None and line.at >= since):
-                        yield line
-            except OSError:  # rotated away a moment ago, or closed to us
-                continue
+        return heapq.merge(*(self._lines(path, since) for path in self.files()), key=written)
 
     def follow(self, hear: Hear, over: threading.Event) -> None:
         """See ``Source``."""
         while not over.wait(_POLL):
             for path in self.files():
-                with contextlib.suppress(OSError):  # rotated away a moment ago
-                    for line in self._new_lines(path, whole=True):
-                        hear(line)
+                for line in self._new_lines(path, whole=True):
+                    hear(line)
+
+    def _lines(self, path: Path, since: datetime | None) -> Iterator[LogLine]:
+        for line in self._new_lines(path, whole=False):
+            if since is None or written(line) >= since:
+                yield line
 
     def _new_lines(self, path: Path, *, whole: bool) -> Iterator[LogLine]:
         """Lines that were not read yet, only ``whole`` ones if so; a file that shrank was begun anew."""
-        with path.open("rb") as file:
-            status = path.stat()
+        with contextlib.suppress(OSError), path.open("rb") as file:  # rotated away a moment ago, or closed to us
+            status = os.fstat(file.fileno())
             key = (status.st_dev, status.st_ino)
             begin = self._read.get(key, 0)
             file.seek(begin if begin <= status.st_size else 0)
             self._read[key] = file.tell()
+            at: datetime | None = None
             for raw in file:
                 if whole and not raw.endswith(b"\n"):
                     break  # it is being written
                 self._read[key] += len(raw)
                 text = raw.decode("utf-8", "replace").rstrip("\r\n")
-                self._last = stamp(text) or self._last
-                yield LogLine(self.name, self._last, text)
+                at = stamp(text, self.zone) or at
+                yield LogLine(self.name, at, text)
 
 
 def find_sources(settings: Settings, services: Sequence[str] = ()) -> tuple[Source, ...]:
@@ -110,7 +116,8 @@ def find_sources(settings: Settings, services: Sequence[str] = ()) -> tuple[Sour
 
 
 def _all(settings: Settings, paths: StackPaths, record: StackRecord | None) -> Iterator[Source]:
-    yield FileSource("testgen", lambda: _there(paths.logs, "testgen.log*"))
+    zone = UTC if record and record.runtime == "docker" else None  # that of containers
+    yield FileSource("testgen", lambda: _there(paths.logs, "testgen.log*"), zone)
     yield FileSource("install", lambda: _there(paths.logs, "install.log*"))
     if record is None or record.runtime == "local":
         yield FileSource("postgres", lambda: _there(paths.postgres / "log", "*.log"))
@@ -125,10 +132,4 @@ def _all(settings: Settings, paths: StackPaths, record: StackRecord | None) -> I
 
 
 def _there(directory: Path, pattern: str) -> list[Path]:
-    def written(path: Path) -> float:
-        try:
-            return path.stat().st_mtime
-        except OSError:
-            return 0.0
-
-    return sorted(directory.glob(pattern), key=written)
+    return sorted(directory.glob(pattern))

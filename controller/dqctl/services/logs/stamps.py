@@ -1,7 +1,7 @@
 """When a line was written, by what stands at its beginning."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 # PostgreSQL, TestGen, the local workspace, the headings of testgen.log, Docker's own: all write it so, or nearly.
 _STAMP = re.compile(
@@ -10,8 +10,8 @@ _STAMP = re.compile(
 )
 
 
-def stamp(line: str) -> datetime | None:
-    """The time at the beginning of a line, in UTC, if there is one; without a zone it is this machine's."""
+def stamp(line: str, zone_of_writer: tzinfo | None = None) -> datetime | None:
+    """The time at the beginning of a line, in UTC, if there is one; without a zone it is the writer's (None: this machine's)."""
     found = _STAMP.match(line)
     if not found:
         return None
@@ -23,4 +23,6 @@ def stamp(line: str) -> datetime | None:
         )
     except ValueError:  # 2026-13-45
         return None
-    return at.replace(tzinfo=UTC) if zone in ("UTC", "Z") else at.astimezone(UTC)
+    if zone in ("UTC", "Z"):
+        return at.replace(tzinfo=UTC)
+    return (at if at.tzinfo else at.replace(tzinfo=zone_of_writer)).astimezone(UTC)
