@@ -40,7 +40,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA sales TO probe;
 """
 _DEFECTS = "UPDATE sales.customers SET country = 'XX', email = NULL WHERE customer_id % 3 = 0"
 
-# Before the tests run: descriptions, a condition of two lines, and a test of a column that there is not.
+# Between the runs of tests: descriptions, a condition of two lines, and a test of a column that there is not.
 _DEFINITIONS = (
     "UPDATE test_definitions SET test_description = %(awkward)s WHERE table_name = 'customers'",
     "UPDATE test_definitions SET subset_condition = E'customer_id > 0\nAND name <> ''\"a\", b'''"
@@ -122,10 +122,10 @@ def make(home: Path, version: str) -> LocalRuntime:
     work.profile(settings, "sales", progress=silent)
     work.generate(settings, "sales", "sales-suite", progress=silent)
     values = {"awkward": AWKWARD, "key": KEY}
+    work.run_tests(settings, ["sales-suite"], progress=silent)
     with runtime.metadata() as connection:
         for statement in _DEFINITIONS:
             connection.execute(statement.encode(), values if "%(" in statement else None)
-    work.run_tests(settings, ["sales-suite"], progress=silent)
     _execute(runtime, "target", _DEFECTS)
     work.run_tests(settings, ["sales-suite"], progress=silent)
     with runtime.metadata() as connection:

@@ -146,6 +146,23 @@ def test_rows_come_typed_and_without_the_secret(lab: Lab) -> None:
     assert lab.rows("list-test-runs", "-pk", "sales", "-ts", "second") == []
 
 
+def test_rows_that_testgen_hides_are_counted(lab: Lab) -> None:
+    arguments = ("list-test-runs", "-pk", "sales", "-ts", "second")
+    assert lab.run.document("testgen", "--", *arguments)["stored_rows"] == 0
+    with lab.runtime.metadata() as connection:
+        connection.execute(
+            "INSERT INTO test_runs (id, test_suite_id, test_starttime) VALUES (gen_random_uuid(), %s, now())",
+            (lab.suite_id,),
+        )
+    try:
+        said = lab.run("--output", "json", "testgen", "--", *arguments)
+    finally:
+        with lab.runtime.metadata() as connection:
+            connection.execute("DELETE FROM test_runs")
+    assert (said.document["rows"], said.document["stored_rows"]) == ([], 1)
+    assert "warning: TestGen has 1 of these rows, and shows 0" in said.err
+
+
 @pytest.mark.parametrize("options", [(), ("--debug",), ("--output", "json"), ("--output", "json", "--debug")])
 def test_no_output_holds_the_key(lab: Lab, tmp_path: Path, options: tuple[str, ...]) -> None:
     kept = tmp_path / "projects.csv"
@@ -305,9 +322,10 @@ def test_only_calls_that_were_kept_are_published(lab: Lab, call: str) -> None:
     assert "no call" in lab.run("testgen", "--publish-kept", call, code=2).err
 
 
-def test_a_command_without_rows_has_nothing_to_publish(lab: Lab) -> None:
-    said = lab.run("testgen", "--publish", "--", "ui", "plugins", code=2)
-    assert "has no rows to publish" in said.err
+@pytest.mark.parametrize("wanted", [("--publish",), ("--csv", "plugins.csv")])
+def test_a_command_without_rows_is_not_asked_for_them(lab: Lab, wanted: tuple[str, ...]) -> None:
+    said = lab.run("testgen", *wanted, "--", "ui", "plugins", code=2)
+    assert "testgen ui of version 5.134.0 has no rows" in said.err
     assert "list-projects" in said.err
 
 

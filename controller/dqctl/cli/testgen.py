@@ -63,7 +63,7 @@ def stock_command(
     report = service.call(
         settings,
         arguments or [],
-        service.Wishes(rows=as_json or csv is not None, publish=publish, force=force),
+        service.Wishes(rows=as_json, csv=csv is not None, publish=publish, force=force),
         stdin=_standard_input(settings.job_timeout) if stdin else "",
         # JSON is one object on stdout: what TestGen says there becomes a part of it.
         on_line=_nowhere if as_json else pass_on,
@@ -109,6 +109,10 @@ def _show(report: "CallReport", csv: Path | None = None) -> None:
         note(f"published {counted(published.rows, 'row')} to {published.table} of {published.target}")
     elif report.csv is None and "\nOutput written to: ~/" in f"\n{report.stdout}":
         note("that file went with the call: keep it with --csv FILE, or read its rows with --output json")
+    if report.rows is not None and report.stored not in (None, len(report.rows)):
+        note(
+            f"warning: TestGen has {report.stored} of these rows, and shows {len(report.rows)}; see dqctl results"
+        )
     code = ExitCode.TESTGEN if report.exit_code else worst([error.exit_code for error in errors])
     document = _document(report) | {"csv": str(csv) if kept else None}
     emit(document, lambda: "", code, errors, passed_on=report.exit_code or None)
@@ -123,6 +127,7 @@ def _document(report: "CallReport") -> dict[str, Any]:
         "testgen_version": call.testgen_version,
         "columns": report.columns,
         "rows": report.rows,
+        "stored_rows": report.stored,
         "published": report.published,
         "stdout": report.stdout,
     }

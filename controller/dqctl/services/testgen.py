@@ -34,6 +34,7 @@ from dqctl.testgen.capabilities import capabilities
 from dqctl.testgen.contracts import Contract, Field
 from dqctl.testgen.ports import Completed, Line
 from dqctl.testgen.stock import CommandLine
+from dqctl.testgen.stored import stored_rows
 
 # TestGen wraps what it prints in tables (--display) at so many characters, a key in the middle too.
 _CELL = 80
@@ -54,7 +55,8 @@ class CallReport:
 
     ``exit_code`` is that of TestGen's process, 128+N when signal N ended it. ``rows`` are those of its CSV, by
     ``columns``, and ``csv`` is the file, all without secrets; None when it wrote none, or nobody asked for it.
-    ``error`` is what kept the rows from being published.
+    ``stored`` is how many of these rows TestGen has, where that can be told: some commands hide rows. ``error`` is
+    what kept the rows from being published.
     """
 
     call: Call
@@ -63,15 +65,21 @@ class CallReport:
     columns: tuple[Field, ...] | None = None
     rows: tuple[Row, ...] | None = None
     csv: bytes | None = field(default=None, repr=False)
+    stored: int | None = None
     published: Published | None = None
     error: DqctlError | None = None
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is wanted of a call beside its own effect. ``force`` runs a command that would hurt or wait."""
+    """What is wanted of a call beside its own effect.
+
+    ``rows`` are read where there are any; ``csv`` and ``publish`` want a command that has some. ``force`` runs a
+    command that would hurt or wait for ever.
+    """
 
     rows: bool = False
+    csv: bool = False
     publish: bool = False
     force: bool = False
 
@@ -104,10 +112,10 @@ def call(
     _register_keys(runtime)
     _refuse_secrets(arguments)
     expected = contracts.contract(line.command, capabilities(runtime.version))
-    if wishes.publish and expected is None:
+    if (wishes.publish or wishes.csv) and expected is None:
         raise UsageError(
-            f"testgen {line.command} of version {runtime.version} has no rows to publish",
-            f"publish those of {', '.join(contracts.COMMANDS)}; what runs found is published by dqctl publish",
+            f"testgen {line.command} of version {runtime.version} has no rows",
+            f"these have: {', '.join(contracts.COMMANDS)}; what runs found is published by dqctl publish",
         )
     made = Call(str(uuid.uuid4()), line.command, tuple(map(redact, arguments)), clock.now(), runtime.version)
     with _held(runtime, line, settings, clock):
@@ -122,9 +130,11 @@ def call(
         )
     code = completed.exit_code
     report = CallReport(made, code if code >= 0 else 128 - code, redact(completed.stdout))
-    if expected is None or report.exit_code or not (wishes.rows or wishes.publish):
+    if expected is None or report.exit_code or not (wishes.rows or wishes.csv or wishes.publish):
         return report
     report = _with_rows(report, expected, completed, runtime.paths)
+    with runtime.metadata() as connection:
+        report = replace(report, stored=stored_rows(connection, line))
     return _with_published(report, settings, expected, progress, clock) if wishes.publish else report
 
 
@@ -139,7 +149,7 @@ def publish_kept(
     made, content = calls.read_kept(paths, call_id)
     expected = contracts.contract(made.command, capabilities(made.testgen_version))
     if expected is None:
-        raise UsageError(f"testgen {made.command} has no rows to publish", f"remove {paths.root / 'calls'}")
+        raise UsageError(f"testgen {made.command} has no rows", f"remove {paths.root / 'calls'}")
     report = CallReport(made, 0, "", expected.shown, contracts.parse(expected, content), content)
     return _with_published(report, settings, expected, progress, clock)
 
