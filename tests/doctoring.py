@@ -63,6 +63,8 @@ class FakeWorkspace(http.server.BaseHTTPRequestHandler):
         status, document = self.answers.get(path, (501, {"error_code": "NOT_IMPLEMENTED"}))
         body = json.dumps(document).encode()
         self.send_response(status)
+        if 300 <= status < 400:
+            self.send_header("Location", "/elsewhere")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

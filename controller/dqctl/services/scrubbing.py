@@ -109,6 +109,6 @@ def scrub_document(value: Any, name: str = "") -> Any:
 def _mask_value(found: re.Match[str]) -> str:
     name, value = found.groups()
     if value.startswith("\\"):
-        return f'{name}\\"{MASK}"'
+        return f'{name}\\"{MASK}\\"'
     quote = value[0] if value[0] in "\"'" else ""
     return f"{name}{quote}{MASK}{quote}"

@@ -171,12 +171,12 @@ def judge_tokens(document: dict[str, Any], now: datetime) -> Finding:
     ends = []
     for each in document.get("token_infos") or ():
         with contextlib.suppress(TypeError, ValueError, OverflowError):
-            if int(each["expiry_time"]) > 0:  # -1: never
-                ends.append(datetime.fromtimestamp(int(each["expiry_time"]) / 1000, UTC))
+            if (end := int(each.get("expiry_time", -1))) > 0:  # -1: never
+                ends.append(datetime.fromtimestamp(end / 1000, UTC))
     living = sorted(end for end in ends if end > now)
     count = len(document.get("token_infos") or ())
     if not living:
-        return ok(f"none of the {count} tokens of this user has an end")
+        return ok(f"none of the {count} tokens of this user ends, as far as is told")
     days = (living[0] - now).days
     evidence = f"{count} tokens of this user, the first ends {living[0]:%Y-%m-%d}, in {days} days"
     if days < _SOON:

@@ -56,7 +56,7 @@ def checks_for(subject: Subject) -> tuple[Check, ...]:
 
         of_runtime: tuple[Check, ...] = (*engine.CHECKS, *(containers.CHECKS if installed else ()))
     else:
-        of_runtime = metadata.LOCAL_CHECKS if installed else ()
+        of_runtime = (*stack.LOCAL_CHECKS, *metadata.LOCAL_CHECKS) if installed else ()
     of_stack = stack.CHECKS if installed else (stack.record, stack.config_env)
     return (
         *machine.CHECKS,

@@ -53,7 +53,7 @@ def _existing(path: Path) -> Path:
 def memory(subject: Subject) -> Finding:
     """Memory that a job of TestGen could have."""
     del subject
-    available = _available_memory()
+    available = available_memory()
     if available is None:
         return skipped("this system does not say how much memory is available")
     evidence = f"{available / _GIGA:.1f} GB of memory are available"
@@ -64,7 +64,7 @@ def memory(subject: Subject) -> Finding:
     return ok(evidence)
 
 
-def _available_memory(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int | None:
+def available_memory(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int | None:
     """Bytes, by the kernel and by the control group's limit (version 2, then 1)."""
     try:
         lines = (proc / "meminfo").read_text(encoding="ascii").splitlines()

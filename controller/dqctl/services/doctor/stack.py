@@ -30,8 +30,8 @@ def record(subject: Subject) -> Finding:
 def programs(subject: Subject) -> Finding:
     """TestGen and PostgreSQL of a stack on this machine."""
     found = subject.record
-    if found is None or subject.kind != "local":
-        return skipped("the programs are in the images")
+    if found is None:
+        return skipped("nothing is installed")
     testgen = environments.environment(subject.paths.environments, found.testgen_version)
     postgres = postgres_programs.location(subject.paths.environments)
     missing = [str(path) for path in (testgen.python, postgres / "bin" / "postgres") if not path.exists()]
@@ -111,4 +111,5 @@ def config_env(subject: Subject) -> Finding:
     )
 
 
-CHECKS = (record, programs, version, secrets, permissions, config_env)
+LOCAL_CHECKS = (programs,)
+CHECKS = (record, version, secrets, permissions, config_env)

@@ -11,7 +11,10 @@ _STAMP = re.compile(
 
 
 def stamp(line: str, zone_of_writer: tzinfo | None = None) -> datetime | None:
-    """The time at the beginning of a line, in UTC, if there is one; without a zone it is the writer's (None: this machine's)."""
+    """The time at the beginning of a line, in UTC, if there is one.
+
+    One without a zone is the writer's, ``None`` this machine's.
+    """
     found = _STAMP.match(line)
     if not found:
         return None
