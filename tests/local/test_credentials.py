@@ -2,11 +2,13 @@
 
 import json
 import os
+import random
 import signal
 import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -42,6 +44,8 @@ STEPS = (
     *(f"{name} is replaced" for name in LENGTHS),
     "the configuration is written",
 )
+# Changes when a process is killed from outside; printed, so that a failure can be repeated.
+SEED = int(os.environ.get("DQCTL_TEST_SEED") or random.SystemRandom().randrange(10**6))
 TAKEN = STEPS.index("the database has taken them")
 
 # A process of its own, which kills itself in the moment in which it says what it is told.
@@ -266,6 +270,31 @@ def test_killed_while_postgresql_is_killed_too(runtime: LocalRuntime) -> None:
     good = {name: value.get_secret_value() for name, value in begun.secrets.items()}
     assert_only_these_count(runtime, good, before)
     assert_the_connection_works(runtime)
+
+
+def test_killed_from_outside_while_the_database_takes_them(runtime: LocalRuntime) -> None:
+    print(f"DQCTL_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it with a failure
+    chance = random.Random(SEED)  # noqa: S311 - no secret
+    for _ in range(6):
+        before = values_of(runtime)
+        with subprocess.Popen(
+            [sys.executable, "-c", ROTATE, str(runtime.paths.home), "no such moment"],
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout
+            while "written down" not in process.stdout.readline():
+                assert process.poll() is None
+            begun = rotation.pending(runtime.paths)
+            time.sleep(chance.uniform(0, 0.1))
+            process.kill()
+        open_runtime(settings_of(runtime), silent)
+        assert not rotation.is_pending(runtime.paths)
+        new = {name: value.get_secret_value() for name, value in begun.secrets.items()} if begun else before
+        assert values_of(runtime) in (before, new)
+        stored = json.loads(python(runtime, LOAD, ["project_pw_encrypted"]))
+        assert {each["project_pw_encrypted"] for each in stored} == {PASSWORD}
+        assert python(runtime, SIGNS_IN, [values_of(runtime)["testgen_password"]]) == "[true]"
 
 
 def test_one_secret_alone_is_rotated_and_the_others_stay(runtime: LocalRuntime) -> None:
