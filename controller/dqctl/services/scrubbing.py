@@ -7,6 +7,7 @@ many than a secret too few.
 
 import base64
 import contextlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,11 @@ def learn_secrets(settings: Settings) -> None:
 
 
 def _learn_file(path: Path) -> None:
-    with contextlib.suppress(OSError, UnicodeDecodeError):
+    with contextlib.suppress(OSError, ValueError):
         text = path.read_text(encoding="utf-8").strip()
+        if path.suffix == ".json":
+            _learn_document(json.loads(text))
+            return
         if "\n" not in text:
             _learn(text)
             return
@@ -64,6 +68,15 @@ def _learn_file(path: Path) -> None:
             name, _, value = line.partition("=")
             if _SECRET_NAME.search(name) and not name.startswith("#"):
                 _learn(value.strip())
+
+
+def _learn_document(value: Any) -> None:
+    """All text in a file of secrets, such as one that keeps the old and the new while they are exchanged."""
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if isinstance(each, str):
+            _learn(each)
+        else:
+            _learn_document(each)
 
 
 def _learn(secret: SecretStr | str | None) -> None:

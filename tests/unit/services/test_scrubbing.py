@@ -64,7 +64,11 @@ def test_the_secrets_of_the_stack_are_learnt_from_its_files(tmp_path: Path) -> N
     (secrets / "config.env").write_text(
         "# PASSWORD=of a comment\nTG_X_PASSWORD=from-a-line\nTG_HOST=a-harmless-host\n"
     )
+    (secrets / "rotation.json").write_text(
+        '{"new": {"jwt_key": "from-a-rotation"}, "n": 1, "old": ["and-its-list"]}'
+    )
     learn_secrets(load({"home": tmp_path}, {}))
+    assert scrub("from-a-rotation and-its-list") == f"{MASK} {MASK}"
     assert scrub("from-a-file-of-its-own from-a-line a-harmless-host") == f"{MASK} {MASK} a-harmless-host"
 
 
