@@ -52,7 +52,9 @@ def judge_container(attrs: dict[str, Any], again: str, logs: str) -> Finding:
     """What the engine's own description of a container says; ``again`` and ``logs`` are commands."""
     name, state = attrs["Name"].lstrip("/"), attrs["State"]
     status, health = state["Status"], state.get("Health") or {}
-    evidence = f"{name} is {status}" + (f" and {health['Status']}" if "Status" in health else "")
+    # What has ended keeps the health that it had last, or is called unhealthy.
+    healthy = f" and {health['Status']}" if status == "running" and "Status" in health else ""
+    evidence = f"{name} is {status}{healthy}"
     if restarts := attrs.get("RestartCount"):
         evidence += f", restarted {restarts} times"
     if status == "paused":

@@ -7,6 +7,7 @@ from pathlib import Path
 from dqctl.runtime import environments, postgres_programs
 from dqctl.services.doctor.findings import Finding, check, failed, ok, skipped, warning
 from dqctl.services.doctor.subject import Subject
+from dqctl.stack import rotation
 from dqctl.stack.secrets import LENGTHS, read_secret
 from dqctl.testgen.capabilities import KNOWN, capabilities
 
@@ -63,6 +64,16 @@ def secrets(subject: Subject) -> Finding:
     return ok(f"{len(LENGTHS)} secrets in {subject.paths.secrets}")
 
 
+@check("secrets.rotation", needs=("stack.record",))
+def interrupted_rotation(subject: Subject) -> Finding:
+    """Whether secrets are half exchanged."""
+    if not rotation.is_pending(subject.paths):
+        return ok("no rotation of secrets is under way")
+    return warning(
+        "a rotation of secrets is under way, or was interrupted", f"{subject.command('install')} (ends it)"
+    )
+
+
 @check("secrets.permissions", needs=("stack.record",))
 def permissions(subject: Subject) -> Finding:
     """Whether nobody else can read them.
@@ -112,4 +123,4 @@ def config_env(subject: Subject) -> Finding:
 
 
 LOCAL_CHECKS = (programs,)
-CHECKS = (record, version, secrets, permissions, config_env)
+CHECKS = (record, version, secrets, interrupted_rotation, permissions, config_env)
