@@ -1,0 +1,57 @@
+"""Stacks in containers, for the docker tier: a home each, gone afterwards with all that the engine had of them."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from docker.models.containers import Container
+
+import docker
+from command_line import CommandLine
+
+TESTGEN, POSTGRES = "dqctl/testgen:5.134.0", "dqctl/postgres:15"
+ENVIRONMENT = {"DQCTL_RUNTIME": "docker", "DQCTL_IMAGE": TESTGEN, "DQCTL_POSTGRES_IMAGE": POSTGRES}
+
+
+@contextlib.contextmanager
+def container_stack(name: str, **environment: str) -> Iterator[CommandLine]:
+    """A command line for a stack called ``name``, which has to be one that no other test uses."""
+    home = Path(tempfile.mkdtemp(prefix="dq-"))
+    try:
+        yield CommandLine(home, {**ENVIRONMENT, "DQCTL_STACK": name, **environment})
+    finally:
+        remove_project(name)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def remove_project(name: str) -> None:
+    """Remove what the engine has of a stack, however it came about."""
+    for container in containers(name).values():
+        container.remove(force=True, v=True)
+    engine = docker.from_env(version="auto")
+    for thing in (*engine.networks.list(filters=_label(name)), *engine.volumes.list(filters=_label(name))):
+        thing.remove()
+
+
+def containers(name: str) -> dict[str, Container]:
+    """The containers of a stack by service, stopped ones included."""
+    found = docker.from_env(version="auto").containers.list(all=True, filters=_label(name))
+    return {each.labels["com.docker.compose.service"]: each for each in found}
+
+
+def left_over(name: str) -> list[Any]:
+    """Everything that the engine has of a stack."""
+    engine = docker.from_env(version="auto")
+    of_it = _label(name)
+    return [
+        *engine.containers.list(all=True, filters=of_it),
+        *engine.networks.list(filters=of_it),
+        *engine.volumes.list(filters=of_it),
+    ]
+
+
+def _label(name: str) -> dict[str, str]:
+    return {"label": f"com.docker.compose.project=dqctl-{name}"}
