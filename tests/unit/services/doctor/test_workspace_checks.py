@@ -2,19 +2,13 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from doctoring import GOOD, ME, fake_workspace
-from dqctl.databricks.rest import RestApi
-from dqctl.databricks.target import ServicePrincipal
-from dqctl.errors import DatabricksRefused
-from dqctl.redaction import MASK, redact
 from dqctl.services.doctor import databricks, grants
 from dqctl.services.doctor.findings import Finding, Verdict
 from dqctl.services.doctor.subject import Subject
@@ -169,23 +163,3 @@ def test_a_redirect_does_not_get_the_token(ask: Ask) -> None:
     found: Finding = databricks.credentials.look(subject)
     assert found.verdict is Verdict.FAILED
     assert "HTTP 302: elsewhere" in found.evidence
-
-
-def test_an_answer_that_is_no_object_is_an_empty_one(ask: Ask) -> None:
-    subject = ask({"/api/list": (200, [ME])})
-    assert RestApi(subject.target).get("/api/list").document == {}
-
-
-def test_a_service_principal_signs_in_once(ask: Ask) -> None:
-    subject = ask({"/oidc/v1/token": (200, {"access_token": "planted-access-token-4711"})})
-    principal = replace(subject.target, auth=ServicePrincipal("me", SecretStr("planted-secret-4711")))
-    rest = RestApi(principal)
-    assert [rest.get("/api/2.0/preview/scim/v2/Me").is_good for _ in range(2)] == [True, True]
-    assert redact("planted-access-token-4711") == MASK
-
-
-def test_a_service_principal_that_is_refused_is_told_so(ask: Ask) -> None:
-    subject = ask({"/oidc/v1/token": (401, {"error_description": "Client authentication failed"})})
-    principal = replace(subject.target, auth=ServicePrincipal("me", SecretStr("planted-secret-4711")))
-    with pytest.raises(DatabricksRefused, match="no token: HTTP 401: Client authentication failed"):
-        RestApi(principal).get("/api/2.0/preview/scim/v2/Me")
