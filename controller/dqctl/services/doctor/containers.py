@@ -64,6 +64,9 @@ def judge_container(attrs: dict[str, Any], again: str, logs: str) -> Finding:
         evidence += ", out of memory (DQCTL_MEMORY sets its limit)" if state.get("OOMKilled") else ""
         evidence += f": {state['Error']}" if state.get("Error") else ""
         return failed(evidence, f"{again}; why it ended: {logs}")
+    if health.get("Status") == "unhealthy" and not health.get("FailingStreak"):
+        # The engine calls it so from the moment of a pause until the first probe after it (20.10).
+        return warning(f"{evidence}, but no probe has failed: it was paused a moment ago", "wait, and look again")
     if health.get("Status") == "unhealthy":
         last = (health.get("Log") or [{}])[-1]
         said = str(last.get("Output", "")).strip().splitlines()[-1:]

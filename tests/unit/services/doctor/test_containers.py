@@ -10,6 +10,10 @@ def described(restarts: int = 0, **state: Any) -> dict[str, Any]:
     return {"Name": "/dqctl-a-engine-1", "State": state, "RestartCount": restarts}
 
 
+def unhealthy(*log: dict[str, Any]) -> dict[str, Any]:
+    return {"Status": "unhealthy", "FailingStreak": 3, "Log": list(log)}
+
+
 @pytest.mark.parametrize(
     ("attrs", "verdict", "evidence", "fix"),
     [
@@ -22,9 +26,11 @@ def described(restarts: int = 0, **state: Any) -> dict[str, Any]:
          "dqctl install"),
         (described(Status="created", ExitCode=128, Error="no such device"), Verdict.FAILED, "no such device",
          "dqctl install"),
-        (described(Status="running", Health={"Status": "unhealthy", "Log": [{"Output": "a\nrefused\n"}]}),
+        (described(Status="running", Health={"Status": "unhealthy", "FailingStreak": 0}), Verdict.WARNING,
+         "was paused", "look again"),
+        (described(Status="running", Health=unhealthy({"Output": "a\nrefused\n"})),
          Verdict.FAILED, "unhealthy: refused", "docker restart dqctl-a-engine-1"),
-        (described(Status="running", Health={"Status": "unhealthy", "Log": []}), Verdict.FAILED, "unhealthy", ""),
+        (described(Status="running", Health=unhealthy()), Verdict.FAILED, "unhealthy", ""),
     ],
 )  # fmt: skip
 def test_the_state_of_a_container(attrs: dict[str, Any], verdict: Verdict, evidence: str, fix: str) -> None:
