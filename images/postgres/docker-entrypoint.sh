@@ -69,16 +69,20 @@ initialize() {
     [ -z "${password:-}" ] || exec {password}<&-
     printf '\nhost all all all %s\n' "$auth" >> "$new/data/pg_hba.conf"
 
-    export PGHOST="$new" PGUSER="$POSTGRES_USER"
-    pg_ctl --pgdata="$new/data" --wait -o "-c listen_addresses='' -c unix_socket_directories='$new'" start
-    [ "$POSTGRES_DB" = postgres ] ||
-        printf 'CREATE DATABASE :"name";' | psql -v ON_ERROR_STOP=1 --no-psqlrc -q -d postgres -v name="$POSTGRES_DB"
-    run_scripts
-    pg_ctl --pgdata="$new/data" --wait --mode=fast stop
-    unset PGHOST PGUSER
+    local scripts=(/docker-entrypoint-initdb.d/*)
+    if [ "$POSTGRES_DB" != postgres ] || [ ${#scripts[@]} -gt 0 ]; then
+        export PGHOST="$new" PGUSER="$POSTGRES_USER"
+        pg_ctl --pgdata="$new/data" --wait -o "-c listen_addresses='' -c unix_socket_directories='$new'" start
+        [ "$POSTGRES_DB" = postgres ] ||
+            printf 'CREATE DATABASE :"name";' |
+            psql -v ON_ERROR_STOP=1 --no-psqlrc -q -d postgres -v name="$POSTGRES_DB"
+        run_scripts
+        pg_ctl --pgdata="$new/data" --wait --mode=fast stop
+        unset PGHOST PGUSER
+    fi
 
     find "$new/data" -mindepth 1 -maxdepth 1 ! -name PG_VERSION -exec mv -t "$PGDATA" {} +
-    sync "$PGDATA" # what is in the files is synced: initdb and the server did
+    sync "$PGDATA" # the names; initdb and the server have synced what is in the files
     mv "$new/data/PG_VERSION" "$PGDATA"
     sync "$PGDATA"
     echo "PostgreSQL is initialized"

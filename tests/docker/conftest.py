@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import docker
 import pytest
 from docker.errors import DockerException
 
+import docker
 from tiers import unavailable
 
 _ROOT = Path(__file__).parents[2]

@@ -10,14 +10,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import docker
 import psycopg
 import pytest
-from docker.errors import ContainerError, NotFound
+from docker.errors import NotFound
 from docker.models.containers import Container
 from docker.models.images import Image
 from docker.models.volumes import Volume
+from docker.types import Mount
 
+import docker
 from dqctl import __version__
 
 pytestmark = pytest.mark.docker
@@ -114,7 +115,9 @@ def test_postgres_image_is_configured_like_the_official_one(engine, images) -> N
     major = images.postgres.partition(":")[2]
     assert {f"PGDATA={DATA}", f"PG_MAJOR={major}"} <= set(found["Env"])
     assert found["Labels"]["org.opencontainers.image.version"] == major
-    said = shell(engine, images.postgres, f"id -u postgres; id -g postgres; stat -c '%U %a' {DATA}; postgres --version")
+    said = shell(
+        engine, images.postgres, f"id -u postgres; id -g postgres; stat -c '%U %a' {DATA}; postgres --version"
+    )
     assert said.startswith(f"999\n999\npostgres 700\npostgres (PostgreSQL) {major}.")
 
 
@@ -184,7 +187,7 @@ def connect(container: Container, password: str = PASSWORD, **options: object) -
 
 
 def ended(container: Container) -> tuple[int, str]:
-    code: int = container.wait(timeout=30)["StatusCode"]
+    code: int = container.wait(timeout=120)["StatusCode"]
     return code, container.logs().decode()
 
 
@@ -204,7 +207,9 @@ def test_postgres_serves_hardened_with_a_password_from_a_file_that_shows_nowhere
 
 
 def test_postgres_keeps_its_data_and_stops_at_once_and_cleanly(run_postgres) -> None:
-    container = run_postgres(environment={"POSTGRES_USER": "owner", "POSTGRES_PASSWORD": PASSWORD, "POSTGRES_DB": "kept"})
+    container = run_postgres(
+        environment={"POSTGRES_USER": "owner", "POSTGRES_PASSWORD": PASSWORD, "POSTGRES_DB": "kept"}
+    )
     with connect(container, dbname="kept") as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
     started = time.monotonic()
@@ -229,7 +234,12 @@ def test_postgres_killed_at_any_moment_of_its_first_start_recovers(run_postgres)
 def test_postgres_cut_off_before_the_last_move_begins_anew(engine, images, run_postgres, volume: Volume) -> None:
     connect(run_postgres()).close()
     mounted = {"user": "999:999", "volumes": {volume.name: {"bind": DATA}}}
-    shell(engine, images.postgres, f"cd {DATA} && mkdir -p .initializing/data && mv PG_VERSION .initializing/data", **mounted)
+    shell(
+        engine,
+        images.postgres,
+        f"cd {DATA} && mkdir -p .initializing/data && mv PG_VERSION .initializing/data",
+        **mounted,
+    )
     container = run_postgres()
     connect(container).close()
     assert "beginning anew" in container.logs().decode()
@@ -272,7 +282,7 @@ def test_postgres_runs_as_a_user_that_has_no_name(run_postgres) -> None:
             "POSTGRES_USER": "owner",
             "POSTGRES_PASSWORD_FILE": "/run/secrets/password",
             "PGDATA": "/tmp/data",
-            "POSTGRES_INITDB_ARGS": "--data-checksums --locale=C",
+            "POSTGRES_INITDB_ARGS": "--data-checksums --encoding=UTF8 --locale=C",
         },
         tmpfs={"/tmp": "", "/var/run/postgresql": "mode=1777"},
     )
@@ -280,14 +290,15 @@ def test_postgres_runs_as_a_user_that_has_no_name(run_postgres) -> None:
         assert connection.execute("SHOW data_checksums").fetchone() == ("on",)
 
 
-def test_postgres_runs_the_scripts_of_the_first_start_once(run_postgres, engine, images, volume, tmp_path: Path) -> None:
-    scripts = "/docker-entrypoint-initdb.d"
+def test_postgres_runs_the_scripts_of_the_first_start_once(run_postgres, secret: Path) -> None:
+    scripts = secret.parent / "scripts"
+    scripts.mkdir()
+    (scripts / "1.sql").write_text("CREATE TABLE made (x int)")
+    (scripts / "2.sh").write_text("psql -d owner -c 'INSERT INTO made VALUES (1)'")
+    for path in (secret.parent, scripts):
+        path.chmod(0o755)
     container = run_postgres(
-        "-c",
-        "work_mem=5MB",
-        entrypoint=["/bin/bash", "-c", f"echo 'CREATE TABLE made (x int)' > {scripts}/1.sql; "
-        f"echo 'psql -d owner -c \"INSERT INTO made VALUES (1)\"' > {scripts}/2.sh; exec docker-entrypoint.sh \"$@\"", "-"],
-        tmpfs={**RUNTIME, scripts: "mode=1777"},
+        "-c", "work_mem=5MB", mounts=[Mount("/docker-entrypoint-initdb.d", str(scripts), "bind", read_only=True)]
     )
     for _ in range(2):
         with connect(container) as connection:
@@ -308,7 +319,7 @@ def test_testgen_sets_its_database_up_in_the_postgres_image_with_secrets_from_fi
         "TG_METADATA_DB_HOST": address(container),
         "TG_METADATA_DB_PORT": "5432",
         "TG_METADATA_DB_USER": "owner",
-        "TG_METADATA_DB_PASSWORD": PASSWORD.replace(" ", ""),  # TestGen fails on spaces
+        "TG_METADATA_DB_PASSWORD": "metadata-password",  # TestGen fails on blanks and on what is not ASCII
         "TESTGEN_USERNAME": "admin",
         "TESTGEN_PASSWORD": "ui-password",
         "TG_DECRYPT_SALT": "salt",
@@ -323,15 +334,20 @@ def test_testgen_sets_its_database_up_in_the_postgres_image_with_secrets_from_fi
     file.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
     for directory in (tmp_path, *tmp_path.parents[:2]):
         directory.chmod(0o755)
-    engine.containers.run(
+    setup = engine.containers.run(
         images.testgen,
         ["setup-system-db", "--yes"],
-        remove=True,
+        detach=True,
         environment={"TG_TESTGEN_HOME": "/run/testgen"},
         volumes={str(file): {"bind": "/run/testgen/config.env", "mode": "ro"}},
         tmpfs={"/tmp": "", "/home/testgen": "mode=0700,uid=1000,gid=1000"},
         **HARDENED,
     )
+    try:
+        code, said = ended(setup)
+    finally:
+        setup.remove(force=True, v=True)
+    assert code == 0, said
     with connect(container, values["TG_METADATA_DB_PASSWORD"], dbname="datakitchen") as connection:
         (revision,) = connection.execute("SELECT revision FROM testgen.tg_revision").fetchone()
     assert int(revision) >= 235
@@ -351,8 +367,7 @@ def test_controller_image_runs_dqctl_hardened_with_the_versions_of_the_lock(engi
     installed = {name.lower().replace("_", "-"): version for name, version in map(str.split, listed)}
     assert installed.pop("dqctl") == __version__
     lock = (REPOSITORY / "requirements.lock").read_text()
-    locked = dict(re.findall(r"^([a-z0-9.-]+)==([^ ;]+)", lock, re.MULTILINE))
-    assert {name: locked.get(name) for name in installed} == installed
+    assert set(installed.items()) <= set(re.findall(r"^([a-z0-9.-]+)==([^ ;]+)", lock, re.MULTILINE))
     assert "docker" in installed
     assert "pytest" not in installed
 
@@ -361,32 +376,40 @@ def test_controller_image_runs_dqctl_hardened_with_the_versions_of_the_lock(engi
 
 
 def own_certificates() -> list[str]:
-    """A line of every certificate that this machine trusts: a proxy's own among them."""
+    """A line of every certificate that this machine trusts and Debian does not: a proxy's, a mirror's."""
     bundle = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))
     text = bundle.read_text() if bundle.exists() else ""
-    return [found.splitlines()[8] for found in re.findall(r"-BEGIN CERTIFICATE-----\n(.*?)-----END", text, re.DOTALL)]
+    known = "".join(path.read_text() for path in Path("/usr/share/ca-certificates").rglob("*.crt"))
+    lines = [
+        found.splitlines()[8] for found in re.findall(r"-BEGIN CERTIFICATE-----\n(.*?)-----END", text, re.DOTALL)
+    ]
+    return [line for line in lines if line not in known]
 
 
 def test_no_index_no_proxy_and_no_secret_of_the_host_is_in_history_or_files(
     engine, images, controller_image: str, tmp_path: Path
 ) -> None:
-    known = shell(engine, images.testgen, "cat /etc/ssl/certs/ca-certificates.crt")
-    planted = [line for line in own_certificates() if line not in known]
     names = re.compile(r"^((PIP|UV)_.*(INDEX|HOST).*|https?_proxy|no_proxy)$", re.IGNORECASE)
-    planted += [value for name, value in os.environ.items() if names.match(name) and value]
+    planted = [value for name, value in os.environ.items() if names.match(name) and value]
+    planted += own_certificates()
     patterns = tmp_path / "patterns"
     # The last one is in every image: proof that the search finds.
-    patterns.write_text("\n".join([*planted, "GNU GENERAL PUBLIC", "root:x:0:0:"]) + "\n")
+    patterns.write_text("\n".join([*planted, "root:x:0:0:"]) + "\n")
+    search = "cd /; grep -rlIF -f /patterns $(ls | grep -vE '^(proc|sys|dev|patterns)$') || true"
     for tag in (images.testgen, images.postgres, controller_image):
         history = str(engine.images.get(tag).history())
-        assert not [value for value in planted if value in history]
-        assert "--secret" not in history
-        said = engine.containers.run(
-            tag,
-            ["-c", "ls -A /run/secrets 2>/dev/null; grep -rlIF -f /patterns --exclude-dir=proc --exclude-dir=sys / || true"],
-            entrypoint="/bin/sh",
-            user="0",
-            remove=True,
-            volumes={str(patterns): {"bind": "/patterns", "mode": "ro"}},
-        ).decode()
-        assert set(said.split()) - {"/patterns"} == {"/etc/passwd"}, tag
+        assert not [value for value in planted if value in history], tag
+        mounted = {str(patterns): {"bind": "/patterns", "mode": "ro"}}
+        found = set(shell(engine, tag, search, user="0", cap_drop=[], volumes=mounted).split())
+        assert found - {"etc/passwd-"} == {"etc/passwd"}, tag
+
+
+def test_nothing_is_built_twice(
+    build_images: Callable[..., list[str]], images, controller_image: str, engine
+) -> None:
+    tags = [images.testgen, images.postgres]
+    before = [engine.images.get(tag).id for tag in tags]
+    started = time.monotonic()
+    assert build_images("testgen", "postgres") == tags
+    assert time.monotonic() - started < 10  # 1 s on a quiet machine
+    assert [engine.images.get(tag).id for tag in tags] == before
