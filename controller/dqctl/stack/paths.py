@@ -21,6 +21,7 @@ class StackPaths:
         stacks/<name>/logs/           what TestGen and uv said, without secrets
         stacks/<name>/work/           homes of single calls, removed afterwards
         stacks/<name>/lock            held while a command changes the stack
+        stacks/<name>/rotation.lock   held while secrets are rotated; secrets/rotation.json is there meanwhile
     """
 
     home: Path
