@@ -133,22 +133,14 @@ def compose_version() -> str:
 
 
 def _compose(paths: StackPaths, *arguments: str) -> None:
+    about = {
+        "--project-name": project(paths),
+        "--project-directory": str(paths.root),
+        "--file": str(paths.compose),
+    }
+    options = [part for pair in about.items() for part in pair]
     done = processes.run(
-        [
-            _docker(),
-            "compose",
-            "--ansi",
-            "never",
-            "--progress",
-            "quiet",
-            "--project-name",
-            project(paths),
-            "--project-directory",
-            str(paths.root),
-            "--file",
-            str(paths.compose),
-            *arguments,
-        ],  # fmt: skip
+        [_docker(), "compose", "--ansi", "never", "--progress", "quiet", *options, *arguments],
         deadline=Deadline(_SECONDS),
         environment=_environment(),
         cwd=paths.root,

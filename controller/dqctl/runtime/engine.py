@@ -18,6 +18,7 @@ from importlib.resources import files
 from typing import IO, Any
 
 import docker.errors
+import requests
 import requests.exceptions
 from docker.models.containers import Container
 
@@ -132,10 +133,12 @@ class _Call:
         self._socket.settimeout(None)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _API_SECONDS, 0))
         # Read where the answer's head was read: the first frames may have come with it.
-        self._stream: IO[bytes] = stream._response.raw._fp.fp
+        self._answer: requests.Response = stream._response
+        self._stream: IO[bytes] = self._answer.raw._fp.fp
         self._heard: queue.Queue[tuple[int, bytes] | None] = queue.Queue()
         self._said: dict[int, bytearray] = {1: bytearray(), 2: bytearray()}
-        threading.Thread(target=self._read, name="exec-stream", daemon=True).start()
+        self._reader = threading.Thread(target=self._read, name="exec-stream", daemon=True)
+        self._reader.start()
 
     def send(self, payload: bytes) -> None:
         """Give the program its stdin; the stream stays open, it is the leash."""
@@ -190,7 +193,11 @@ class _Call:
     def close(self) -> None:
         """Give the connection back."""
         with contextlib.suppress(OSError):
-            self._socket.close()
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._reader.join(_LAST_WORDS)
+        for each in (self._stream, self._answer, self._socket):
+            with contextlib.suppress(OSError, ValueError):  # they close each other
+                each.close()
 
     def _read(self) -> None:
         """Frames of the stream: one byte says which one, four bytes at the end of eight how long."""

@@ -47,8 +47,8 @@ def ensure_metadata(postgres: MetadataServer, wanted: Wanted, set_up: SetUp) -> 
             return False
         if has_data(postgres):
             raise UsageError(
-                f"the stack's metadata has schema revision {revision}, TestGen {wanted.testgen_version} works with "
-                f"{wanted.schema_revision}",
+                f"the stack's metadata has schema revision {revision}, TestGen {wanted.testgen_version} works "
+                f"with {wanted.schema_revision}",
                 "nothing was changed: install the version that the stack had (--version), or use another --stack",
             )
         drop_database(postgres, DATABASE)

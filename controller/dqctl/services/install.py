@@ -48,8 +48,8 @@ def install(
 ) -> InstallReport:
     """Converge the stack to ``version`` of TestGen (default: what it has, else the newest that is known).
 
-    ``runtime`` says where it runs (see ``usual_runtime``). ``remember`` holds settings that were given and that later commands shall find
-    without flags; no secrets. Raises ``UsageError`` when the stack has data of another version or runtime,
+    ``runtime`` says where it runs (see ``usual_runtime``). ``remember`` holds settings that were given and that
+    later commands shall find without flags; no secrets. Raises ``UsageError`` when the stack has data of another version or runtime,
     ``Busy`` when another command changes the stack, ``EnvironmentFault`` when this machine, its network or its
     Docker engine is in the way.
     """

@@ -22,8 +22,8 @@ Timestamps are UTC. Times outside of the years 1 to 9999, and decimals that are 
 version of TestGen does not have are NULL. A file of many rows passes through the volume `dqctl_staging` in the
 same schema and is removed after loading.
 
-Beside them lie tables `dq_cli_<command>`, made when `dqctl testgen --publish` first has rows for them: what a stock
-command of TestGen said, see [testgen-commands.md](testgen-commands.md).
+Beside them lie tables `dq_cli_<command>`, made when `dqctl testgen --publish` first has rows for them: what a
+stock command of TestGen said, see [testgen-commands.md](testgen-commands.md).
 """
 
 _VIEWS = """## Views
