@@ -23,13 +23,13 @@ def add_to(app: typer.Typer) -> None:
         "testgen",
         # What stands behind the first argument is TestGen's, with or without a -- in front of it.
         context_settings={"allow_interspersed_args": False},
-        epilog="Example: dqctl --output json testgen -- list-test-suites --project-key shop",
+        epilog="Example: dqctl --output json testgen -- list-test-suites -pk shop",
     )(stock_command)
 
 
 def stock_command(
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[--] [ARGS]...", help="What testgen gets", show_default=False)
+        list[str] | None, typer.Argument(metavar="-- ARGS", help="What testgen gets", show_default=False)
     ] = None,
     publish: Annotated[
         bool, typer.Option("--publish", help="Put the rows of a list-* or get-* command into Databricks")
