@@ -19,6 +19,25 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"DQCTL_TEST_REQUIRE names no tier: {', '.join(sorted(unknown))}")
 
 
+# The files that take longest, the longest first: a file goes to one worker, and the last one must be short.
+_LONGEST = (
+    "test_credentials", "test_killed_anywhere", "test_jobs", "test_container_faults", "test_install_faults",
+    "test_container_stack", "test_demo", "test_main_job", "test_publish", "test_testgen_command", "test_doctor",
+    "test_secrets", "test_images", "test_runtime_local", "test_postgres",
+)  # fmt: skip
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(_LONGEST)}
+
+    def place(item: pytest.Item) -> int:
+        tiers = any(item.get_closest_marker(tier) for tier in TIERS)
+        return places.get(item.path.stem, len(places) if tiers else len(places) + 1)
+
+    items.sort(key=place)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     # The local tier is gated where it begins to need something: the fixture environments_cache.
     if item.get_closest_marker("docker"):

@@ -11,6 +11,7 @@ import pytest
 import docker
 from command_line import SUITE, SYSTEM, CommandLine, load_shop, write_systems
 from container_stacks import POSTGRES, TESTGEN, container_stack, containers, left_over
+from dqctl.errors import EnvironmentFault
 from dqctl.localworkspace import control
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
@@ -157,6 +158,27 @@ def test_what_was_paused_goes_on(run: CommandLine) -> None:
         container.pause()
     assert run.document("status")["services"] == {"postgres": "paused", "engine": "paused"}
     assert run.document("runs")["runs"]
+
+
+def test_rotated_credentials_are_taken_by_all_and_the_old_ones_are_refused(run: CommandLine) -> None:
+    before = open_runtime(run.settings, silent).postgres
+    ids = {service: each.id for service, each in containers(STACK).items()}
+    old = secrets_of(run)
+    run("credentials", "rotate", "--all")
+    assert not set(old) & set(secrets_of(run))
+    with pytest.raises(EnvironmentFault, match="password authentication failed"):
+        before.connect("datakitchen")
+    assert run.document("run-tests", f"{SYSTEM}/{SUITE}")["exit_code"] == 0, "the connection is still decrypted"
+    assert {service: each.id for service, each in containers(STACK).items()} == ids, "nothing is restarted"
+
+
+def test_stock_commands_run_inside_and_keep_their_streams_apart(run: CommandLine) -> None:
+    said = run("testgen", "--", "list-projects", "--display")
+    assert SYSTEM in said.out
+    assert "DEPRECATED" not in said.out
+    rows = run.document("testgen", "--", "list-projects")["rows"]
+    assert [row["project_key"] for row in rows].count(SYSTEM) == 1
+    assert run("testgen", "--", "get-nothing", code=2).err
 
 
 def test_uninstalled_and_installed_again_everything_is_there(run: CommandLine) -> None:

@@ -49,9 +49,9 @@ def install(
     """Converge the stack to ``version`` of TestGen (default: what it has, else the newest that is known).
 
     ``runtime`` says where it runs (see ``usual_runtime``). ``remember`` holds settings that were given and that
-    later commands shall find without flags; no secrets. Raises ``UsageError`` when the stack has data of another version or runtime,
-    ``Busy`` when another command changes the stack, ``EnvironmentFault`` when this machine, its network or its
-    Docker engine is in the way.
+    later commands shall find without flags; no secrets. Raises ``UsageError`` when the stack has data of another
+    version or runtime, ``Busy`` when another command changes the stack, ``EnvironmentFault`` when this machine,
+    its network or its Docker engine is in the way.
     """
     remembered.check(remember or {})
     paths = StackPaths(settings.home, settings.stack)
