@@ -3,12 +3,18 @@
 import os
 import subprocess
 
+import hypothesis
 import pytest
 
 from tiers import TIERS, required, unavailable
 
 _FOREIGN = ("DQCTL_", "DATABRICKS_", "TG_", "TESTGEN_", "PG")
 _OURS = ("DQCTL_TEST_", "DQCTL_LIVE_", "DQCTL_VENV")
+
+
+# Two cores, three workers: how long an example takes says nothing. In CI the examples are always the same ones.
+hypothesis.settings.register_profile("dqctl", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("dqctl")
 
 
 def pytest_configure(config: pytest.Config) -> None:
