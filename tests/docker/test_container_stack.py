@@ -80,6 +80,22 @@ def test_another_setting_changes_only_what_differs(run: CommandLine) -> None:
     assert run.document("install")["changed"] == [], "the setting is remembered"
 
 
+def test_a_dry_run_shows_what_would_change_and_changes_nothing(run: CommandLine) -> None:
+    assert run.document("install", "--dry-run")["steps"] == []
+    before = {path: path.read_bytes() for path in StackPaths(run.home, STACK).root.glob("*.*")}
+    plan = run.document("install", "--dry-run", "--memory", "777m")
+    assert any("converge the containers" in step for step in plan["steps"])
+    assert plan["steps"][-1] == "remember settings: memory"
+    (diff,) = plan["diffs"].values()
+    assert '+    mem_limit: "777m"' in diff
+    assert (
+        "pull example.invalid/other:2"
+        in run.document("install", "--dry-run", "--image", "example.invalid/other:2")["steps"]
+    )
+    assert {path: path.read_bytes() for path in before} == before
+    assert run.document("install")["changed"] == []
+
+
 def test_status_says_what_runs(run: CommandLine) -> None:
     found = run.document("status")
     assert (found["runtime"], found["healthy"]) == ("docker", True)

@@ -82,3 +82,16 @@ def test_purge_removes_the_stack_and_nothing_else(fresh_stack: Settings, environ
     assert not (fresh_stack.home / "stacks" / fresh_stack.stack).exists()
     assert (environments_cache / "testgen-5.134.0").is_dir()
     assert uninstall(fresh_stack, purge=True, progress=silent).changed == ()
+
+
+def test_a_dry_run_says_what_an_install_would_do_and_does_nothing(fresh_stack: Settings, home: Path) -> None:
+    from dqctl.services.install_plan import plan_install
+
+    assert plan_install(fresh_stack, runtime="local").steps == ()
+    other = load({"home": home, "stack": "other"}, {})
+    steps = plan_install(other, runtime="local", remember={"catalog": "lake"}).steps
+    assert steps[0].startswith("make secrets: postgres_password")
+    assert steps[-1] == "remember settings: catalog"
+    assert not (home / "stacks" / "other").exists()
+    with pytest.raises(UsageError, match="is of the runtime local"):
+        plan_install(fresh_stack, runtime="docker")

@@ -11,6 +11,7 @@ from dqctl.cli.options import Catalog, Schema, Wait, Workspace
 from dqctl.cli.output import cell, emit, plain, table
 
 if TYPE_CHECKING:
+    from dqctl.services.install_plan import InstallPlan
     from dqctl.services.status import Status
 
 # What install remembers for the commands after it; secrets are not among it.
@@ -92,6 +93,9 @@ def install(
         int | None,
         typer.Option(help="Publish PostgreSQL on 127.0.0.1 (DQCTL_PUBLISH_PORT)", rich_help_panel=_DOCKER),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, files as a diff; nothing is changed")
+    ] = False,
     wait: Wait = None,
 ) -> None:
     """Install the stack, or bring it to what is asked for; again, there is nothing to do.
@@ -125,13 +129,14 @@ def install(
         lock_timeout=wait,
     )
     remember = {name: str(getattr(settings, name)) for name in _REMEMBERED if given[name] is not None}
-    report = run(
-        settings,
-        runtime=usual_runtime(settings, here.progress),
-        version=version,
-        remember=remember,
-        progress=here.progress,
-    )
+    kind = usual_runtime(settings, here.progress)
+    if dry_run:
+        from dqctl.services.install_plan import plan_install
+
+        plan = plan_install(settings, runtime=kind, version=version, remember=remember)
+        emit(plain(plan), lambda: _plan(plan))
+        return
+    report = run(settings, runtime=kind, version=version, remember=remember, progress=here.progress)
 
     def show() -> str:
         what = f"stack {report.stack}: TestGen {report.testgen_version}, PostgreSQL {report.postgres_version}"
@@ -139,6 +144,14 @@ def install(
         return f"{what}, in {report.home}\n{done}"
 
     emit(plain(report), show)
+
+
+def _plan(plan: "InstallPlan") -> str:
+    if not plan.steps:
+        return f"stack {plan.stack} ({plan.runtime}): nothing to do"
+    steps = "\n".join(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))
+    diffs = "".join(f"\n{path}\n{diff}" for path, diff in plan.diffs.items())
+    return f"stack {plan.stack} ({plan.runtime}) would:\n{steps}\n{diffs}".rstrip()
 
 
 def uninstall(

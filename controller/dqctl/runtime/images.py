@@ -1,6 +1,8 @@
 """Finding the images of a stack: here, or pulled; and what is in them."""
 
+import contextlib
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import docker.errors
@@ -13,6 +15,8 @@ from dqctl.stack.images import Image, Images, TestGenImage
 Pull = Literal["missing", "always", "never"]
 
 _PROBE_SECONDS = 60
+_LABEL = "dqctl.look"
+_STALE = timedelta(minutes=5)
 # Upgrade scripts are numbered with the revision that they lead to.
 _PROBE = """
 import glob, importlib.metadata, json, os, sys, testgen
@@ -64,6 +68,11 @@ def _find(reference: str, pinned: Image | None, pull: Pull, progress: Progress) 
     return found
 
 
+def is_here(reference: str) -> bool:
+    """Whether the engine has the image, by name or id."""
+    return _here(reference) is not None
+
+
 def _here(reference: str) -> str | None:
     with explained():
         try:
@@ -98,10 +107,26 @@ def _postgres(reference: str, image: str) -> Image:
     return Image(reference=reference, id=image, version=words[2])
 
 
+def _remove_stale() -> None:
+    """Remove what an install that was killed while it looked into an image left behind."""
+    for container in client().containers.list(all=True, filters={"label": _LABEL}, ignore_removed=True):
+        created = datetime.fromisoformat(container.attrs["Created"][:19]).replace(tzinfo=UTC)
+        if datetime.now(UTC) - created > _STALE:
+            with contextlib.suppress(docker.errors.APIError):  # another install was quicker
+                container.remove(force=True, v=True)
+
+
 def _run(image: str, command: list[str], wrong: str) -> str:
     with explained():
+        _remove_stale()
         container = client().containers.create(
-            image, command[1:], entrypoint=command[0], network_mode="none", read_only=True, cap_drop=["ALL"]
+            image,
+            command[1:],
+            entrypoint=command[0],
+            network_mode="none",
+            read_only=True,
+            cap_drop=["ALL"],
+            labels={_LABEL: "look into an image"},
         )
         try:
             container.start()

@@ -16,7 +16,7 @@ from dqctl.runtime import Runtime
 from dqctl.settings import Settings
 from dqctl.stack import lock, remembered
 from dqctl.stack.paths import StackPaths
-from dqctl.stack.record import read_record, write_record
+from dqctl.stack.record import StackRecord, read_record, write_record
 from dqctl.stack.secrets import ensure_secrets
 
 _PASS_THROUGH = 0o711  # for PostgreSQL's account; nobody sees the names of what is there
@@ -85,6 +85,15 @@ def usual_runtime(settings: Settings, progress: Progress) -> Literal["docker", "
     return "docker"
 
 
+def require_runtime(paths: StackPaths, before: StackRecord | None, kind: str) -> None:
+    """``UsageError`` when the stack is of another runtime: its data would not follow."""
+    if before and before.runtime != kind:
+        raise UsageError(
+            f"stack {paths.name!r} is of the runtime {before.runtime}, {kind} was asked for",
+            "nothing was changed: use another --stack, or dqctl uninstall --purge it first",
+        )
+
+
 def _converge(
     settings: Settings,
     paths: StackPaths,
@@ -96,11 +105,7 @@ def _converge(
 ) -> InstallReport:
     changed: list[str] = []
     before = read_record(paths)
-    if before and before.runtime != kind:
-        raise UsageError(
-            f"stack {paths.name!r} is of the runtime {before.runtime}, {kind} was asked for",
-            "nothing was changed: use another --stack, or dqctl uninstall --purge it first",
-        )
+    require_runtime(paths, before, kind)
     if ensure_secrets(paths):
         changed.append("secrets")
     runtime = _steps(kind)(settings, paths, before, version, changed, progress, clock)

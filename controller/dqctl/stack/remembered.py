@@ -33,15 +33,25 @@ def remember(path: Path, given: Mapping[str, str]) -> bool:
     for a file that is damaged.
     """
     check(given)
-    before = _read(path)
-    replaced = {other for name, other in _INSTEAD_OF.items() if name in given}
-    after = {name: value for name, value in before.items() if name not in replaced} | dict(given)
+    before, after = _before_and_after(path, given)
     if after == before:
         return False
     # A JSON string is a TOML basic string, as long as DEL is escaped too.
     lines = [f"{name} = {_toml(value)}\n" for name, value in sorted(after.items())]
     write_atomically(path, _HEADER + "".join(lines), PRIVATE_FILE)
     return True
+
+
+def changed(path: Path, given: Mapping[str, str]) -> tuple[str, ...]:
+    """The settings that ``remember`` would change in ``path``."""
+    before, after = _before_and_after(path, given)
+    return tuple(sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)))
+
+
+def _before_and_after(path: Path, given: Mapping[str, str]) -> tuple[dict[str, object], dict[str, object]]:
+    before = _read(path)
+    replaced = {other for name, other in _INSTEAD_OF.items() if name in given}
+    return before, {name: value for name, value in before.items() if name not in replaced} | dict(given)
 
 
 def _words(name: str) -> str:

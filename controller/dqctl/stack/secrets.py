@@ -31,6 +31,11 @@ LENGTHS = {
 }
 
 
+def missing_secrets(paths: StackPaths) -> tuple[str, ...]:
+    """The names of those that ``ensure_secrets`` would make."""
+    return tuple(name for name in LENGTHS if not (paths.secrets / name).exists())
+
+
 def ensure_secrets(paths: StackPaths) -> tuple[str, ...]:
     """Make the secrets that are missing; the names of those that were made."""
     ensure_private_dir(paths.secrets)
