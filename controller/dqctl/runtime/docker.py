@@ -213,7 +213,7 @@ class DockerRuntime:
                 command(self.images.engine.python, program, argv),
                 deadline=deadline,
                 stdin=stdin,
-                environment=self._environment(environment or {}),
+                environment=self.variables(environment or {}),
                 on_line=both(keep, on_line) if program == "testgen" else on_line,
                 on_error_line=both(keep, on_error_line),
                 fetch=fetch,
@@ -296,7 +296,8 @@ class DockerRuntime:
         wanted = metadata.Wanted(self.version, self.images.engine.schema_revision, self.paths)
         return metadata.ensure_metadata(self.postgres, wanted, set_up)
 
-    def _environment(self, on_top: Mapping[str, str]) -> dict[str, str]:
+    def variables(self, on_top: Mapping[str, str]) -> dict[str, str]:
+        """The environment of a call inside; ``on_top`` is for this machine and is translated."""
         own = dict(ENVIRONMENT)
         if (self.paths.mounted / "engine" / compose.CA_BUNDLE).exists():
             own |= dict.fromkeys(_CA_VARIABLES, f"{compose.INSIDE}/{compose.CA_BUNDLE}")

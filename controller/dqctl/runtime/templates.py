@@ -2,14 +2,18 @@
 
 import json
 from functools import cache
-
-import jinja2
+from typing import TYPE_CHECKING
 
 from dqctl.resources import places
 
+if TYPE_CHECKING:
+    import jinja2
+
 
 @cache
-def _environment() -> jinja2.Environment:
+def _environment() -> "jinja2.Environment":
+    import jinja2  # here: status and doctor render nothing, and jinja2 takes 0.1 s
+
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader([*places("env-templates"), *places("compose")]),
         undefined=jinja2.StrictUndefined,
