@@ -10,7 +10,9 @@ from typing import Any
 from docker.models.containers import Container
 
 import docker
-from command_line import CommandLine
+from command_line import SYSTEM, CommandLine, load_shop, write_systems
+from dqctl.localworkspace import control
+from dqctl.runtime.docker import host_address
 
 TESTGEN, POSTGRES = "dqctl/testgen:5.134.0", "dqctl/postgres:15"
 ENVIRONMENT = {"DQCTL_RUNTIME": "docker", "DQCTL_IMAGE": TESTGEN, "DQCTL_POSTGRES_IMAGE": POSTGRES}
@@ -25,6 +27,23 @@ def container_stack(name: str, **environment: str) -> Iterator[CommandLine]:
     finally:
         remove_project(name)
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def shop_stack(name: str) -> Iterator[CommandLine]:
+    """A container stack with the shop in a local workspace: applied, profiled, its tests generated."""
+    with container_stack(name) as run:
+        workspace = run.home / "workspaces" / name
+        try:
+            run("workspace", "start", "--set", "ANSI_MODE=false", "--proxy-address", host_address())
+            run("install", "--workspace", workspace, timeout=400)
+            load_shop(run.settings)
+            run("apply", "-f", write_systems(run.home))
+            run("profile", SYSTEM)
+            run("generate", SYSTEM)
+            yield run
+        finally:
+            control.stop(workspace)
 
 
 def remove_project(name: str) -> None:

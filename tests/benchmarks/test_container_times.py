@@ -2,7 +2,6 @@
 
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,13 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.conftest import Record
-from command_line import SUITE, SYSTEM, CommandLine, load_shop, write_systems
-from container_stacks import container_stack, containers
+from command_line import SUITE, SYSTEM, CommandLine
+from container_stacks import containers, shop_stack
 from dqctl.clock import Deadline
-from dqctl.localworkspace import control
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
-from dqctl.runtime.docker import host_address
 from dqctl.runtime.engine import run_inside
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.docker, pytest.mark.timeout(1500)]
@@ -49,18 +46,8 @@ volumes: {{metadata: {{}}}}
 @pytest.fixture(scope="module")
 def run() -> Iterator[CommandLine]:
     subprocess.run([str(PROJECT / "scripts/images"), "testgen", "postgres"], check=True, timeout=900)
-    with container_stack(STACK) as run, tempfile.TemporaryDirectory() as directory:
-        workspace = run.home / "workspaces" / STACK
-        try:
-            run("workspace", "start", "--set", "ANSI_MODE=false", "--proxy-address", host_address())
-            run("install", "--workspace", workspace, timeout=400)
-            load_shop(run.settings)
-            run("apply", "-f", write_systems(Path(directory)))
-            run("profile", SYSTEM)
-            run("generate", SYSTEM)
-            yield run
-        finally:
-            control.stop(workspace)
+    with shop_stack(STACK) as run:
+        yield run
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -2,20 +2,17 @@
 
 import json
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import docker
-from command_line import SUITE, SYSTEM, CommandLine, load_shop, write_systems
-from container_stacks import POSTGRES, TESTGEN, container_stack, containers, left_over
+from command_line import SUITE, SYSTEM, CommandLine
+from container_stacks import POSTGRES, TESTGEN, container_stack, containers, left_over, shop_stack
 from dqctl.errors import EnvironmentFault
-from dqctl.localworkspace import control
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
-from dqctl.runtime.docker import host_address
 from dqctl.stack.paths import StackPaths
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
@@ -26,18 +23,8 @@ STACK = "life"
 @pytest.fixture(scope="module")
 def run(images: object) -> Iterator[CommandLine]:
     """A stack with the shop applied, profiled and its tests generated."""
-    with container_stack(STACK) as run, tempfile.TemporaryDirectory() as directory:
-        workspace = run.home / "workspaces" / STACK
-        try:
-            run("workspace", "start", "--set", "ANSI_MODE=false", "--proxy-address", host_address())
-            run("install", "--workspace", workspace, timeout=400)
-            load_shop(run.settings)
-            run("apply", "-f", write_systems(Path(directory)))
-            run("profile", SYSTEM)
-            run("generate", SYSTEM)
-            yield run
-        finally:
-            control.stop(workspace)
+    with shop_stack(STACK) as run:
+        yield run
 
 
 def secrets_of(run: CommandLine) -> list[str]:

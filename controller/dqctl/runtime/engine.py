@@ -188,7 +188,8 @@ class _Call:
 
     def said(self) -> tuple[str, str]:
         """All of stdout and stderr."""
-        return tuple(self._said[number].decode(errors="replace") for number in (1, 2))  # type: ignore[return-value]
+        out, err = (self._said[number].decode(errors="replace") for number in (1, 2))
+        return out, err
 
     def close(self) -> None:
         """Give the connection back."""

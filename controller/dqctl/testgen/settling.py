@@ -5,6 +5,8 @@ statements are the same whether the driver runs them (psycopg2) when it is told 
 afterwards: both take ``ids`` and ``reason``.
 """
 
+# ruff: noqa: S608 - SQL text out of the capability table's own words; values are parameters
+
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -41,18 +43,17 @@ def statements(version: Capabilities) -> tuple[str, ...]:
             WHEN status IN ('running', 'interrupt_requested', 'pause_requested')
             THEN coalesce(active_seconds, 0) + extract(epoch FROM now() - claimed_at) ELSE active_seconds END"""
     chosen = "id = ANY(%(ids)s::uuid[])"
-    # S608: what is put together here is the capability table's own words; values are parameters.
     found = (
-        f"UPDATE job_executions SET status = 'cancel_requested'{worked} WHERE {chosen} AND status IN ({alive})",  # noqa: S608
-        "UPDATE job_executions SET status = 'canceled', completed_at = now() "  # noqa: S608
+        f"UPDATE job_executions SET status = 'cancel_requested'{worked} WHERE {chosen} AND status IN ({alive})",
+        "UPDATE job_executions SET status = 'canceled', completed_at = now() "
         f"WHERE {chosen} AND status = 'cancel_requested'",
-        f"UPDATE job_executions SET error_message = %(reason)s WHERE {chosen} AND status = 'canceled'",  # noqa: S608
+        f"UPDATE job_executions SET error_message = %(reason)s WHERE {chosen} AND status = 'canceled'",
     )
     if not version.run_has_status:
         return found
     return found + tuple(
         # An Error is what the handler made of the statement that was cancelled under it.
-        f"UPDATE {runs} SET status = 'Cancelled', {end} = now(), log_message = %(reason)s "  # noqa: S608
+        f"UPDATE {runs} SET status = 'Cancelled', {end} = now(), log_message = %(reason)s "
         f"WHERE job_execution_id = ANY(%(ids)s::uuid[]) AND status <> 'Complete' AND EXISTS ("
         f"SELECT FROM job_executions j WHERE j.id = {runs}.job_execution_id AND j.status = 'canceled')"
         for runs, end in (("profiling_runs", "profiling_endtime"), ("test_runs", "test_endtime"))
