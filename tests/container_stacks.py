@@ -22,6 +22,7 @@ ENVIRONMENT = {"DQCTL_RUNTIME": "docker", "DQCTL_IMAGE": TESTGEN, "DQCTL_POSTGRE
 def container_stack(name: str, **environment: str) -> Iterator[CommandLine]:
     """A command line for a stack called ``name``, which has to be one that no other test uses."""
     home = Path(tempfile.mkdtemp(prefix="dq-"))
+    remove_project(name)  # of tests that were killed
     try:
         yield CommandLine(home, {**ENVIRONMENT, "DQCTL_STACK": name, **environment})
     finally:
