@@ -227,3 +227,12 @@ def test_two_stacks_on_one_host_know_nothing_of_each_other(run: CommandLine, ima
         second("uninstall", "--purge")
         assert run.document("status")["healthy"]
         assert Path(run.home / "stacks" / STACK).exists()
+
+
+def test_a_stack_of_the_same_name_in_another_home_is_left_alone(run: CommandLine, tmp_path: Path) -> None:
+    before = {service: each.id for service, each in containers(STACK).items()}
+    other = CommandLine(tmp_path, run.environment)
+    assert f"has a stack '{STACK}' already: that of {run.home}" in other("install", code=2).err
+    assert {service: each.id for service, each in containers(STACK).items()} == before
+    other("uninstall", "--purge")
+    assert {service: each.id for service, each in containers(STACK).items()} == before

@@ -69,6 +69,7 @@ def render_files(paths: StackPaths, settings: Settings, images: Images) -> Files
         engine=images.engine,
         postgres=images.postgres,
         role=ROLE,
+        root=paths.root,
         mounted=paths.mounted,
         memory=settings.memory,
         network=settings.network,

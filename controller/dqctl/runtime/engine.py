@@ -29,6 +29,7 @@ from dqctl.processes import GRACE, Completed, Line
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
+ROOT_LABEL = "dqctl.root"  # on the volume: directory of the stack that it belongs to (compose/stack.yaml.j2)
 
 _API_SECONDS = 20
 _HOMES = "/tmp/dqctl"  # noqa: S108 - inside a container of ours, where it is a tmpfs of its own
@@ -68,6 +69,13 @@ def containers(project: str) -> dict[str, Container]:
             ignore_removed=True,
         )
     return {container.labels[SERVICE_LABEL]: container for container in found}
+
+
+def owners(project: str) -> set[str]:
+    """The directories of the stacks that have a volume called as one of ``project``: one, or none."""
+    with explained():
+        found = client().volumes.list(filters={"label": [f"{PROJECT_LABEL}={project}", ROOT_LABEL]})
+    return {str(volume.attrs["Labels"][ROOT_LABEL]) for volume in found}
 
 
 def run_inside(

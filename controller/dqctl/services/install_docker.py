@@ -3,7 +3,7 @@
 from dqctl.clock import Clock
 from dqctl.errors import UsageError
 from dqctl.progress import Progress
-from dqctl.runtime import compose
+from dqctl.runtime import compose, engine
 from dqctl.runtime.docker import DockerRuntime
 from dqctl.runtime.images import find_images
 from dqctl.services.standstill import leave_version
@@ -28,12 +28,13 @@ def converge(
 ) -> DockerRuntime:
     """All that has to stand before the containers can be started; what was done is added to ``changed``."""
     compose.compose_version()
+    require_own_project(paths)
     pinned = read_images(paths)
-    engine, postgres = references(settings, pinned, before, version)
-    images = find_images(engine, postgres, pinned=pinned, pull=settings.pull, progress=progress)
+    testgen, postgres = references(settings, pinned, before, version)
+    images = find_images(testgen, postgres, pinned=pinned, pull=settings.pull, progress=progress)
     if version and images.engine.version != version:
         raise UsageError(
-            f"{engine} holds TestGen {images.engine.version}, {version} was asked for",
+            f"{testgen} holds TestGen {images.engine.version}, {version} was asked for",
             "leave --version away, or name another image with --image",
         )
     capabilities(images.engine.version)  # refuses what is too old
@@ -56,19 +57,29 @@ def converge(
     return runtime
 
 
+def require_own_project(paths: StackPaths) -> None:
+    """``UsageError`` when a stack of the same name in another home has its data in this engine."""
+    if others := engine.owners(compose.project(paths)) - {str(paths.root)}:
+        raise UsageError(
+            f"this Docker engine has a stack {paths.name!r} already: that of {', '.join(sorted(others))}",
+            "nothing was changed: give this one another name with --stack; or, if that one is gone for good, "
+            f"remove its data: docker volume rm {compose.project(paths)}_metadata",
+        )
+
+
 def references(
     settings: Settings, pinned: Images | None, before: StackRecord | None, version: str | None
 ) -> tuple[str, str]:
     """Names of the two images: what is set, else what the stack has, else the stock ones."""
     mirror = f"{settings.registry.rstrip('/')}/" if settings.registry else ""
     wanted = version or (before.testgen_version if before else KNOWN[0].version)
-    engine = settings.image or mirror + STOCK.format(version=wanted)
+    testgen = settings.image or mirror + STOCK.format(version=wanted)
     if pinned and not settings.image and not settings.registry and wanted == pinned.engine.version:
-        engine = pinned.engine.reference
+        testgen = pinned.engine.reference
     postgres = settings.postgres_image or mirror + POSTGRES
     if pinned and not settings.postgres_image and not settings.registry:
         postgres = pinned.postgres.reference
-    return engine, postgres
+    return testgen, postgres
 
 
 def _leave(
