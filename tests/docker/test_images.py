@@ -375,6 +375,10 @@ def test_controller_image_runs_dqctl_hardened_with_the_versions_of_the_lock(engi
 # --- nothing of the host -----------------------------------------------------------------------------------------
 
 
+# As they were before any test: dqctl itself adds to NO_PROXY in the process that it works in.
+_VARIABLES = dict(os.environ)
+
+
 def own_certificates() -> list[str]:
     """A line of every certificate that this machine trusts and Debian does not: a proxy's, a mirror's."""
     bundle = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))
@@ -390,7 +394,7 @@ def test_no_index_no_proxy_and_no_secret_of_the_host_is_in_history_or_files(
     engine, images, controller_image: str, tmp_path: Path
 ) -> None:
     names = re.compile(r"^((PIP|UV)_.*(INDEX|HOST).*|https?_proxy|no_proxy)$", re.IGNORECASE)
-    planted = [value for name, value in os.environ.items() if names.match(name) and value]
+    planted = [value for name, value in _VARIABLES.items() if names.match(name) and value]
     planted += own_certificates()
     patterns = tmp_path / "patterns"
     # The last one is in every image: proof that the search finds.
