@@ -16,6 +16,7 @@ from dqctl.errors import EnvironmentFault
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
 from dqctl.stack.paths import StackPaths
+from dqctl.testgen import jobs
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
@@ -67,6 +68,17 @@ def test_another_setting_changes_only_what_differs(run: CommandLine) -> None:
     assert after["engine"].id != before["engine"]
     assert after["engine"].attrs["HostConfig"]["Memory"] == 1500 * 1024**2
     assert run.document("install")["changed"] == [], "the setting is remembered"
+
+
+def test_no_setting_changes_under_a_job(run: CommandLine) -> None:
+    before = {service: each.id for service, each in containers(STACK).items()}
+    with (
+        open_runtime(run.settings, silent).metadata() as connection,
+        jobs.exclusive(connection, 10, "a job in a test"),
+    ):
+        assert "a job in a test" in run("install", "--memory", "1400m", code=6).err
+    assert {service: each.id for service, each in containers(STACK).items()} == before
+    assert run.document("install")["changed"] == [], "what was refused is not remembered"
 
 
 def test_a_dry_run_shows_what_would_change_and_changes_nothing(run: CommandLine) -> None:

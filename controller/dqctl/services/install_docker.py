@@ -1,12 +1,14 @@
 """The steps of an install that are the docker runtime's: images found and pinned, the Compose project written."""
 
+import contextlib
+
 from dqctl.clock import Clock
 from dqctl.errors import UsageError
 from dqctl.progress import Progress
 from dqctl.runtime import compose, engine
 from dqctl.runtime.docker import DockerRuntime
 from dqctl.runtime.images import find_images
-from dqctl.services.standstill import leave_version
+from dqctl.services.standstill import leave_version, standstill
 from dqctl.settings import Settings
 from dqctl.stack.images import Images, read_images, write_images
 from dqctl.stack.paths import StackPaths
@@ -43,17 +45,23 @@ def converge(
     record = _record(settings, before, images, clock)
     compose.make_directories(paths)
     files = compose.render_files(paths, settings, images)
-    if images != pinned:
-        write_images(paths, images)
-        changed.append("images")
-    if before is None or record != before.model_copy(update={"updated": record.updated}):
-        write_record(paths, record)
     runtime = DockerRuntime(paths, record, progress)
-    if any(files.differing()):
-        files.write()
-        changed.append("Compose project")
-        if runtime.start_postgres():
-            changed.append("containers")
+    new_record = before is None or record != before.model_copy(update={"updated": record.updated})
+    if images == pinned and not new_record and not any(files.differing()):
+        return runtime
+    # Containers that differ are made anew, which would end a job inside; before the first install there are none.
+    held = standstill(runtime, settings.lock_timeout, "dqctl install") if pinned else contextlib.nullcontext()
+    with held:
+        if images != pinned:
+            write_images(paths, images)
+            changed.append("images")
+        if new_record:
+            write_record(paths, record)
+        if any(files.differing()):
+            files.write()
+            changed.append("Compose project")
+            if runtime.start_postgres():
+                changed.append("containers")
     return runtime
 
 
