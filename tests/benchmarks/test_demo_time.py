@@ -25,7 +25,8 @@ def clone() -> Iterator[Path]:
     """The project as it was committed, with room beside it for a home and a package cache of its own."""
     room = Path(tempfile.mkdtemp(prefix="dq-"))
     room.chmod(0o711)
-    subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(room / "clone")], check=True, timeout=120)  # noqa: S607
+    command = ["git", "clone", "--quiet", str(PROJECT), str(room / "clone")]
+    subprocess.run(command, check=True, timeout=120)
     yield room / "clone"
     dqctl = room / "clone/.venv/bin/dqctl"
     workspace = room / "home/workspaces/demo"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dqctl.errors import OutputUnreadable
-from dqctl.testgen.capabilities import KNOWN, capabilities
+from dqctl.testgen.capabilities import KNOWN, Capabilities, capabilities
 from dqctl.testgen.contracts import COMMANDS, Contract, Kind, contract, parse, without_secrets
 
 DIRECTORY = Path(__file__).parent / "csv"
@@ -95,8 +95,8 @@ def test_the_types_are_postgresqls_own(version: str, command: str) -> None:
 
 
 @pytest.mark.parametrize("known", KNOWN, ids=lambda known: known.version)
-def test_a_command_is_called_broken_where_its_sql_is(known: "object") -> None:
-    version = known.version  # type: ignore[attr-defined]
+def test_a_command_is_called_broken_where_its_sql_is(known: Capabilities) -> None:
+    version = known.version
     types = json.loads((DIRECTORY / version / "types.json").read_text(encoding="utf-8"))
     failing = {command for command, template in _TEMPLATES.items() if "error" in types[template]}
     assert failing == set(capabilities(version).broken_commands)
