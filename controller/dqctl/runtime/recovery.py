@@ -17,7 +17,7 @@ from dqctl.stack.secrets import read_secret
 from dqctl.testgen import rotations
 
 _PASSWORD = "postgres_password"  # noqa: S105 - the name of the secret
-_TIMEOUT = 60.0  # seconds for a rotation in another process to end; what others see of it takes less than one
+TIMEOUT = 60.0  # seconds for a rotation in another process to end; what others see of it takes less than one
 
 
 def recover(runtime: Runtime, progress: Progress) -> bool:
@@ -28,7 +28,7 @@ def recover(runtime: Runtime, progress: Progress) -> bool:
     if not rotation.is_pending(runtime.paths):
         return False
     lock_file = rotation.lock_file(runtime.paths)
-    with lock.hold(lock_file, "recovery of secrets", timeout=_TIMEOUT, progress=progress):
+    with lock.hold(lock_file, "recovery of secrets", timeout=TIMEOUT, progress=progress):
         return settle(runtime, progress)
 
 

@@ -105,7 +105,8 @@ def rotate(settings: Settings, names: Sequence[str], *, progress: Progress, dry_
     with (
         lock.hold(runtime.paths.lock, "credentials rotate", timeout=settings.lock_timeout, progress=progress),
         standstill(runtime, settings.lock_timeout, "dqctl credentials rotate"),
-        lock.hold(rotation.lock_file(runtime.paths), "credentials rotate", timeout=settings.lock_timeout),
+        # Whoever holds the stack is the only one to rotate; others hold this one for the moment of a look.
+        lock.hold(rotation.lock_file(runtime.paths), "credentials rotate", timeout=recovery.TIMEOUT),
     ):
         return _rotate(runtime, [name for name in LENGTHS if name in names], dry_run, progress)
 
