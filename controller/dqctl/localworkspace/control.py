@@ -3,10 +3,8 @@
 import contextlib
 import fcntl
 import http.client
-import json
 import os
 import signal
-import ssl
 import subprocess
 import sys
 import time
@@ -15,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dqctl.localworkspace.client import request
 from dqctl.localworkspace.endpoint import Endpoint
 from dqctl.localworkspace.layout import Layout
 from dqctl.localworkspace.listeners import check_address, further
@@ -171,7 +170,7 @@ def status(data_dir: Path, timeout: float = 10) -> Status:
     found: dict[str, Any] = {}
     if pid is not None and endpoint is not None and endpoint.pid == pid and _answers(endpoint, timeout):
         with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
-            found = _request(endpoint, "GET", "/api/dqctl/status", None, timeout)
+            found = request(endpoint, "GET", "/api/dqctl/status", None, timeout)
     return Status(
         data_dir=layout.data_dir,
         running=pid is not None,
@@ -282,7 +281,7 @@ def _answers(endpoint: Endpoint, timeout: float) -> bool:
     """Whether a real statement comes back."""
     body = {"statement": "SELECT 1", "warehouse_id": endpoint.http_path.rsplit("/", 1)[1], "wait_timeout": "50s"}
     try:
-        answer = _request(endpoint, "POST", "/api/2.0/sql/statements", body, timeout)
+        answer = request(endpoint, "POST", "/api/2.0/sql/statements", body, timeout)
     except (OSError, http.client.HTTPException, ValueError):
         return False
     return bool(answer.get("result", {}).get("data_array") == [["1"]])
@@ -294,26 +293,13 @@ def _put_settings(endpoint: Endpoint, settings: Mapping[str, str] | None) -> Non
     pairs = [{"key": name, "value": value} for name, value in settings.items()]
     body = {"sql_configuration_parameters": {"configuration_pairs": pairs}}
     try:
-        answer = _request(endpoint, "PUT", "/api/2.0/sql/config/warehouses", body, _SETTINGS_SECONDS)
+        answer = request(endpoint, "PUT", "/api/2.0/sql/config/warehouses", body, _SETTINGS_SECONDS)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise WorkspaceError(
             f"the warehouse did not take its settings: {error or type(error).__name__}"
         ) from error
     if "error_code" in answer:
         raise WorkspaceError(f"the warehouse refused its settings: {answer.get('message')}")
-
-
-def _request(endpoint: Endpoint, method: str, path: str, body: Any, timeout: float) -> dict[str, Any]:
-    token = endpoint.token_file.read_text(encoding="utf-8").strip()
-    context = ssl.create_default_context(cafile=str(endpoint.ca_file))
-    connection = http.client.HTTPSConnection(endpoint.address, endpoint.port, timeout=timeout, context=context)
-    with contextlib.closing(connection):
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
-        answer = json.loads(connection.getresponse().read())
-        if not isinstance(answer, dict):
-            raise ValueError("the answer is no object")
-        return answer
 
 
 def _tail(layout: Layout) -> str:

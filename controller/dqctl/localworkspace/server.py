@@ -28,8 +28,10 @@ from dqctl.localworkspace.listeners import ADDRESS, Ports, existing, further, li
 from dqctl.localworkspace.proxy import ConnectProxy
 from dqctl.localworkspace.tokens import Tokens
 from dqctl.localworkspace.wire.application import build_application
+from dqctl.localworkspace.wire.disturbances import Disturbances
 from dqctl.localworkspace.wire.sessions import Sessions
 from dqctl.localworkspace.wire.warehouse_settings import WarehouseSettings
+from dqctl.localworkspace.wire.warehouse_state import WarehouseState
 from dqctl.localworkspace.wire.workspace_api import HTTP_PATH
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class Options:
     """What a server is started with. Port 0: that of the last time if it is free, else any.
 
     ``proxy_addresses``: where the proxy listens beside loopback; without any, where it did the last time.
+    ``everywhere``: HTTPS listens in every network, which is right in a container that has one of its own only.
     """
 
     data_dir: Path
@@ -56,6 +59,7 @@ class Options:
     engine: str = "sail"
     catalogs: Sequence[str] = ("main",)
     proxy_addresses: tuple[str, ...] = ()
+    everywhere: bool = False
 
 
 class AlreadyRunning(Exception):  # noqa: N818 - named for what it is
@@ -75,7 +79,7 @@ def run(options: Options) -> None:
         remembered = further(given) if given else last.proxy_addresses
         addresses = remembered if given else existing(remembered)
         with (
-            listening(options.port, last.port) as listener,
+            listening(options.port, last.port, everywhere=options.everywhere) as listener,
             listening_everywhere(options.proxy_port, last.proxy_port, addresses) as proxy_listeners,
             contextlib.closing(
                 open_lakehouse(layout.data_dir, engine=options.engine, catalogs=options.catalogs)
@@ -109,6 +113,7 @@ class _Service:
         self._endpoint = endpoint
         self._settings = WarehouseSettings(Layout(endpoint.data_dir).warehouse, lakehouse)
         self._sessions = Sessions(lakehouse, defaults=self._settings.values)
+        self._disturbances = Disturbances(WarehouseState(), self._sessions.close_all)
         self._tokens = tokens
         self._certificates = certificates
         self._started = time.monotonic()
@@ -136,7 +141,12 @@ class _Service:
                 await asyncio.to_thread(self._sessions.close_all)
 
         application = build_application(
-            self._sessions, self._tokens, self._settings, description=self._description, lifespan=lifespan
+            self._sessions,
+            self._tokens,
+            self._settings,
+            self._disturbances,
+            description=self._description,
+            lifespan=lifespan,
         )
         config = uvicorn.Config(
             application,
@@ -148,7 +158,9 @@ class _Service:
             access_log=False,
             server_header=False,
         )
-        _Server(config, ending).run(sockets=[listener])
+        server = _Server(config, ending)
+        self._disturbances.connections = server.server_state.connections
+        server.run(sockets=[listener])
 
     async def _expire(self) -> None:
         while True:

@@ -21,6 +21,7 @@ from dqctl.localworkspace.tokens import Tokens
 from dqctl.localworkspace.wire import oauth, workspace_api
 from dqctl.localworkspace.wire.authentication import Authentication
 from dqctl.localworkspace.wire.catalog_api import CatalogApi
+from dqctl.localworkspace.wire.disturbances import Disturbances, Disturber
 from dqctl.localworkspace.wire.failures import ApiError, answer_failure
 from dqctl.localworkspace.wire.sessions import Sessions, UnknownHandle
 from dqctl.localworkspace.wire.staging import Staging
@@ -43,6 +44,7 @@ def build_application(
     sessions: Sessions,
     tokens: Tokens,
     settings: WarehouseSettings,
+    disturbances: Disturbances,
     *,
     description: Callable[[], dict[str, Any]],
     lifespan: Lifespan[Starlette] | None = None,
@@ -50,7 +52,8 @@ def build_application(
     """The application over ``sessions``; see ``workspace_api.routes`` for ``description``."""
     routes = [
         Route("/sql/1.0/warehouses/{id}", _Thrift(sessions, tokens).answer, methods=["POST"]),
-        *workspace_api.routes(description),
+        *workspace_api.routes(description, disturbances),
+        *disturbances.routes(),
         *oauth.routes(tokens),
         *settings.routes(),
         *StatementsApi(sessions).routes(),
@@ -60,7 +63,10 @@ def build_application(
     failures = (ApiError, StatementError, UnknownHandle, HTTPException, Exception)
     return Starlette(
         routes=routes,
-        middleware=[Middleware(Authentication, tokens=tokens)],
+        middleware=[
+            Middleware(Disturber, disturbances=disturbances),
+            Middleware(Authentication, tokens=tokens),
+        ],
         exception_handlers=dict.fromkeys(failures, answer_failure),
         lifespan=lifespan,
     )
@@ -84,7 +90,7 @@ class _Thrift:
             raise ApiError(413, "RESOURCE_EXHAUSTED", f"a request is limited to {MAX_THRIFT_BYTES} bytes")
         body = await request.body()
         staging = Staging(self._tokens.signer, base_url(request))
-        service = ThriftService(self._sessions, staging)
+        service = ThriftService(self._sessions, staging, getattr(request.state, "failure", None))
         answer = await anyio.to_thread.run_sync(_process, service, body, limiter=self._threads)
         return Response(answer, media_type=_CONTENT_TYPE)
 

@@ -57,9 +57,10 @@ class StatementsApi:
         if body.get("disposition", "INLINE") != "INLINE" or body.get("format", "JSON_ARRAY") != "JSON_ARRAY":
             raise not_implemented("A disposition other than INLINE with JSON_ARRAY")
         wait = _seconds(str(body.get("wait_timeout", f"{_DEFAULT_WAIT}s")))
-        return JSONResponse(await run_in_threadpool(self._run, body, wait))
+        failure = getattr(request.state, "failure", None)
+        return JSONResponse(await run_in_threadpool(self._run, body, wait, failure))
 
-    def _run(self, body: dict[str, Any], wait: int) -> dict[str, Any]:
+    def _run(self, body: dict[str, Any], wait: int, failure: StatementError | None) -> dict[str, Any]:
         parameters = [_parameter(each) for each in body.get("parameters") or ()]
         statement: str = body["statement"]
         limit = body.get("row_limit")
@@ -69,6 +70,8 @@ class StatementsApi:
 
         def work(session: Session) -> Result:
             try:
+                if failure is not None:
+                    raise failure
                 result = session.execute(statement, parameters)
             finally:
                 self._sessions.end(client.id)

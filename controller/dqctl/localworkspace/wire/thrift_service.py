@@ -72,14 +72,15 @@ def _answers(response: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]
 
 
 class ThriftService:
-    """Answers one client; ``staging`` makes the URLs that it can reach.
+    """Answers one client; ``staging`` makes the URLs that it can reach, ``failure`` is what a statement ends with.
 
     The methods are those of ``TCLIService.Iface``, whose request and response types say what they do.
     """
 
-    def __init__(self, sessions: Sessions, staging: Staging) -> None:
+    def __init__(self, sessions: Sessions, staging: Staging, failure: StatementError | None = None) -> None:
         self._sessions = sessions
         self._staging = staging
+        self._failure = failure
 
     @_answers(T.TOpenSessionResp)
     def OpenSession(self, request: Any) -> Any:  # noqa: N802, D102
@@ -121,6 +122,8 @@ class ThriftService:
         check_limits(request.statement, parameters)
 
         def work(session: Session) -> Result:
+            if self._failure is not None:
+                raise self._failure
             result = session.execute(request.statement, parameters)
             table = self._staging.row(result.staging) if result.staging else result.table
             if request.resultRowLimit:

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dqctl.localworkspace.tokens import Identity
+from dqctl.localworkspace.wire.disturbances import Disturbances
 from dqctl.localworkspace.wire.failures import ApiError
 
 WORKSPACE_ID = "1"
@@ -27,8 +28,9 @@ def check_warehouse(warehouse_id: str) -> None:
         raise ApiError(404, "RESOURCE_DOES_NOT_EXIST", f"SQL warehouse {warehouse_id} does not exist.")
 
 
-def routes(description: Callable[[], dict[str, Any]]) -> list[Route]:
+def routes(description: Callable[[], dict[str, Any]], disturbances: Disturbances) -> list[Route]:
     """The routes; ``description`` is what ``dqctl workspace status`` shows."""
+    state = disturbances.warehouse
 
     async def me(request: Request) -> Response:
         identity: Identity = request.state.identity
@@ -43,15 +45,21 @@ def routes(description: Callable[[], dict[str, Any]]) -> list[Route]:
         return JSONResponse(body, headers={"X-Databricks-Org-Id": WORKSPACE_ID})
 
     async def warehouses(request: Request) -> Response:
-        return JSONResponse({"warehouses": [_warehouse(request)]})
+        return JSONResponse({"warehouses": [_warehouse(request, state.name)]})
 
     async def warehouse(request: Request) -> Response:
         check_warehouse(request.path_params["id"])
-        return JSONResponse(_warehouse(request))
+        return JSONResponse(_warehouse(request, state.name))
 
-    async def start_or_stop(request: Request) -> Response:
-        # It runs as long as the workspace does: starting finds it running, stopping lets it start again at once.
+    async def start(request: Request) -> Response:
         check_warehouse(request.path_params["id"])
+        state.start()
+        return JSONResponse({})
+
+    async def stop(request: Request) -> Response:
+        check_warehouse(request.path_params["id"])
+        state.stop()
+        await run_in_threadpool(disturbances.end_sessions)
         return JSONResponse({})
 
     async def no_flags(_: Request) -> Response:
@@ -68,8 +76,8 @@ def routes(description: Callable[[], dict[str, Any]]) -> list[Route]:
         Route("/api/2.0/preview/scim/v2/Me", me),
         Route("/api/2.0/sql/warehouses", warehouses),
         Route("/api/2.0/sql/warehouses/{id}", warehouse),
-        Route("/api/2.0/sql/warehouses/{id}/start", start_or_stop, methods=["POST"]),
-        Route("/api/2.0/sql/warehouses/{id}/stop", start_or_stop, methods=["POST"]),
+        Route("/api/2.0/sql/warehouses/{id}/start", start, methods=["POST"]),
+        Route("/api/2.0/sql/warehouses/{id}/stop", stop, methods=["POST"]),
         Route("/api/2.0/connector-service/feature-flags/{client}/{version}", no_flags),
         Route("/telemetry-ext", telemetry, methods=["POST"]),
         Route("/telemetry-unauth", telemetry, methods=["POST"]),
@@ -77,12 +85,12 @@ def routes(description: Callable[[], dict[str, Any]]) -> list[Route]:
     ]
 
 
-def _warehouse(request: Request) -> dict[str, Any]:
+def _warehouse(request: Request, state: str) -> dict[str, Any]:
     host, _, port = request.headers.get("host", "").partition(":")
     return {
         "id": WAREHOUSE_ID,
         "name": "local",
-        "state": "RUNNING",
+        "state": state,
         "cluster_size": "2X-Small",
         "warehouse_type": "PRO",
         "enable_serverless_compute": True,

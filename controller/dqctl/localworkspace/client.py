@@ -1,0 +1,61 @@
+"""Asking a running local workspace itself: what its clients have no business with. Imports nothing heavy."""
+
+import contextlib
+import http.client
+import json
+import ssl
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from dqctl.localworkspace.endpoint import Endpoint
+from dqctl.localworkspace.faults import Fault
+
+# Requests with this header meet no fault, do not wait for the warehouse, and do not wake it.
+UNDISTURBED = "x-dqctl-undisturbed"
+FAULTS_PATH = "/api/dqctl/faults"
+_SECONDS = 10.0
+
+
+class NoAnswer(Exception):  # noqa: N818 - named for what it is
+    """The local workspace does not answer, or refuses; the text says why."""
+
+
+def request(endpoint: Endpoint, method: str, path: str, body: Any, timeout: float) -> dict[str, Any]:
+    """The JSON object of the answer, of a refusal too; ``OSError``, ``HTTPException`` or ``ValueError``."""
+    token = endpoint.token_file.read_text(encoding="utf-8").strip()
+    context = ssl.create_default_context(cafile=str(endpoint.ca_file))
+    connection = http.client.HTTPSConnection(endpoint.address, endpoint.port, timeout=timeout, context=context)
+    with contextlib.closing(connection):
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", UNDISTURBED: "1"}
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = json.loads(connection.getresponse().read())
+        if not isinstance(answer, dict):
+            raise ValueError("the answer is no object")
+        return answer
+
+
+def add_fault(endpoint: Endpoint, fault: Fault) -> int:
+    """Put a fault at the end of the script; its id. ``NoAnswer`` when the workspace does not take it."""
+    return int(_ask(endpoint, "POST", asdict(fault))["id"])
+
+
+def list_faults(endpoint: Endpoint) -> Sequence[dict[str, Any]]:
+    """The script, as ``ScriptedFault.as_document`` has it."""
+    faults: list[dict[str, Any]] = _ask(endpoint, "GET")["faults"]
+    return faults
+
+
+def clear_faults(endpoint: Endpoint) -> int:
+    """Forget all faults, let expired tokens in, have the warehouse run; how many faults were still to come."""
+    return int(_ask(endpoint, "DELETE")["cleared"])
+
+
+def _ask(endpoint: Endpoint, method: str, body: Any = None) -> dict[str, Any]:
+    try:
+        answer = request(endpoint, method, FAULTS_PATH, body, _SECONDS)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise NoAnswer(f"the local workspace does not answer: {error or type(error).__name__}") from error
+    if "error_code" in answer:
+        raise NoAnswer(str(answer.get("message")))
+    return answer

@@ -1,0 +1,208 @@
+"""Faults on request: which of the coming requests meet which fault. Pure: no clock, no network.
+
+A real warehouse is slow, busy, stopped, throttled, and loses answers; here all of that happens when it is asked
+for. The script lives as long as the server does.
+"""
+
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+# How Databricks words what a statement may end with: its error classes, their messages, their SQLSTATEs
+# (docs.databricks.com/error-messages; the texts of 2026).
+_DOCS = "Refer to https://docs.databricks.com/delta/concurrency for more details."
+_TEXTS: Mapping[str, tuple[str, str]] = {
+    "DELTA_CONCURRENT_APPEND.ROW_LEVEL_CHANGES": (
+        "Transaction conflict detected. A concurrent WRITE added data to table t committed at version 7. The "
+        "concurrent operation modified the same rows that this transaction attempted to modify. Please retry the "
+        f"operation. {_DOCS}",
+        "2D521",
+    ),
+    "DELTA_CONCURRENT_DELETE_READ.WITHOUT_HINT": (
+        "Transaction conflict detected. A concurrent WRITE deleted data from table t, committed at version 7, "
+        f"that was read by this transaction. Please retry the operation. {_DOCS}",
+        "2D521",
+    ),
+    "DELTA_CONCURRENT_DELETE_DELETE": (
+        "ConcurrentDeleteDeleteException: This transaction attempted to delete one or more files that were "
+        f"deleted by a concurrent update. Please try the operation again. {_DOCS}",
+        "2D521",
+    ),
+    "DELTA_CONCURRENT_WRITE": (
+        "ConcurrentWriteException: A concurrent transaction has written new data since the current transaction "
+        f"read the table. Please try the operation again. {_DOCS}",
+        "2D521",
+    ),
+    "DELTA_METADATA_CHANGED": (
+        "MetadataChangedException: The metadata of the Delta table has been changed by a concurrent update. "
+        f"Please try the operation again. {_DOCS}",
+        "2D521",
+    ),
+    "DELTA_PROTOCOL_CHANGED.WRITE_TO_EMPTY_DIRECTORY": (
+        "ProtocolChangedException: The protocol version of the Delta table has been changed by a concurrent "
+        "update. This happens when multiple writers are writing to an empty directory. Creating the table "
+        f"ahead of time will avoid this conflict. {_DOCS}",
+        "2D521",
+    ),
+}
+
+
+class Kind(StrEnum):
+    """What a request is about, and what ``Fault.matching`` is looked for in."""
+
+    STATEMENT = "statement"  # its text
+    SESSION = "session"  # opening one; no text
+    RESULT = "result"  # asking for the state, shape or rows of a statement: the name of the Thrift call
+    FILE = "file"  # a file of a volume, by either door: "PUT /Volumes/main/..."
+    SIGN_IN = "sign-in"  # a service principal's token: "POST /oidc/v1/token"
+    OTHER = "other"  # everything else: "GET /api/2.0/..."
+
+
+class Effect(StrEnum):
+    """What happens to a request."""
+
+    DELAY = "delay"  # it waits ``seconds``, and is carried out; goes together with any other fault
+    STATUS = "status"  # it is answered with ``status``, and with Retry-After when ``retry_after`` is not None
+    RESET = "reset"  # the connection is reset, nothing is carried out
+    LOST = "lost"  # it is carried out, then the connection is reset: the answer is lost
+    CUT = "cut"  # it is carried out, half of the answer arrives
+    HANG = "hang"  # nothing is carried out, and no answer comes for ``seconds``, or until the client goes
+    ERROR = "error"  # a statement fails with ``error_class``, ``message`` and ``sqlstate``
+    EXPIRE = "expire"  # the token that came with it has expired, from now on
+    STOP = "stop"  # the warehouse stops, its sessions end, and starting takes ``seconds``
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Requests of ``kind`` in which the regular expression ``matching`` is found meet ``effect``.
+
+    The first ``skip`` of them are spared, then each ``every``-th is hit (1: each), ``times`` in all (0: until the
+    script is cleared). ``ValueError`` when it makes no sense.
+    """
+
+    effect: Effect
+    kind: Kind = Kind.STATEMENT
+    matching: str = ""
+    skip: int = 0
+    every: int = 1
+    times: int = 1
+    seconds: float = 0.0
+    status: int = 503
+    retry_after: int | None = None
+    error_class: str = "DELTA_CONCURRENT_APPEND.ROW_LEVEL_CHANGES"
+    message: str = ""
+    sqlstate: str = ""
+
+    def __post_init__(self) -> None:
+        """See that it can happen."""
+        try:
+            re.compile(self.matching)
+        except re.error as error:
+            raise ValueError(f"{self.matching!r} is no regular expression: {error}") from error
+        if self.skip < 0 or self.every < 1 or self.times < 0 or not 0 <= self.seconds <= 86_400:
+            raise ValueError("skip, times and seconds are not negative, every is at least 1, a day is the longest")
+        if not 400 <= self.status <= 599:
+            raise ValueError(f"{self.status} is no HTTP status of a failure")
+        if self.effect is Effect.ERROR and self.kind is not Kind.STATEMENT:
+            raise ValueError("only statements fail with an error class")
+        if self.effect is Effect.ERROR and not self.wording[0]:
+            raise ValueError(f"what does {self.error_class} say? Known are: {', '.join(_TEXTS)}")
+
+    @property
+    def wording(self) -> tuple[str, str]:
+        """Message and SQLSTATE of the error: those that are given, else Databricks' own."""
+        message, sqlstate = _TEXTS.get(self.error_class, ("", "XX000"))
+        return self.message or message, self.sqlstate or sqlstate
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Fault":
+        """The fault that a JSON object describes; ``ValueError`` when it describes none."""
+        if unknown := set(document) - {field.name for field in fields(cls)}:
+            raise ValueError(f"a fault has no {', '.join(sorted(unknown))}")
+        given = dict(document)
+        try:
+            given["effect"] = Effect(given["effect"])
+            given["kind"] = Kind(given.get("kind", Kind.STATEMENT))
+            return cls(**given)
+        except KeyError:
+            raise ValueError("a fault has an effect") from None
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class ScriptedFault:
+    """A fault of the script: requests that it ``matched`` so far, and those that it ``hit``."""
+
+    id: int
+    fault: Fault
+    matched: int = 0
+    hit: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has happened as often as it should."""
+        return 0 < self.fault.times <= self.hit
+
+    def as_document(self) -> dict[str, Any]:
+        """The JSON object that ``workspace fault list`` shows."""
+        return {"id": self.id, **asdict(self.fault), "matched": self.matched, "hit": self.hit}
+
+
+class FaultScript:
+    """The faults that are asked for, in the order in which they were; safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._faults: list[ScriptedFault] = []
+        self._next = 1
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing can happen any more."""
+        return all(scripted.is_over for scripted in self._faults)
+
+    def add(self, fault: Fault) -> ScriptedFault:
+        """Put a fault at the end."""
+        with self._lock:
+            scripted = ScriptedFault(self._next, fault)
+            self._faults.append(scripted)
+            self._next += 1
+            return scripted
+
+    def all(self) -> tuple[ScriptedFault, ...]:
+        """All of them, also those that are over."""
+        with self._lock:
+            return tuple(self._faults)
+
+    def clear(self) -> int:
+        """Forget all of them; how many could still have happened."""
+        with self._lock:
+            left = sum(not scripted.is_over for scripted in self._faults)
+            self._faults.clear()
+            return left
+
+    def meet(self, kind: Kind, subject: str) -> tuple[Fault, ...]:
+        """What happens to this request: delays first, and at most one other fault, the first that hits.
+
+        Those behind it do not count the request as one of theirs.
+        """
+        delays: list[Fault] = []
+        with self._lock:
+            for place, scripted in enumerate(self._faults):
+                fault = scripted.fault
+                if scripted.is_over or fault.kind is not kind or not re.search(fault.matching, subject):
+                    continue
+                beyond = scripted.matched - fault.skip
+                hits = beyond >= 0 and beyond % fault.every == 0
+                self._faults[place] = ScriptedFault(
+                    scripted.id, fault, scripted.matched + 1, scripted.hit + int(hits)
+                )
+                if hits and fault.effect is Effect.DELAY:
+                    delays.append(fault)
+                elif hits:
+                    return (*delays, fault)
+        return tuple(delays)
