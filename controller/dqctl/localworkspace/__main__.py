@@ -20,6 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         dest="proxy_addresses",
         help="beside loopback; may be given more than once",
     )
+    parser.add_argument(
+        "--everywhere", action="store_true", help="HTTPS in every network, not on loopback alone: for a container"
+    )
     parser.add_argument("--engine", default="sail", help="sail, or the URL of a Spark Connect cluster")
     parser.add_argument("--catalog", action="append", dest="catalogs", help="may be given more than once")
     given = parser.parse_args(arguments)
@@ -41,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 engine=given.engine,
                 catalogs=tuple(given.catalogs or ("main",)),
                 proxy_addresses=tuple(given.proxy_addresses or ()),
+                everywhere=given.everywhere,
             )
         )
     except (AlreadyRunning, OSError) as error:

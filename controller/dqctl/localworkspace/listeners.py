@@ -51,14 +51,17 @@ def further(addresses: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def listening(wanted: int, last: int) -> Iterator[socket.socket]:
-    """A socket on the port that is wanted, else on that of the last time if it is free, else on any."""
+def listening(wanted: int, last: int, *, everywhere: bool = False) -> Iterator[socket.socket]:
+    """A socket on the port that is wanted, else on that of the last time if it is free, else on any.
+
+    On loopback, or ``everywhere``.
+    """
     try:
-        listener = _bound(ADDRESS, wanted or last)
+        listener = _bound(ADDRESS, wanted or last, everywhere=everywhere)
     except OSError:
         if wanted:
             raise
-        listener = _bound(ADDRESS, 0)
+        listener = _bound(ADDRESS, 0, everywhere=everywhere)
     with listener:
         listener.listen(128)
         yield listener
@@ -96,7 +99,7 @@ def _exists(address: str) -> bool:
     return True
 
 
-def _bound(address: str, port: int) -> socket.socket:
+def _bound(address: str, port: int, *, everywhere: bool = False) -> socket.socket:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -108,7 +111,7 @@ def _bound(address: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address, port))
+        listener.bind(("" if everywhere else address, port))
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRNOTAVAIL:

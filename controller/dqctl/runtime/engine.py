@@ -5,6 +5,7 @@ The SDK talks to the daemon's socket; ``docker compose`` is a program of its own
 
 import contextlib
 import io
+import os
 import queue
 import socket
 import struct
@@ -15,6 +16,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import IO, Any
 
 import docker.errors
@@ -26,6 +28,7 @@ import docker
 from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault
 from dqctl.processes import GRACE, Completed, Line
+from dqctl.runtime import controller
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
@@ -40,6 +43,12 @@ _LAST_WORDS = 2.0  # seconds for the stream to end after the leash has killed ev
 @cache
 def client() -> "docker.DockerClient":
     """The engine that DOCKER_HOST (or the default socket) leads to; ``EnvironmentFault`` when there is none."""
+    if not controller.has_engine():
+        raise EnvironmentFault(
+            "this needs the Docker engine, whose socket the controller does not have",
+            "run the command on the host; or give the controller the socket, which docs/operations.md warns of: "
+            "dqctl install --controller --controller-socket",
+        )
     with explained():
         return docker.from_env(version="auto", timeout=_API_SECONDS)
 
@@ -58,6 +67,18 @@ def explained() -> Iterator[None]:
         if "Permission denied" in str(error):
             hint = "let this account use it (group docker), or run dqctl as root"
         raise EnvironmentFault(f"the Docker engine does not answer: {error}", hint) from error
+
+
+def socket_path() -> Path:
+    """The engine's socket on this machine; ``EnvironmentFault`` when it is reached in another way."""
+    address = os.environ.get("DOCKER_HOST") or f"unix://{controller.SOCKET}"
+    path = Path(address.removeprefix("unix://"))
+    if not (address.startswith("unix://") and path.is_socket()):
+        raise EnvironmentFault(
+            f"the Docker engine has no socket on this machine that could be mounted: {address}",
+            "leave --controller-socket away, and run jobs from the host",
+        )
+    return path
 
 
 def containers(project: str) -> dict[str, Container]:

@@ -16,6 +16,8 @@ Pull = Literal["missing", "always", "never"]
 
 _PROBE_SECONDS = 60
 _LABEL = "dqctl.look"
+# What scripts/images builds. Never pulled: whoever has that name in a registry could put anything into it.
+_OWN = "dqctl/"
 _STALE = timedelta(minutes=5)
 # Upgrade scripts are numbered with the revision that they lead to.
 _PROBE = """
@@ -31,8 +33,16 @@ print(json.dumps({
 _FIND_PYTHON = 'python=$(head -n 1 "$(command -v testgen)"); exec ${python#??} -P -c "$1"'
 
 
-def find_images(engine: str, postgres: str, *, pinned: Images | None, pull: Pull, progress: Progress) -> Images:
-    """The images called ``engine`` and ``postgres``; what is pinned under the same names stays.
+def find_images(
+    engine: str,
+    postgres: str,
+    controller: str | None = None,
+    *,
+    pinned: Images | None,
+    pull: Pull,
+    progress: Progress,
+) -> Images:
+    """The images called ``engine``, ``postgres`` and ``controller``; what is pinned under the same names stays.
 
     Raises ``EnvironmentFault`` when one is neither here nor to be pulled, or is not the pinned one any more;
     ``UsageError`` when it is no image of what it should be.
@@ -45,7 +55,19 @@ def find_images(engine: str, postgres: str, *, pinned: Images | None, pull: Pull
     return Images(
         engine=old if old else _testgen(engine, engine_id),
         postgres=old_postgres if old_postgres else _postgres(postgres, postgres_id),
+        controller=_find_controller(controller, keep, pull, progress) if controller else None,
     )
+
+
+def _find_controller(reference: str, keep: Images | None, pull: Pull, progress: Progress) -> Image:
+    old = keep.controller if keep and keep.controller and keep.controller.reference == reference else None
+    if reference.startswith(_OWN):
+        found = (_here(old.id) if old else None) or _here(reference)
+        if not found:
+            raise _missing(reference, "and comes from no registry")
+    else:
+        found = _find(reference, old, pull, progress)
+    return old if old and old.id == found else _controller(reference, found)
 
 
 def _find(reference: str, pinned: Image | None, pull: Pull, progress: Progress) -> str:
@@ -84,7 +106,8 @@ def _here(reference: str) -> str | None:
 def _missing(reference: str, why: str) -> EnvironmentFault:
     return EnvironmentFault(
         f"image {reference} is not here, {why}",
-        "load it (docker load), build it (scripts/images), or name another: --image, --postgres-image, --registry",
+        "load it (docker load), build it (scripts/images), or name another: --image, --postgres-image, "
+        "--controller-image, --registry",
     )
 
 
@@ -105,6 +128,14 @@ def _postgres(reference: str, image: str) -> Image:
     if len(words) < 3:
         raise UsageError(f"{reference} is no image of PostgreSQL: {said}", "name another with --postgres-image")
     return Image(reference=reference, id=image, version=words[2])
+
+
+def _controller(reference: str, image: str) -> Image:
+    said = _run(image, ["dqctl", "--version"], f"{reference} is no image of dqctl")
+    name, _, version = said.partition(" ")
+    if name != "dqctl" or not version:
+        raise UsageError(f"{reference} is no image of dqctl: {said}", "name another with --controller-image")
+    return Image(reference=reference, id=image, version=version)
 
 
 def _remove_stale() -> None:

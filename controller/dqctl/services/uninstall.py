@@ -7,7 +7,7 @@ from pathlib import Path
 from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.errors import EnvironmentFault
 from dqctl.progress import Progress
-from dqctl.runtime import environments, runtime_of
+from dqctl.runtime import controller, environments, runtime_of
 from dqctl.services.standstill import standstill
 from dqctl.settings import Settings
 from dqctl.stack import lock
@@ -31,6 +31,7 @@ def uninstall(
 
     Raises ``Busy`` when another command works on the stack, ``EnvironmentFault`` when PostgreSQL does not stop.
     """
+    controller.require_host("dqctl uninstall")
     paths = StackPaths(settings.home, settings.stack)
     if not paths.root.is_dir():
         return UninstallReport(settings.stack, (), None)

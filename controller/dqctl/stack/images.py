@@ -33,12 +33,13 @@ class TestGenImage(Image):
 
 
 class Images(BaseModel):
-    """All images of a stack."""
+    """All images of a stack. ``controller`` is None where none was asked for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     engine: TestGenImage
     postgres: Image
+    controller: Image | None = None
 
 
 def read_images(paths: StackPaths) -> Images | None:

@@ -16,7 +16,7 @@ from dqctl.services.doctor.findings import Finding, check, failed, ok, skipped, 
 from dqctl.services.doctor.subject import Subject
 from dqctl.stack.images import Images, read_images
 
-SERVICES = ("postgres", "engine")
+SERVICES = ("postgres", "engine", "scheduler")
 _NEEDS = ("stack.record", "docker.engine")
 
 
@@ -37,6 +37,14 @@ def postgres(subject: Subject) -> Finding:
 def testgen(subject: Subject) -> Finding:
     """The container in which TestGen's processes are started."""
     return _container(subject, "engine")
+
+
+@check("docker.scheduler", seconds=3.0, needs=_NEEDS)
+def scheduler(subject: Subject) -> Finding:
+    """The container of TestGen's scheduler, where one is wanted."""
+    if not (subject.record and subject.record.scheduler):
+        return skipped("the stack has no scheduler, and dqctl's own commands need none")
+    return _container(subject, "scheduler")
 
 
 def _container(subject: Subject, service: str) -> Finding:
@@ -82,14 +90,15 @@ def images(subject: Subject) -> Finding:
     pinned = read_images(subject.paths)
     if pinned is None:
         return failed("no images are pinned: an install was interrupted", subject.command("install"))
-    problems = [problem for service in SERVICES for problem in _unpinned(subject, service, pinned)]
+    services = [*SERVICES, *(["controller"] if pinned.controller else [])]
+    problems = [problem for service in services for problem in _unpinned(subject, service, pinned)]
     if problems:
         return failed("; ".join(problems), subject.command("install"))
     return ok(", ".join(f"{each.reference} {each.id[7:19]}" for each in (pinned.engine, pinned.postgres)))
 
 
 def _unpinned(subject: Subject, service: str, pinned: Images) -> list[str]:
-    image = getattr(pinned, service)
+    image = getattr(pinned, "engine" if service == "scheduler" else service)
     found = _find(subject, service)
     if found and found.attrs["Image"] != image.id:
         return [f"{service} runs {found.attrs['Image'][7:19]}, pinned is {image.reference} {image.id[7:19]}"]
@@ -142,4 +151,4 @@ def describe(subject: Subject) -> dict[str, Any]:
     return found
 
 
-CHECKS = (postgres, testgen, images, definition, workspace)
+CHECKS = (postgres, testgen, scheduler, images, definition, workspace)
