@@ -61,5 +61,5 @@ class Warehouse(Databricks):
 
 
 def to_sql(tree: exp.Expr) -> str:
-    """The text that the engine gets."""
-    return tree.sql(dialect=Warehouse, comments=False, normalize_functions=False)
+    """The text that the engine gets. The tree is spent: the generator changes it."""
+    return tree.sql(dialect=Warehouse, comments=False, normalize_functions=False, copy=False)

@@ -174,11 +174,11 @@ _OTHER_AGGREGATES = (
 def aggregates_of_a_cast(tree: exp.Expr, _: Namespace) -> exp.Expr:
     """Where two aggregates of a statement differ in a cast only, the cast is wrapped: same value, another name."""
     forms: defaultdict[str, set[str]] = defaultdict(set)
-    calls = [node for node in tree.find_all(exp.Anonymous) if _called(node, *_AGGREGATES)]
-    for call in calls:
-        forms[_without_casts(call)].add(call.sql().lower())
-    for call in calls:
-        if len(forms[_without_casts(call)]) < 2:
+    calls = [(node, *_forms(node)) for node in tree.find_all(exp.Anonymous) if _called(node, *_AGGREGATES)]
+    for _call, form, bare in calls:
+        forms[bare].add(form)
+    for call, _form, bare in calls:
+        if len(forms[bare]) < 2:
             continue
         arguments = call.expressions
         for holder in (call, *arguments):
@@ -188,11 +188,15 @@ def aggregates_of_a_cast(tree: exp.Expr, _: Namespace) -> exp.Expr:
     return tree
 
 
-def _without_casts(call: exp.Anonymous) -> str:
+def _forms(call: exp.Anonymous) -> tuple[str, str]:
+    """The call's text, and what is left of it without its casts."""
+    form = call.sql().lower()
+    if call.find(exp.Cast) is None:
+        return form, form
     bare = call.copy()
     for cast in list(bare.find_all(exp.Cast)):
         cast.replace(cast.this)
-    return bare.sql().lower()
+    return form, bare.sql().lower()
 
 
 def _wrapped(argument: exp.Expr) -> exp.Expr:

@@ -231,8 +231,8 @@ def _view(name: Name, query: exp.Expr, declared: list[exp.Expr], context: Contex
     body = qualify(query, context.namespace)
     if any(context.namespace.full(parts_of(table)) == name for table in named_relations(body)):
         raise StatementError("RECURSIVE_VIEW", f"Recursive view {name} detected.", "42K0H")
-    text = to_sql(body)
-    with context.planned(body.copy()) as sql:
+    text = to_sql(body.copy())
+    with context.planned(body) as sql:
         columns = columns_from_arrow(context.engine.schema(sql))
     if declared:
         if len(declared) != len(columns):
