@@ -18,8 +18,15 @@ from dqctl.errors import MissingSetting, UsageError
 
 _SECRETS = ("databricks_token", "databricks_client_secret")
 
-# Two ways to say one thing: where to publish, and which warehouse.
-_ALTERNATIVES = (("workspace", "databricks_host"), ("http_path", "databricks_warehouse_id"))
+# Several ways to say one thing: what is said higher up replaces the others lower down.
+_REPLACES = {
+    "workspace": ("databricks_host", "databricks_config_profile"),
+    "databricks_host": ("workspace",),
+    "databricks_config_profile": ("workspace",),
+    "http_path": ("databricks_warehouse_id", "warehouse_name"),
+    "databricks_warehouse_id": ("http_path", "warehouse_name"),
+    "warehouse_name": ("http_path", "databricks_warehouse_id"),
+}
 
 # Names that other tools share with us keep their spelling; everything else is DQCTL_<NAME>.
 _DATABRICKS = (
@@ -28,6 +35,8 @@ _DATABRICKS = (
     "databricks_client_id",
     "databricks_client_secret",
     "databricks_warehouse_id",
+    "databricks_config_profile",
+    "databricks_auth_type",
 )
 
 
@@ -65,6 +74,18 @@ class Settings(BaseSettings):
     databricks_client_secret: SecretStr | None = Field(None, description="Its secret.")
     databricks_warehouse_id: str | None = Field(None, description="SQL warehouse, by id.")
     http_path: str | None = Field(None, description="SQL warehouse, by HTTP path.")
+    warehouse_name: str | None = Field(None, description="SQL warehouse, by name.")
+    databricks_config_profile: str | None = Field(
+        None, description="Profile of ~/.databrickscfg: host, credentials, warehouse."
+    )
+    databricks_auth_type: str | None = Field(
+        None, description="How to sign in, by Databricks' name of it, where several ways are set."
+    )
+    start_warehouse: bool = Field(
+        True,
+        description="Whether a SQL warehouse that is stopped is started when there is something to run on it.",
+    )
+    start_timeout: float = Field(1200.0, gt=0, description="Seconds that a SQL warehouse may take to start.")
     postgres_account: str | None = Field(
         None, description="Account that PostgreSQL runs as when dqctl runs as root."
     )
@@ -77,6 +98,9 @@ class Settings(BaseSettings):
     network: str | None = Field(
         None, description="Docker: an existing network to join as well.", pattern=r"^[A-Za-z0-9][\w.-]*$"
     )
+    scheduler: bool = Field(
+        False, description="Docker: whether TestGen's scheduler runs all the time, for its own schedules."
+    )
     ca_bundle: Path | None = Field(
         None, description="Docker: certificates (PEM) that TestGen trusts, and no others."
     )
@@ -85,6 +109,15 @@ class Settings(BaseSettings):
         gt=0,
         lt=65536,
         description="Docker: port on 127.0.0.1 for the metadata's PostgreSQL; none by default.",
+    )
+    controller: bool = Field(False, description="Docker: whether the stack has a container of dqctl itself.")
+    controller_image: str | None = Field(None, description="Docker: that container's image.")
+    controller_socket: bool = Field(
+        False, description="Docker: whether it gets the engine's socket, which is root on this machine."
+    )
+    controller_credential: Path | None = Field(
+        None,
+        description="Docker: file with the token (or the client id's secret) that it signs in with.",
     )
     warehouse_timeout: float = Field(900.0, gt=0, description="Seconds that one statement may take.")
     job_timeout: float = Field(7200.0, gt=0, description="Seconds that one TestGen job may take.")
@@ -95,7 +128,7 @@ class Settings(BaseSettings):
     def _bare_host(cls, value: str | None) -> str | None:
         return value.removeprefix("https://").split("/")[0] if value else None
 
-    @field_validator("home", "workspace", "ca_bundle")
+    @field_validator("home", "workspace", "ca_bundle", "controller_credential")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value else None
@@ -158,8 +191,8 @@ def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] 
 
 
 def _over(higher: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, ``higher`` first: what it says also replaces the lower one's other way to say the same."""
-    replaced = {other for pair in _ALTERNATIVES for name, other in (pair, pair[::-1]) if name in higher}
+    """Both, ``higher`` first: what it says also replaces the lower one's other ways to say the same."""
+    replaced = {other for name in higher for other in _REPLACES.get(name, ())}
     return {name: value for name, value in lower.items() if name not in replaced} | dict(higher)
 
 

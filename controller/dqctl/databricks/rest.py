@@ -1,7 +1,7 @@
 """A few cheap questions over REST, which wake no warehouse and give up soon.
 
-``databricks-sdk`` is not asked: it takes seconds to import, contacts the host when it is made, and repeats what
-fails for a minute and more (0.156).
+``databricks-sdk`` is asked for tokens only, and only where nothing else can get them: it takes seconds to import,
+contacts the host when it is made, and repeats what fails for a minute and more (0.156).
 """
 
 import json
@@ -11,17 +11,23 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from base64 import b64encode
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import dqctl
-from dqctl.databricks.target import PersonalToken, ServicePrincipal, Target
+from dqctl.clock import SYSTEM_CLOCK, Clock
+from dqctl.databricks.auth import PersonalToken, ServicePrincipal
+from dqctl.databricks.target import Target
 from dqctl.errors import DatabricksRefused, EnvironmentFault
 from dqctl.redaction import register, reveal
 
 _LONGEST = 300
+# Seconds before its end at which a token is renewed. Azure refuses tokens in their last 30 s (SDK 0.156).
+_EARLY = 60.0
+_SDK_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,13 @@ class Answer:
 class RestApi:
     """The workspace behind ``target``; may be used by several threads. ``timeout`` seconds for each step."""
 
-    def __init__(self, target: Target, timeout: float = 3.0) -> None:
+    def __init__(self, target: Target, timeout: float = 3.0, clock: Clock = SYSTEM_CLOCK) -> None:
         self.target = target
         self._timeout = timeout
+        self._clock = clock
         self._lock = threading.Lock()
-        self._bearer: str | None = None
+        self._bearer: _Bearer | None = None
+        self._sdk: Callable[[], Mapping[str, str]] | None = None
         context = ssl.create_default_context(cafile=target.ca_file)
         proxies = [urllib.request.ProxyHandler({})] if target.direct else []
         self._opener = urllib.request.build_opener(
@@ -60,25 +68,44 @@ class RestApi:
 
     def get(self, path: str, **query: str) -> Answer:
         """Ask as the one whom the target names; ``EnvironmentFault`` when nobody answers, ``DatabricksRefused``
-        when a service principal gets no token.
+        when there is no token to be had.
         """
         question = f"?{urllib.parse.urlencode(query)}" if query else ""
-        return self._send(f"{path}{question}", {"Authorization": f"Bearer {self._token()}"})
+        return self._send(f"{path}{question}", self._authorization())
+
+    def post(self, path: str, document: Mapping[str, Any]) -> Answer:
+        """The same with a JSON body, for what changes something."""
+        headers = {**self._authorization(), "Content-Type": "application/json"}
+        return self._send(path, headers, json.dumps(document).encode())
 
     def anonymously(self, path: str) -> Answer:
         """Ask as nobody."""
         return self._send(path, {})
 
-    def _token(self) -> str:
+    def _authorization(self) -> Mapping[str, str]:
         auth = self.target.auth
         if isinstance(auth, PersonalToken):
-            return reveal(auth.token)
+            return {"Authorization": f"Bearer {reveal(auth.token)}"}
         with self._lock:
-            if self._bearer is None:
+            if not isinstance(auth, ServicePrincipal):
+                return self._by_sdk()
+            if self._bearer is None or self._clock.monotonic() >= self._bearer.until:
                 self._bearer = self._sign_in(auth)
-            return self._bearer
+            return {"Authorization": f"Bearer {self._bearer.token}"}
 
-    def _sign_in(self, principal: ServicePrincipal) -> str:
+    def _by_sdk(self) -> Mapping[str, str]:
+        from dqctl.databricks.failures import NoToken, understand  # the connector takes long to import
+        from dqctl.databricks.sign_in import sdk_headers
+
+        try:
+            if self._sdk is None:
+                self._sdk = sdk_headers(replace(self.target, patience=min(self.target.patience, _SDK_SECONDS)))
+            return self._sdk()
+        except (NoToken, OSError) as error:
+            raise understand(error, self.target) from error
+
+    def _sign_in(self, principal: ServicePrincipal) -> "_Bearer":
+        asked = self._clock.monotonic()
         pair = f"{principal.client_id}:{reveal(principal.secret)}"
         headers = {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
         form = urllib.parse.urlencode({"grant_type": "client_credentials", "scope": "all-apis"}).encode()
@@ -90,9 +117,11 @@ class RestApi:
                 "check DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, and that the secret has not expired",
             )
         register(token)
-        return token
+        lasts = answer.document.get("expires_in")
+        seconds = float(lasts) if isinstance(lasts, int | float) else 2 * _EARLY
+        return _Bearer(token, asked + seconds - min(_EARLY, seconds / 2))
 
-    def _send(self, path: str, headers: dict[str, str], body: bytes | None = None) -> Answer:
+    def _send(self, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
         url = f"https://{self.target.host}:{self.target.port}{path}"
         agent = {"User-Agent": f"dqctl/{dqctl.__version__}"}
         request = urllib.request.Request(url, body, {**headers, **agent})
@@ -107,6 +136,14 @@ class RestApi:
             raise EnvironmentFault(
                 f"{self.target.host} does not answer: {reason}", "check DATABRICKS_HOST and the network"
             ) from error
+
+
+@dataclass(frozen=True)
+class _Bearer:
+    """An access token. ``until``: from then on (monotonic seconds) it is renewed."""
+
+    token: str = field(repr=False)
+    until: float
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

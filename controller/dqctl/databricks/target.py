@@ -1,28 +1,19 @@
 """Which warehouse the results go to, and as whom."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pydantic import SecretStr
 
+from dqctl.databricks.auth import Auth, PersonalToken, ServicePrincipal, choose_auth
+from dqctl.databricks.profile import Profile, read_profile
 from dqctl.errors import UsageError
 from dqctl.settings import Settings, missing, read_secret_file
 
-
-@dataclass(frozen=True)
-class PersonalToken:
-    """A personal access token."""
-
-    token: SecretStr
-
-
-@dataclass(frozen=True)
-class ServicePrincipal:
-    """A service principal: OAuth, machine to machine."""
-
-    client_id: str
-    secret: SecretStr
+__all__ = ["LocalEndpoint", "PersonalToken", "ServicePrincipal", "Target", "resolve_target", "target_name"]
 
 
 @dataclass(frozen=True)
@@ -30,20 +21,25 @@ class Target:
     """A SQL warehouse with the schema in which results are kept.
 
     ``place`` names it for people and tells one target from another. ``patience`` is how many seconds a request
-    is repeated while nobody answers. ``direct`` means that no proxy is to be asked.
+    is repeated while nobody answers. ``direct`` means that no proxy is to be asked. Where only the warehouse's
+    name is known, ``http_path`` is empty until ``warehouses.locate`` has asked for it. ``start_warehouse`` is
+    whether a warehouse that is stopped may be started, which may take ``start_timeout`` seconds.
     """
 
     host: str
     http_path: str
     catalog: str
     schema: str
-    auth: PersonalToken | ServicePrincipal
+    auth: Auth
     port: int = 443
     ca_file: Path | None = None
     place: str = ""
     patience: float = 60.0
     direct: bool = False
     statement_timeout: float = 900.0
+    warehouse_name: str = ""
+    start_warehouse: bool = True
+    start_timeout: float = 1200.0
 
     @property
     def name(self) -> str:
@@ -90,11 +86,14 @@ class LocalEndpoint(Protocol):
         ...
 
 
-def resolve_target(settings: Settings, endpoint: LocalEndpoint | None = None) -> Target:
-    """The target that ``settings`` describe; with ``endpoint`` that local workspace.
+def resolve_target(
+    settings: Settings, endpoint: LocalEndpoint | None = None, environment: Mapping[str, str] | None = None
+) -> Target:
+    """The target that ``settings`` and their profile describe; with ``endpoint`` that local workspace.
 
-    Raises ``MissingSetting`` naming every place that was looked at, and ``UsageError`` when a token and a service
-    principal are both set: Databricks' own tools refuse that too, and guessing would pick the wrong one.
+    ``environment`` is the process's own unless given: the SDK will read the same one. Raises ``MissingSetting``
+    naming every place that was looked at, and ``UsageError`` for a profile of another host, or when two ways to
+    sign in are set.
     """
     if endpoint is not None:
         return Target(
@@ -110,46 +109,54 @@ def resolve_target(settings: Settings, endpoint: LocalEndpoint | None = None) ->
             patience=5.0,
             direct=True,
             statement_timeout=settings.warehouse_timeout,
+            start_warehouse=settings.start_warehouse,
+            start_timeout=settings.start_timeout,
         )
-    if not settings.databricks_host:
-        raise missing(settings, "databricks_host", "workspace")
+    environment = os.environ if environment is None else environment
+    named = settings.databricks_config_profile
+    profile = read_profile(named, environment) if named else None
+    host = _host(settings, profile)
+    http_path = _http_path(settings, profile)
     return Target(
-        host=settings.databricks_host,
-        http_path=_http_path(settings),
+        host=host,
+        http_path=http_path,
         catalog=settings.catalog,
         schema=settings.schema_name,
-        auth=_auth(settings),
+        auth=choose_auth(settings, profile, environment),
         statement_timeout=settings.warehouse_timeout,
+        warehouse_name="" if http_path else settings.warehouse_name or "",
+        start_warehouse=settings.start_warehouse,
+        start_timeout=settings.start_timeout,
     )
 
 
-def _http_path(settings: Settings) -> str:
+def _host(settings: Settings, profile: Profile | None) -> str:
+    own, of_profile = settings.databricks_host, profile.host if profile else ""
+    if own and of_profile and own.lower() != of_profile.lower():
+        # The SDK would show this host the credentials of the other one.
+        raise UsageError(
+            f"{profile} is for {of_profile}, and the host is set to {own}",
+            "unset DATABRICKS_HOST (or databricks_host in a settings file), or DATABRICKS_CONFIG_PROFILE",
+        )
+    if found := own or of_profile:
+        return found
+    if profile:
+        raise UsageError(f"{profile} has no host", "add it to the profile, or set DATABRICKS_HOST")
+    raise missing(settings, "databricks_host", "databricks_config_profile", "workspace")
+
+
+def _http_path(settings: Settings, profile: Profile | None) -> str:
     if settings.http_path:
         return settings.http_path
     if settings.databricks_warehouse_id:
-        return f"/sql/1.0/warehouses/{settings.databricks_warehouse_id}"
-    raise missing(settings, "databricks_warehouse_id", "http_path")
+        return warehouse_path(settings.databricks_warehouse_id)
+    if settings.warehouse_name:
+        return ""
+    if profile and (warehouse_id := profile.plain("warehouse_id")):
+        return warehouse_path(warehouse_id)
+    raise missing(settings, "databricks_warehouse_id", "warehouse_name", "http_path")
 
 
-def _auth(settings: Settings) -> PersonalToken | ServicePrincipal:
-    # An empty token is no token: the connector would open a browser to log in.
-    token = settings.databricks_token if _has_value(settings.databricks_token) else None
-    secret = settings.databricks_client_secret if _has_value(settings.databricks_client_secret) else None
-    if token and (settings.databricks_client_id or secret):
-        raise UsageError(
-            "a personal access token and a service principal are both set",
-            "unset DATABRICKS_TOKEN, or unset DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET",
-        )
-    if token:
-        return PersonalToken(token)
-    if settings.databricks_client_id and secret:
-        return ServicePrincipal(settings.databricks_client_id, secret)
-    if settings.databricks_client_id:
-        raise missing(settings, "databricks_client_secret")
-    if secret:
-        raise missing(settings, "databricks_client_id")
-    raise missing(settings, "databricks_token", "databricks_client_id")
-
-
-def _has_value(secret: SecretStr | None) -> bool:
-    return bool(secret and secret.get_secret_value().strip())
+def warehouse_path(warehouse_id: str) -> str:
+    """The HTTP path of a SQL warehouse, from its id."""
+    return f"/sql/1.0/warehouses/{warehouse_id}"

@@ -63,12 +63,15 @@ class Signer:
 class Tokens:
     """The credentials of one data directory, made on first use.
 
-    ``token`` holds the personal access token; ``service-principal.json`` client id and secret for OAuth.
+    ``token`` holds the personal access token; ``service-principal.json`` client id and secret for OAuth. OAuth
+    tokens last ``lifetime`` seconds, which may be made short to see what clients do.
     """
 
     def __init__(self, directory: Path) -> None:
         self.token_file = directory / "token"
         self.principal_file = directory / "service-principal.json"
+        self.secrets_file = directory / "secrets.json"
+        self.lifetime = TOKEN_LIFETIME
         self._token = private_text(self.token_file, f"dapi{secrets.token_hex(16)}\n")
         made = {"client_id": secrets.token_hex(16), "client_secret": f"dose{secrets.token_hex(16)}"}
         principal = json.loads(private_text(self.principal_file, json.dumps(made, indent=2) + "\n"))
@@ -89,10 +92,11 @@ class Tokens:
             return None
         return Identity(client_id, is_service_principal=True)
 
-    def issue(self, client_id: str, client_secret: str) -> str | None:
-        """An OAuth token that lasts an hour; None when the service principal is not known."""
+    def issue(self, client_id: str, client_secret: str) -> tuple[str, int] | None:
+        """An OAuth token, and how many seconds it lasts; None when the service principal is not known."""
         known = hmac.compare_digest(client_id.encode(), self._client_id.encode())
         if not (hmac.compare_digest(client_secret.encode(), self._client_secret.encode()) and known):
             return None
-        expires = str(int(time.time()) + TOKEN_LIFETIME)
-        return f"{_PREFIX}.{client_id}.{expires}.{self.signer.sign('oauth', client_id, expires)}"
+        lifetime = self.lifetime
+        expires = str(int(time.time()) + lifetime)
+        return f"{_PREFIX}.{client_id}.{expires}.{self.signer.sign('oauth', client_id, expires)}", lifetime

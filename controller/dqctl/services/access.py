@@ -3,8 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dqctl.databricks.target import PersonalToken, Target
-from dqctl.errors import MissingSetting
+from pydantic import SecretStr
+
+from dqctl.databricks.auth import INSTEAD, PersonalToken, ServicePrincipal
+from dqctl.databricks.rest import RestApi
+from dqctl.databricks.secret_scopes import read_secret
+from dqctl.databricks.target import Target
+from dqctl.databricks.warehouses import locate
+from dqctl.errors import MissingSetting, UsageError
 from dqctl.services import tables
 from dqctl.services.apply import WorkspaceAccess
 from dqctl.settings import Settings
@@ -12,14 +18,38 @@ from dqctl.settings import Settings
 
 @dataclass(frozen=True)
 class Access:
-    """``workspace`` is None when none is set; ``environment`` is what TestGen's processes need to get there."""
+    """``target`` is None when no workspace is set; ``environment`` is what TestGen's processes need to get there.
 
-    workspace: WorkspaceAccess | None = None
+    ``host`` is the workspace's name for TestGen, which goes through a local workspace's proxy.
+    """
+
+    target: Target | None = None
+    host: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    def workspace(self) -> WorkspaceAccess | None:
+        """What a connection to the workspace is made of; a warehouse that is named is looked up."""
+        if self.target is None:
+            return None
+        return as_workspace(self.target if self.target.http_path else locate(self._rest(), self.target), self.host)
+
+    def secret(self, scope: str, key: str) -> SecretStr:
+        """A secret of the workspace's scopes; ``UsageError`` when there is no workspace, or no such secret."""
+        if self.target is None:
+            raise UsageError(
+                f"secret {key} of scope {scope} is in a Databricks workspace, and none is set",
+                "set DATABRICKS_HOST or DQCTL_WORKSPACE, or use {env: NAME} or {file: PATH}",
+            )
+        return read_secret(self._rest(), scope, key)
+
+    def _rest(self) -> RestApi:
+        if self.target is None:
+            raise ValueError("no workspace is set")
+        return RestApi(self.target, timeout=10.0)
 
 
 def find_access(settings: Settings) -> Access:
-    """How TestGen gets to the workspace that ``settings`` name.
+    """How TestGen gets to the workspace that ``settings`` name; nobody is asked yet.
 
     None at all is no error here: a stack can check PostgreSQL alone. A local workspace has to run.
     """
@@ -36,17 +66,19 @@ def find_access(settings: Settings) -> Access:
             "SSL_CERT_FILE": str(endpoint.ca_file),
             "REQUESTS_CA_BUNDLE": str(endpoint.ca_file),
         }
-        return Access(_as_workspace(target, endpoint.host), environment)
+        return Access(target, endpoint.host, environment)
     try:
         target = tables.find_target(settings)
     except MissingSetting:
         return Access()
-    return Access(_as_workspace(target, target.host))
+    return Access(target, target.host)
 
 
-def _as_workspace(target: Target, host: str) -> WorkspaceAccess:
-    if isinstance(target.auth, PersonalToken):
-        return WorkspaceAccess(host, target.http_path, token=target.auth.token)
-    return WorkspaceAccess(
-        host, target.http_path, client_id=target.auth.client_id, client_secret=target.auth.secret
-    )
+def as_workspace(target: Target, host: str) -> WorkspaceAccess:
+    """What TestGen can be given of ``target``; see the table ``databricks.auth.FAMILIES``."""
+    auth = target.auth
+    if isinstance(auth, PersonalToken):
+        return WorkspaceAccess(host, target.http_path, token=auth.token)
+    if isinstance(auth, ServicePrincipal):
+        return WorkspaceAccess(host, target.http_path, client_id=auth.client_id, client_secret=auth.secret)
+    return WorkspaceAccess(host, target.http_path, otherwise=auth.auth_type, instead=INSTEAD)

@@ -21,7 +21,7 @@ from dqctl.testgen.systems import plan as planning
 from dqctl.testgen.systems.described import Kind, Part, describe
 from dqctl.testgen.systems.flavors import PASSWORD, WorkspaceAccess
 from dqctl.testgen.systems.plan import Action, Change, Difference, Plan
-from dqctl.testgen.systems.references import Sources
+from dqctl.testgen.systems.references import SecretScopes, Sources
 from dqctl.testgen.systems.wanted import Wanted, unwanted, wanted
 
 __all__ = ["Action", "Applied", "Change", "Difference", "Plan", "WorkspaceAccess", "apply", "plan"]
@@ -42,9 +42,13 @@ def plan(
     access: WorkspaceAccess | None,
     environment: Mapping[str, str],
     deadline: Deadline,
+    scopes: SecretScopes | None = None,
 ) -> Plan:
-    """What ``apply`` would do. ``access`` is the stack's own workspace, ``environment`` where secrets may be."""
-    return _prepare(runtime, file, access, environment, deadline)[0]
+    """What ``apply`` would do. ``access`` is the stack's own workspace; ``environment`` and ``scopes`` are where
+    secrets may be.
+    """
+    sources = Sources(environment=environment, base=file.parent, scopes=scopes)
+    return _prepare(runtime, file, access, sources, deadline)[0]
 
 
 def apply(
@@ -54,6 +58,7 @@ def apply(
     access: WorkspaceAccess | None,
     environment: Mapping[str, str],
     deadline: Deadline,
+    scopes: SecretScopes | None = None,
     dry_run: bool = False,
     progress: Progress = silent,
 ) -> Applied:
@@ -62,7 +67,8 @@ def apply(
     Raises ``UsageError`` for a file that is wrong or asks for what cannot be done, ``TestGenFailed`` when TestGen
     refuses; then nothing was changed.
     """
-    prepared, parts = _prepare(runtime, file, access, environment, deadline)
+    sources = Sources(environment=environment, base=file.parent, scopes=scopes)
+    prepared, parts = _prepare(runtime, file, access, sources, deadline)
     if dry_run or not prepared.changes:
         return Applied(prepared, changed=False)
     by_key = {(part.kind, part.system, part.name): part for part in parts}
@@ -80,11 +86,10 @@ def _prepare(
     runtime: Runtime,
     file: Path,
     access: WorkspaceAccess | None,
-    environment: Mapping[str, str],
+    sources: Sources,
     deadline: Deadline,
 ) -> tuple[Plan, tuple[Wanted, ...]]:
     declaration = document.read(file)
-    sources = Sources(environment=environment, base=file.parent)
     parts = wanted(declaration, sources, access, capabilities(runtime.version))
     existing = describe(runtime)
     key = secrets.token_bytes(32)

@@ -23,11 +23,13 @@ def apply_file(
 ) -> Applied:
     """``apply`` with the stack's own workspace at hand, while no other command works on the stack."""
     runtime = open_runtime(settings, progress)
+    access = find_access(settings)
     with runtime.metadata() as held, jobs.exclusive(held, settings.lock_timeout, "dqctl apply"):
         return apply(
             runtime,
             file,
-            access=find_access(settings).workspace,
+            access=access.workspace(),
+            scopes=access.secret,
             environment=environment,
             deadline=Deadline(timeout),
             dry_run=dry_run,

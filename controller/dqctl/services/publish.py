@@ -104,7 +104,7 @@ def publish(
                 raise _not_published(missing, waiting) from missing
             raise
         return publish_pending(
-            lambda: Warehouse(target, clock),
+            lambda: Warehouse(target, clock, progress),
             target,
             reader,
             ledger,

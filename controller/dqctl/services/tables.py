@@ -79,7 +79,7 @@ def init(settings: Settings, progress: Progress = silent) -> TablesReport:
     there to what should be.
     """
     target = find_target(settings)
-    with Warehouse(target) as warehouse:
+    with Warehouse(target, progress=progress) as warehouse:
         place = Place(target.catalog, target.schema)
         before = migrations.look(warehouse, place)
         statements = migrations.plan(before, place)

@@ -11,8 +11,13 @@ from dqctl.settings import Settings
 
 # Secrets never go into a file of settings; the others say which stack it is.
 _NEVER = frozenset({"databricks_token", "databricks_client_secret", "home", "stack"})
-# Where both are set the second one counts: whoever gives the first means it to count from now on.
-_INSTEAD_OF = {"databricks_host": "workspace", "databricks_warehouse_id": "http_path"}
+# Where both are set those after the colon count: whoever gives the first means it to count from now on.
+_INSTEAD_OF = {
+    "databricks_host": ("workspace",),
+    "databricks_config_profile": ("workspace",),
+    "databricks_warehouse_id": ("http_path",),
+    "warehouse_name": ("http_path", "databricks_warehouse_id"),
+}
 _HEADER = "# Written by dqctl install: the settings that it was given. A flag or a variable goes before them.\n"
 
 
@@ -21,16 +26,17 @@ def check(given: Mapping[str, str]) -> None:
     for name in given:
         if name in _NEVER or name not in Settings.model_fields:
             raise UsageError(f"{name!r} cannot be kept in the settings of a stack", "leave it to a variable")
-    for name, other in _INSTEAD_OF.items():
-        if name in given and other in given:
-            raise UsageError(f"{_words(name)} and {_words(other)} are both given", "give one of them")
+    for name, others in _INSTEAD_OF.items():
+        for other in others:
+            if name in given and other in given:
+                raise UsageError(f"{_words(name)} and {_words(other)} are both given", "give one of them")
 
 
 def remember(path: Path, given: Mapping[str, str]) -> bool:
     """Add ``given`` to the settings in ``path``, replacing those of the same name; whether anything changed.
 
-    A host replaces a local workspace, a warehouse's id its path. Raises what ``check`` raises, and ``UsageError``
-    for a file that is damaged.
+    A host or a profile replaces a local workspace, a warehouse's id or name its path. Raises
+    what ``check`` raises, and ``UsageError`` for a file that is damaged.
     """
     check(given)
     before, after = _before_and_after(path, given)
@@ -50,7 +56,7 @@ def changed(path: Path, given: Mapping[str, str]) -> tuple[str, ...]:
 
 def _before_and_after(path: Path, given: Mapping[str, str]) -> tuple[dict[str, object], dict[str, object]]:
     before = _read(path)
-    replaced = {other for name, other in _INSTEAD_OF.items() if name in given}
+    replaced = {other for name, others in _INSTEAD_OF.items() if name in given for other in others}
     return before, {name: value for name, value in before.items() if name not in replaced} | dict(given)
 
 

@@ -1,4 +1,7 @@
-"""OAuth for service principals (M2M), and the documents by which clients find it."""
+"""OAuth for service principals (M2M), and the documents by which clients find it.
+
+``PUT /api/dqctl/oauth`` with ``{"token_lifetime": 5}`` has tokens last so many seconds, until the server ends.
+"""
 
 import base64
 import binascii
@@ -8,12 +11,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from dqctl.localworkspace.tokens import TOKEN_LIFETIME, Tokens
+from dqctl.localworkspace.tokens import Tokens
+from dqctl.localworkspace.wire.failures import invalid
 from dqctl.localworkspace.wire.workspace_api import WORKSPACE_ID, base_url
+
+_LONGEST = 86_400
 
 
 def routes(tokens: Tokens) -> list[Route]:
-    """The routes, all without authentication."""
+    """The routes, all but the last without authentication."""
 
     async def configuration(request: Request) -> Response:
         return JSONResponse({"oidc_endpoint": f"{base_url(request)}/oidc", "workspace_id": WORKSPACE_ID})
@@ -31,7 +37,7 @@ def routes(tokens: Tokens) -> list[Route]:
             }
         )
 
-    async def token(request: Request) -> Response:
+    async def issue(request: Request) -> Response:
         form = {name: values[0] for name, values in parse_qs((await request.body()).decode("latin-1")).items()}
         if form.get("grant_type") != "client_credentials":
             return _refused(400, "unsupported_grant_type", "only client_credentials is supported")
@@ -39,14 +45,26 @@ def routes(tokens: Tokens) -> list[Route]:
         issued = tokens.issue(client_id, secret)
         if issued is None:
             return _refused(401, "invalid_client", "Client authentication failed")
-        body = {"access_token": issued, "token_type": "Bearer", "expires_in": TOKEN_LIFETIME, "scope": "all-apis"}
+        token, seconds = issued
+        body = {"access_token": token, "token_type": "Bearer", "expires_in": seconds, "scope": "all-apis"}
         return JSONResponse(body, headers={"Cache-Control": "no-store"})
+
+    async def lifetime(request: Request) -> Response:
+        try:
+            seconds = (await request.json())["token_lifetime"]
+        except (ValueError, KeyError, TypeError):
+            raise invalid("token_lifetime is required") from None
+        if not isinstance(seconds, int) or not 1 <= seconds <= _LONGEST:
+            raise invalid(f"token_lifetime is between 1 and {_LONGEST} seconds")
+        tokens.lifetime = seconds
+        return JSONResponse({"token_lifetime": seconds})
 
     return [
         Route("/.well-known/databricks-config", configuration),
         Route("/oidc/.well-known/oauth-authorization-server", metadata),
         Route("/oidc/.well-known/openid-configuration", metadata),
-        Route("/oidc/v1/token", token, methods=["POST"]),
+        Route("/oidc/v1/token", issue, methods=["POST"]),
+        Route("/api/dqctl/oauth", lifetime, methods=["PUT"]),
     ]
 
 

@@ -23,13 +23,18 @@ PASSWORD = "project_pw_encrypted"  # noqa: S105 - the column's name
 
 @dataclass(frozen=True)
 class WorkspaceAccess:
-    """The stack's own Databricks workspace, as TestGen is to reach it: a token, or a service principal."""
+    """The stack's own Databricks workspace, as TestGen is to reach it: a token, or a service principal.
+
+    ``otherwise`` is how dqctl itself signs in where that is neither, and ``instead`` what to do then.
+    """
 
     host: str
     http_path: str
     token: SecretStr | None = None
     client_id: str | None = None
     client_secret: SecretStr | None = None
+    otherwise: str = ""
+    instead: str = ""
 
 
 @dataclass(frozen=True)
@@ -149,9 +154,12 @@ class Databricks(_Connection):
             return "token", storable(access.token, whose), False
         if access and access.client_id and access.client_secret:
             return access.client_id, storable(access.client_secret, whose), True
+        way = access.otherwise if access else ""
         raise UsageError(
-            f"{whose} uses the workspace's credentials, and TestGen takes tokens and service principals only",
-            "set DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET",
+            f"{whose} uses the workspace's credentials{way and f' ({way})'}, and TestGen takes personal access "
+            "tokens and service principals of Databricks only",
+            (access.instead if access else "")
+            or "set DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET",
         )
 
 
