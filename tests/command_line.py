@@ -40,7 +40,7 @@ systems:
 """
 
 # Every 7th e-mail address, every 11th note and every 5th birthday is not known.
-_DATA = (
+DATA = (
     "CREATE SCHEMA IF NOT EXISTS main.shop",
     """CREATE OR REPLACE TABLE main.shop.customers AS
     SELECT id AS customer_id, concat('customer ', id) AS name,
@@ -166,7 +166,7 @@ class CommandLine:
 
 def load_shop(settings: Settings) -> None:
     """Put the shop's data, as good as new, into the workspace."""
-    execute(settings, *_DATA)
+    execute(settings, *DATA)
 
 
 def execute(settings: Settings, *statements: str) -> None:

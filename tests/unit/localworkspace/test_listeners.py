@@ -21,6 +21,14 @@ def test_the_proxy_has_one_port_at_all_its_addresses() -> None:
             socket.create_connection(name, timeout=5).close()
 
 
+def test_https_is_on_loopback_alone_unless_it_is_asked_for_everywhere() -> None:
+    with listening(0, 0) as listener, pytest.raises(ConnectionRefusedError):
+        socket.create_connection((BRIDGE, listener.getsockname()[1]), timeout=5)
+    with listening(0, 0, everywhere=True) as listener:
+        for address in ("127.0.0.1", BRIDGE):
+            socket.create_connection((address, listener.getsockname()[1]), timeout=5).close()
+
+
 def test_a_port_that_is_taken_at_one_address_only_is_not_taken_at_all() -> None:
     with socket.create_server((BRIDGE, 0)) as taken:
         port = taken.getsockname()[1]
