@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from dqctl.testgen import scheduler
+
 Program = Literal["testgen", "python"]
 
 # Every start of TestGen asks for its newest version over HTTPS and waits up to 3 s on a dead network; there is no
 # switch (5.33.3 to 5.134.0). The one address is refused here, before the network.
-_LAUNCHER = """\
+_NOT_ASKED = """\
 import sys, requests
 get = requests.get
 def refuse(url, *args, **kwargs):
@@ -15,6 +17,9 @@ def refuse(url, *args, **kwargs):
         raise requests.ConnectionError("not asked: dqctl decides about versions")
     return get(url, *args, **kwargs)
 requests.get = refuse
+"""
+_LAUNCHER = f"""\
+{_NOT_ASKED}
 sys.argv[0] = "testgen"
 from testgen.__main__ import cli
 sys.exit(cli())
@@ -22,6 +27,11 @@ sys.exit(cli())
 
 # In every call's environment. The installation is shared, or read-only, and compiled.
 ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def scheduler_program() -> str:
+    """The source of the scheduler's process, which is also that of the jobs that it starts."""
+    return _NOT_ASKED + scheduler.program()
 
 
 def command(python: str, program: Program, argv: Sequence[str]) -> list[str]:

@@ -5,16 +5,18 @@ from collections.abc import Iterator
 
 from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.runtime import Runtime, metadata
-from dqctl.testgen import jobs
+from dqctl.testgen import jobs, scheduler
+from dqctl.testgen.capabilities import capabilities
 
 
 @contextlib.contextmanager
 def standstill(runtime: Runtime, timeout: float, doing: str) -> Iterator[None]:
     """No command works on the stack while the block runs; ``doing`` is what they are told meanwhile.
 
+    Nor does the stack's scheduler, if it has one: jobs that it runs are waited for, and it begins none.
     Work holds the lock in the metadata database, install and uninstall that of the stack's file: who stops or
     drops the database needs both. Where the database does not answer nobody works with it, and nothing is waited
-    for. Raises ``Busy`` when a command works for longer than ``timeout`` seconds.
+    for. Raises ``Busy`` when a command or the scheduler works for longer than ``timeout`` seconds.
     """
     with contextlib.ExitStack() as held:
         try:
@@ -23,6 +25,7 @@ def standstill(runtime: Runtime, timeout: float, doing: str) -> Iterator[None]:
             connection = None
         if connection is not None:
             held.enter_context(jobs.exclusive(connection, timeout, doing))
+            held.enter_context(scheduler.at_rest(connection, capabilities(runtime.version), timeout))
         yield
 
 

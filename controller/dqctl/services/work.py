@@ -59,10 +59,12 @@ class _Session:
     def finish(self, requests: Sequence[JobRequest], deadline: Deadline) -> WorkReport:
         """Run the jobs one after the other, publish, and say what they came to."""
         errors: list[DqctlError] = []
-        environment = find_access(self.settings).environment
+        access = find_access(self.settings)
+        if requests:
+            access.wake(deadline, self.progress, self.clock)
         try:
             for outcome in jobs.run_all(
-                self.runtime, requests, deadline=deadline, environment=environment, progress=self.progress
+                self.runtime, requests, deadline=deadline, environment=access.environment, progress=self.progress
             ):
                 self.ran.append(outcome)
         except DqctlError as error:
@@ -181,7 +183,7 @@ def _session(settings: Settings, doing: str, progress: Progress, clock: Clock) -
         runtime.metadata() as held,
         jobs.exclusive(held, settings.lock_timeout, f"dqctl {doing}", clock),
     ):
-        settled = tuple(job.job_id for job in jobs.settle_orphans(runtime))
+        settled = tuple(job.job_id for job in jobs.settle_orphans(runtime, keep_queued=runtime.record.scheduler))
         for job_id in settled:
             progress(f"job {job_id} had been left behind by a command that was killed; it is settled as canceled")
         yield _Session(settings, runtime, progress, clock, settled)

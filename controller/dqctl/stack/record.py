@@ -24,6 +24,7 @@ class StackRecord(BaseModel):
     postgres_account: str | None = Field(
         description="Account that PostgreSQL runs as; None is dqctl's own, or the image's."
     )
+    scheduler: bool = Field(default=False, description="Whether TestGen's scheduler runs all the time (docker).")
     created: datetime
     updated: datetime
 

@@ -69,6 +69,11 @@ class Capabilities:
     """Commands of the command line that fail whatever they are asked."""
 
     @property
+    def working_statuses(self) -> tuple[str, ...]:
+        """Those of ``stale_statuses`` in which somebody has claimed the job."""
+        return tuple(status for status in self.stale_statuses if status != "pending")
+
+    @property
     def job_of_run(self) -> str:
         """Column of ``profiling_runs`` and ``test_runs`` that names the job."""
         return "id" if self.run_id_is_job_id else "job_execution_id"

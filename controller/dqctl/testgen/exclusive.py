@@ -14,9 +14,11 @@ import psycopg
 from dqctl.clock import SYSTEM_CLOCK, Clock, Deadline
 from dqctl.errors import Busy
 
-# The first key of both locks, "dqct"; advisory locks live in one database, which is the stack's own.
+# The first key of all locks, "dqct"; advisory locks live in one database, which is the stack's own.
 SPACE = 0x64716374
 COMMAND, JOB = 1, 2
+# Those of an always-on scheduler (dqctl.testgen.scheduler): its life, and the moment in which it claims jobs.
+SCHEDULER, CLAIMS = 3, 4
 
 # How long a job whose dqctl is gone may take to notice and stop: the driver takes 8 s at most.
 _LAST_GASP = 15.0

@@ -1,7 +1,8 @@
 """Running jobs of TestGen in the foreground: profile, generate or test.
 
-No scheduler is involved: TestGen's own Python queues the job, claims it, executes it and drains what it leaves
-behind. TestGen's exit codes tell nothing; the job's row does. A command works under ``exclusive`` and calls
+No scheduler is involved: TestGen's own Python queues the job, claims it in the same transaction, executes it and
+drains what it leaves behind; a scheduler that works on the same queue never sees it. TestGen's exit codes tell
+nothing; the job's row does. A command works under ``exclusive`` and calls
 ``settle_orphans`` first.
 """
 
@@ -19,6 +20,7 @@ from psycopg import sql
 from dqctl.clock import Deadline
 from dqctl.errors import Busy, EnvironmentFault, UsageError
 from dqctl.progress import Progress, silent
+from dqctl.testgen import foreground, scheduler
 from dqctl.testgen.capabilities import Capabilities, capabilities
 from dqctl.testgen.driver import Ended, Failed, ask
 from dqctl.testgen.exclusive import JOB, SPACE, exclusive
@@ -131,11 +133,14 @@ def run_all(
     """
     version = capabilities(runtime.version)
     waiting = [_Job(request, *_target(runtime, request)) for request in requests]
+    with runtime.metadata() as connection:
+        foreground.ensure(connection, version)
+        shared = scheduler.is_living(connection)
     while waiting:
         course = _Course(runtime, version, waiting, progress)
         fault: BaseException | None = None
         try:
-            asked = [_asked(version, job) for job in waiting]
+            asked = [_asked(version, job, shared) for job in waiting]
             ask(runtime, asked, deadline=deadline, environment=environment, on_event=course.hear)
         except BaseException as error:  # noqa: BLE001 - raised below, after the outcomes of those before it
             fault = error
@@ -209,7 +214,8 @@ class _Course:
             self._watch = None
 
 
-def _asked(version: Capabilities, job: _Job) -> dict[str, Any]:
+def _asked(version: Capabilities, job: _Job, shared: bool) -> dict[str, Any]:
+    """What the driver is asked; ``shared`` is whether a scheduler works on the same queue."""
     return {
         "verb": "run",
         "job_key": job.task.job_key,
@@ -218,6 +224,9 @@ def _asked(version: Capabilities, job: _Job) -> dict[str, Any]:
         "project_code": job.project_code,
         "several_generation_sets": version.several_generation_sets,
         "follow_up_jobs": list(version.follow_up_jobs),
+        "working": list(version.working_statuses),
+        "shared": shared,
+        "claim": foreground.CLAIM,
         "lock": {"space": SPACE, "key": JOB},
         "doing": f"dqctl: {job.doing}"[:63],
         "settle": list(statements(version)),

@@ -1,8 +1,8 @@
 """Ending the rows of jobs that nobody runs any more.
 
-TestGen settles them when its scheduler starts; a stack without a scheduler needs somebody else to. The
-statements are the same whether the driver runs them (psycopg2) when it is told to stop, or dqctl (psycopg)
-afterwards: both take ``ids`` and ``reason``.
+TestGen settles them when its scheduler starts; a stack without a scheduler needs somebody else to, and so do the
+jobs that dqctl runs beside one. The statements are the same whether the driver runs them (psycopg2) when it is
+told to stop, or dqctl (psycopg) afterwards: both take ``ids`` and ``reason``.
 """
 
 # ruff: noqa: S608 - SQL text out of the capability table's own words; values are parameters
@@ -14,6 +14,7 @@ from uuid import UUID
 
 import psycopg
 
+from dqctl.testgen import foreground, scheduler
 from dqctl.testgen.capabilities import Capabilities, capabilities
 from dqctl.testgen.ports import Runtime
 
@@ -69,18 +70,27 @@ def settle(
     connection.commit()
 
 
-def settle_orphans(runtime: Runtime) -> tuple[Settled, ...]:
+def settle_orphans(runtime: Runtime, *, keep_queued: bool = False) -> tuple[Settled, ...]:
     """End all jobs that are on their way although nobody runs them; call it under ``exclusive``.
 
-    Queued follow-ups stay: the next run drains them. So do jobs that TestGen parked on purpose (paused).
-    A stack with an always-on scheduler, which runs queued jobs itself, must not come here.
+    Queued follow-ups stay: the next run drains them. So do jobs that TestGen parked on purpose (paused), and with
+    ``keep_queued`` all that nobody has claimed: the stack has a scheduler, which runs them when it is up again.
+    While a scheduler lives, only jobs that dqctl itself claimed can be orphans.
     """
     version = capabilities(runtime.version)
     with runtime.metadata() as connection:
+        foreground.ensure(connection, version)
         rows = connection.execute(
-            "SELECT id, job_key, project_code, created_at FROM job_executions "
-            "WHERE status = ANY(%s) AND NOT (status = 'pending' AND job_key = ANY(%s)) ORDER BY created_at",
-            [list(version.stale_statuses), list(version.follow_up_jobs)],
+            "SELECT j.id, j.job_key, j.project_code, j.created_at FROM job_executions j "
+            "WHERE j.status = ANY(%(stale)s) "
+            "AND NOT (j.status = 'pending' AND (%(keep_queued)s OR j.job_key = ANY(%(follow_ups)s))) "
+            f"AND (NOT %(living)s OR {foreground.IS_OURS}) ORDER BY j.created_at",
+            {
+                "stale": list(version.stale_statuses),
+                "keep_queued": keep_queued,
+                "follow_ups": list(version.follow_up_jobs),
+                "living": scheduler.is_living(connection),
+            },
         ).fetchall()
         found = tuple(Settled(*row) for row in rows)
         if found:

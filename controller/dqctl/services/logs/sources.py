@@ -124,7 +124,7 @@ def _all(settings: Settings, paths: StackPaths, record: StackRecord | None) -> I
     else:
         from dqctl.services.logs.containers import ContainerSource  # the SDK takes a third of a second to import
 
-        for service in ("postgres", "engine"):
+        for service in ("postgres", "engine", *(["scheduler"] if record.scheduler else [])):
             yield ContainerSource(service, paths)
     if settings.workspace:
         log = Layout(settings.workspace).log

@@ -1,7 +1,8 @@
 # mypy: disable-error-code="import-not-found"
 """One job of TestGen in the foreground: queue, claim, execute, then the jobs that it left behind.
 
-Several requests to one process run one after the other, each under the job lock for itself.
+A scheduler may work on the same queue (dqctl.testgen.scheduler): whatever runs here is claimed before it can see
+it. Several requests to one process run one after the other, each under the job lock for itself.
 
 On SIGTERM or SIGINT, and when dqctl dies, a thread of its own takes over: it asks for the job's cancellation,
 stops the statements that run on the target, settles the rows and ends the process. A thread, because the main
@@ -27,6 +28,11 @@ SIGNALS = {signal.SIGTERM, signal.SIGINT}
 # Within the 10 s after which the caller sends SIGKILL.
 SECONDS_TO_CANCEL = 5.0
 SECONDS_TO_LIVE = 8.0
+# A scheduler that starts keeps the job lock for a moment.
+SECONDS_TO_BEGIN = 5.0
+# For follow-ups that a scheduler has taken: the scores that a run leads to are part of what it found.
+SECONDS_FOR_FOLLOW_UPS = 60.0
+POLL = 0.1
 
 
 class Busy(Exception):  # noqa: N818 - dqctl knows it by this name
@@ -39,8 +45,7 @@ def serve(request: dict[str, Any], say: Any) -> dict[str, Any]:
     stop.job_ids = []
     try:
         with models.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lock:
-            if not lock.scalar(text("SELECT pg_try_advisory_lock(:space, :key)"), request["lock"]):
-                raise Busy("TestGen runs another job")
+            take(lock, request["lock"])
             lock.execute(text("SELECT set_config('application_name', :name, false)"), {"name": request["doing"]})
             try:
                 return work(request, say, stop)
@@ -51,18 +56,30 @@ def serve(request: dict[str, Any], say: Any) -> dict[str, Any]:
         stop.hold()
 
 
+def take(connection: Any, lock: dict[str, int]) -> None:
+    """Take the job lock; ``Busy`` when somebody else keeps it."""
+    end = time.monotonic() + SECONDS_TO_BEGIN
+    while not connection.scalar(text("SELECT pg_try_advisory_lock(:space, :key)"), lock):
+        if time.monotonic() > end:
+            raise Busy("TestGen runs another job")
+        time.sleep(POLL)
+
+
 def work(request: dict[str, Any], say: Any, stop: "Stop") -> dict[str, Any]:
     """Queue the job and see it, and what it leaves behind, through."""
-    with database_session():
+    with database_session() as session:
         job_id = JobExecution.submit(
             job_key=request["job_key"],
             kwargs=arguments(request),
             source="cli",
             project_code=request["project_code"],
         ).id
+        # Before anybody else can see it in the queue.
+        session.execute(text(CLAIM), {"id": job_id})
+        session.execute(text(request["claim"]), {"id": job_id})
         stop.job_ids.append(str(job_id))
     say("submitted", job_id=job_id)
-    execute(job_id)
+    exec_job(job_id)
     stop.hold()
     follow_ups = drain(request, stop)
     say("ended", job_id=job_id)
@@ -95,38 +112,49 @@ def arguments(request: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def execute(job_id: Any) -> None:
-    """Claim a pending job and run it to its end, whatever that is; the job's row tells."""
-    with database_session() as session:
-        claimed = session.execute(
-            text(
-                "UPDATE job_executions SET status = 'claimed', claimed_at = now() "
-                "WHERE id = :id AND status = 'pending'"
-            ),
-            {"id": job_id},
-        )
-    if claimed.rowcount:
-        exec_job(job_id)
+CLAIM = "UPDATE job_executions j SET status = 'claimed', claimed_at = now() WHERE id = :id AND status = 'pending'"
+# As testgen.common.models.job_execution has it: of a follow-up one a project at a time.
+ALONE = """ AND NOT EXISTS (SELECT FROM job_executions o WHERE o.id <> j.id AND o.job_key = j.job_key
+    AND o.project_code = j.project_code AND o.status = ANY(:working))"""
+NEXT = """SELECT id FROM job_executions WHERE status = 'pending' AND job_key = ANY(:keys)
+    AND NOT id = ANY(CAST(:done AS uuid[])) ORDER BY created_at LIMIT 1"""
+ELSEWHERE = """SELECT id FROM job_executions WHERE status = ANY(:working) AND job_key = ANY(:keys)
+    AND project_code = :project_code LIMIT 1"""
 
 
 def drain(request: dict[str, Any], stop: "Stop") -> list[Any]:
-    """Run the jobs that runs leave behind, those of an interrupted run before this one included."""
+    """Run the jobs that runs leave behind, those of an interrupted run before this one included.
+
+    A scheduler may take some of them first: those of this project are waited for.
+    """
     done: list[Any] = []
+    known = {"keys": request["follow_up_jobs"], "working": request["working"]}
+    end = time.monotonic() + SECONDS_FOR_FOLLOW_UPS
     while True:
         with database_session() as session:
-            job_id = session.scalar(
-                text(
-                    "SELECT id FROM job_executions WHERE status = 'pending' AND job_key = ANY(:keys) "
-                    "AND NOT id = ANY(CAST(:done AS uuid[])) ORDER BY created_at LIMIT 1"
-                ),
-                {"keys": request["follow_up_jobs"], "done": [str(i) for i in done]},
+            job_id = session.scalar(text(NEXT), {"keys": known["keys"], "done": [str(i) for i in done]})
+            mine = job_id is not None and claim_follow_up(session, request, job_id)
+            other = request["shared"] and session.scalar(
+                text(ELSEWHERE), {**known, "project_code": request["project_code"]}
             )
-        if job_id is None:
+        if mine:
+            done.append(job_id)
+            stop.job_ids.append(str(job_id))
+            exec_job(job_id)
+            stop.hold()
+        elif (job_id is None and not other) or time.monotonic() > end:
             return done
-        done.append(job_id)
-        stop.job_ids.append(str(job_id))
-        execute(job_id)
-        stop.hold()
+        else:
+            time.sleep(POLL)
+
+
+def claim_follow_up(session: Any, request: dict[str, Any], job_id: Any) -> bool:
+    """Whether the follow-up is this process's to run; a scheduler may have been quicker."""
+    alone = {"working": request["working"]} if request["shared"] else {}
+    claimed = session.execute(text(CLAIM + (ALONE if alone else "")), {"id": job_id, **alone})
+    if claimed.rowcount:
+        session.execute(text(request["claim"]), {"id": job_id})
+    return bool(claimed.rowcount)
 
 
 def signals() -> int:

@@ -1,0 +1,311 @@
+"""TestGen's scheduler beside dqctl, on one queue: who runs what, and who waits for whom."""
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from command_line import CommandLine
+from container_stacks import container_stack, containers
+from dqctl.localworkspace import control
+from dqctl.progress import silent
+from dqctl.runtime import Runtime, find_runtime, open_runtime
+from dqctl.runtime.docker import host_address
+from dqctl.stack.paths import StackPaths
+from dqctl.stack.secrets import LENGTHS
+from dqctl.testgen import jobs, scheduler
+from target_database import PASSWORD, Target
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+
+STACK = "sched"
+
+# Both on the stack's own PostgreSQL: a profile of the first takes a second, one of the second takes minutes.
+_SYSTEM = """\
+  - name: {schema}
+    connections:
+      - name: pg
+        flavor: postgresql
+        host: postgres
+        port: 5432
+        database: target
+        user: probe
+        password: {{env: PROBE_PASSWORD}}
+        schema: {schema}
+        table_groups:
+          - name: {schema}
+"""
+
+# Each change of a job's status, and the transaction that made it.
+_WRITTEN_DOWN = """
+CREATE TABLE dqctl.seen AS SELECT id, status, 0::bigint AS change FROM job_executions LIMIT 0;
+CREATE FUNCTION dqctl.see() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO dqctl.seen VALUES (NEW.id, NEW.status, txid_current()); RETURN NEW; END $$;
+CREATE TRIGGER see AFTER INSERT OR UPDATE ON job_executions FOR EACH ROW EXECUTE FUNCTION dqctl.see();
+"""
+
+
+def within(seconds: float, found: Callable[[], Any]) -> Any:
+    """What ``found`` finds, as soon as that is something."""
+    end = time.monotonic() + seconds
+    while not (result := found()):
+        assert time.monotonic() < end, f"nothing after {seconds:g} s"
+        time.sleep(0.1)
+    return result
+
+
+@pytest.fixture(scope="module")
+def run(images: object) -> Iterator[CommandLine]:
+    """A stack with a scheduler, and two systems in its own PostgreSQL."""
+    with container_stack(STACK, PROBE_PASSWORD=PASSWORD) as run:
+        workspace = run.home / "workspace"
+        starting = run.start("workspace", "start", "--data-dir", workspace, "--proxy-address", host_address())
+        try:
+            run("install", "--workspace", workspace, "--scheduler", timeout=400)
+            runtime = open_runtime(run.settings, silent)
+            Target.make(runtime)  # type: ignore[arg-type] - it asks for no more than both runtimes have
+            with runtime.metadata() as connection:
+                connection.execute("CREATE SCHEMA dqctl")
+                connection.execute(_WRITTEN_DOWN)
+            file = run.home / "systems.yaml"
+            file.write_text(
+                "version: 1\nsystems:\n" + "".join(_SYSTEM.format(schema=each) for each in ("sales", "slow"))
+            )
+            assert starting.end().code == 0
+            run("apply", "-f", file)
+            yield run
+        finally:
+            starting.end()
+            control.stop(workspace)
+
+
+@pytest.fixture
+def runtime(run: CommandLine) -> Iterator[Runtime]:
+    """The stack, its scheduler at work and nothing in its queue; and so it is left."""
+    runtime = open_runtime(run.settings, silent)
+    within(60, lambda: is_living(runtime))
+    yield runtime
+    open_runtime(run.settings, silent)
+    assert within(60, lambda: is_living(runtime) and not at_work(runtime))
+
+
+def is_living(runtime: Runtime) -> bool:
+    with runtime.metadata() as connection:
+        return scheduler.is_living(connection)
+
+
+def at_work(runtime: Runtime) -> list[tuple[Any, ...]]:
+    with runtime.metadata() as connection:
+        return connection.execute(
+            "SELECT job_key, status FROM job_executions WHERE status NOT IN ('completed', 'error', 'canceled')"
+        ).fetchall()
+
+
+def queue(runtime: Runtime, system: str) -> UUID:
+    """Ask for a profile as others do: TestGen's web application, its API, its schedules."""
+    with runtime.metadata() as connection:
+        row = connection.execute(
+            "INSERT INTO job_executions (job_key, kwargs, source, project_code)"
+            " SELECT 'run-profile', jsonb_build_object('table_group_id', id), 'api', project_code"
+            " FROM table_groups WHERE table_groups_name = %s RETURNING id",
+            [system],
+        ).fetchone()
+    assert row
+    return UUID(str(row[0]))
+
+
+def row_of(runtime: Runtime, job: UUID) -> tuple[Any, ...]:
+    with runtime.metadata() as connection:
+        row = connection.execute(
+            "SELECT status, error_message FROM job_executions WHERE id = %s", [job]
+        ).fetchone()
+    assert row
+    return tuple(row)
+
+
+def insert(runtime: Runtime, status: str, *, ours: bool = False) -> UUID:
+    """A job that nobody runs."""
+    with runtime.metadata() as connection:
+        row = connection.execute(
+            "INSERT INTO job_executions (job_key, status, source, project_code, claimed_at)"
+            " VALUES ('run-tests', %s, 'test', 'sales', now()) RETURNING id",
+            [status],
+        ).fetchone()
+        assert row
+        if ours:
+            connection.execute("INSERT INTO dqctl.foreground VALUES (%s)", [row[0]])
+    return UUID(str(row[0]))
+
+
+def said() -> str:
+    return containers(STACK)["scheduler"].logs().decode()
+
+
+def begun() -> str:
+    return str(containers(STACK)["scheduler"].attrs["State"]["StartedAt"])
+
+
+def test_what_somebody_queues_is_run_by_the_scheduler_and_published_by_the_next_command(
+    run: CommandLine, runtime: Runtime
+) -> None:
+    job = queue(runtime, "sales")
+    assert within(40, lambda: (row := row_of(runtime, job))[0] in ("completed", "error") and row) == (
+        "completed",
+        None,
+    )
+    assert f"Dispatching job execution {job}" in said()
+    within(40, lambda: not at_work(runtime))
+    assert str(job) in [each["run_id"] for each in run.document("publish", "--pending")["published"]["runs"]]
+    assert run.document("publish", "--pending")["published"]["runs"] == []
+    with runtime.metadata() as connection:
+        stored = connection.execute(
+            "SELECT count(*) FROM profile_results WHERE profile_run_id = %s", [job]
+        ).fetchone()
+    found = run.document(
+        "workspace", "sql", f"SELECT count(*) FROM main.data_quality.dq_profile_columns WHERE run_id = '{job}'"
+    )
+    assert tuple(found["rows"][0]) == stored == (8,)
+
+
+def test_what_the_scheduler_runs_is_left_alone_and_nothing_is_changed_under_it(
+    run: CommandLine, runtime: Runtime
+) -> None:
+    ids = {service: each.id for service, each in containers(STACK).items()}
+    job = queue(runtime, "slow")
+    within(30, lambda: row_of(runtime, job)[0] == "running")
+    run("publish", "--pending")
+    orphan = insert(runtime, "running", ours=True)
+    assert [each.job_id for each in jobs.settle_orphans(runtime)] == [orphan]
+    assert row_of(runtime, orphan) == ("canceled", jobs.INTERRUPTED)
+    for refused in (("credentials", "rotate", "--all"), ("install", "--memory", "1500m")):
+        assert "its scheduler runs run-profile (since 2" in run(*refused, code=6).err
+    assert row_of(runtime, job) == ("running", None)
+    assert {service: each.id for service, each in containers(STACK).items()} == ids
+    with runtime.metadata() as connection:
+        connection.execute("UPDATE job_executions SET status = 'cancel_requested' WHERE id = %s", [job])
+    assert within(30, lambda: row_of(runtime, job)[0] == "canceled")
+
+
+def test_a_scheduler_that_starts_waits_for_the_job_that_dqctl_runs(run: CommandLine, runtime: Runtime) -> None:
+    process = run.start("profile", "slow")
+    (job,) = within(30, lambda: [row for row in at_work(runtime) if row == ("run-profile", "running")])
+    before = said()
+    containers(STACK)["scheduler"].restart(timeout=30)
+    within(30, lambda: "dqctl runs a job: waiting for its end" in said()[len(before) :])
+    time.sleep(1)
+    assert at_work(runtime) == [job]
+    process.signal(signal.SIGINT)
+    assert process.end().code == 130
+    within(30, lambda: "Starting CLI Scheduler" in said()[len(before) :])
+    with runtime.metadata() as connection:
+        seen = connection.execute(
+            "SELECT s.status, s.change FROM dqctl.seen s WHERE s.id = (SELECT id FROM job_executions"
+            " WHERE source = 'cli' AND job_key = 'run-profile' ORDER BY created_at DESC LIMIT 1)"
+            " ORDER BY s.ctid"
+        ).fetchall()
+    assert [status for status, _ in seen][:3] == ["pending", "claimed", "running"]
+    assert seen[0][1] == seen[1][1], "nobody else ever sees it in the queue"
+
+
+def test_what_dqctl_runs_is_never_run_by_the_scheduler_too(run: CommandLine, runtime: Runtime) -> None:
+    (report,) = run.document("profile", "sales")["runs"]
+    with runtime.metadata() as connection:
+        ours = {str(row[0]) for row in connection.execute("SELECT job_id FROM dqctl.foreground").fetchall()}
+        claims = connection.execute(
+            "SELECT id, count(*) FROM dqctl.seen WHERE status = 'claimed' GROUP BY id HAVING count(*) > 1"
+        ).fetchall()
+    assert report["run"]["run_id"] in ours
+    assert not [job for job in ours if job in said()]
+    assert claims == []
+
+
+def test_there_is_no_second_scheduler_on_a_database(runtime: Runtime) -> None:
+    paths = containers(STACK)["scheduler"].attrs
+    program = [*paths["Config"]["Entrypoint"]]
+    answer = containers(STACK)["engine"].exec_run(["timeout", "6", *program])
+    assert b"another scheduler works on this database: waiting for its end" in answer.output
+    assert b"Starting CLI Scheduler" not in answer.output
+    assert answer.exit_code == 124, "it waited, and ended when it was told to"
+
+
+def test_rotated_secrets_reach_the_scheduler(run: CommandLine, runtime: Runtime) -> None:
+    before = begun()
+    run("credentials", "rotate", "--all")
+    within(60, lambda: begun() != before and is_living(runtime))
+    assert "The configuration has changed: the scheduler starts anew" in said()
+
+
+def test_a_scheduler_that_is_off_leaves_its_jobs_to_dqctl_and_one_that_is_down_is_started(
+    run: CommandLine, runtime: Runtime
+) -> None:
+    containers(STACK)["scheduler"].stop(timeout=30)
+    assert containers(STACK)["scheduler"].attrs["State"]["ExitCode"] == 0
+    running, queued = insert(runtime, "running"), insert(runtime, "pending")
+    down = find_runtime(run.settings, silent)
+    assert [each.job_id for each in jobs.settle_orphans(down, keep_queued=True)] == [running]
+    assert [each.job_id for each in jobs.settle_orphans(down)] == [queued]
+    assert run.document("status")["services"]["scheduler"] == "exited"
+    run("runs")
+    assert containers(STACK)["scheduler"].status == "running"
+
+
+def test_it_comes_and_goes_as_it_is_asked_for_and_the_rest_stays(run: CommandLine, runtime: Runtime) -> None:
+    ids = {service: each.id for service, each in containers(STACK).items()}
+    assert run.document("install")["changed"] == []
+    assert run.document("install", "--no-scheduler")["changed"] == ["Compose project", "containers", "settings"]
+    assert set(containers(STACK)) == set(run.document("status")["services"]) == {"postgres", "engine"}
+    assert "there is no service 'scheduler'" in run("logs", "scheduler", code=2).err
+    assert not is_living(runtime)
+    run("install", "--scheduler")
+    after = {service: each.id for service, each in containers(STACK).items()}
+    assert {**after, "scheduler": ids["scheduler"]} == ids
+    assert (
+        "running"
+        in {each["check"]: each for each in run.document("doctor", code=None)["findings"]}["docker.scheduler"][
+            "evidence"
+        ]
+    )
+
+
+def test_it_has_no_more_rights_than_the_engine_and_shows_no_secret(run: CommandLine, runtime: Runtime) -> None:
+    found = containers(STACK)
+    ours, engine = (found[service].attrs for service in ("scheduler", "engine"))
+    for name in (
+        "ReadonlyRootfs",
+        "CapDrop",
+        "CapAdd",
+        "SecurityOpt",
+        "Memory",
+        "PidsLimit",
+        "PortBindings",
+        "Tmpfs",
+    ):
+        assert ours["HostConfig"][name] == engine["HostConfig"][name], name
+    assert ours["Image"] == engine["Image"]
+    assert ours["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+    assert len(found["scheduler"].top()["Processes"]) == 1, "it runs TestGen's scheduler and nothing else"
+    pid = ours["State"]["Pid"]
+    places = (json.dumps(ours), said(), Path(f"/proc/{pid}/environ").read_text(), run("logs", "scheduler").out)
+    for name in LENGTHS:
+        secret = (StackPaths(run.home, STACK).secrets / name).read_text().strip()
+        assert not [place for place in places if secret in place], name
+
+
+def test_its_health_is_that_of_its_way_to_the_queue(run: CommandLine, runtime: Runtime) -> None:
+    container = containers(STACK)["scheduler"]
+    probe = container.attrs["Config"]["Healthcheck"]["Test"][1:]
+    within(20, lambda: container.exec_run(probe).exit_code == 0)
+    postgres = containers(STACK)["postgres"]
+    postgres.pause()
+    try:
+        container.exec_run(["sh", "-c", "touch -d '1 minute ago' /tmp/scheduler"])
+        time.sleep(6)
+        assert container.exec_run(probe).exit_code != 0, "nothing touches it while the database does not answer"
+    finally:
+        postgres.unpause()
+    within(20, lambda: container.exec_run(probe).exit_code == 0)
