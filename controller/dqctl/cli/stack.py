@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 # What install remembers for the commands after it; secrets are not among it.
 _REMEMBERED = (
     "workspace", "catalog", "schema_name", "databricks_host", "databricks_warehouse_id", "http_path",
-    "image", "postgres_image", "registry", "memory", "network", "ca_bundle", "publish_port",
+    "databricks_config_profile", "warehouse_name", "start_warehouse",
+    "image", "postgres_image", "registry", "memory", "network", "ca_bundle", "publish_port", "scheduler",
+    "controller", "controller_image", "controller_socket", "controller_credential",
 )  # fmt: skip
 
 
@@ -60,6 +62,17 @@ def install(
     host: Annotated[str | None, typer.Option(help="Databricks host (DATABRICKS_HOST)")] = None,
     warehouse_id: Annotated[str | None, typer.Option(help="SQL warehouse (DATABRICKS_WAREHOUSE_ID)")] = None,
     http_path: Annotated[str | None, typer.Option(help="SQL warehouse, by HTTP path (DQCTL_HTTP_PATH)")] = None,
+    warehouse: Annotated[str | None, typer.Option(help="SQL warehouse, by name (DQCTL_WAREHOUSE)")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Profile of ~/.databrickscfg (DATABRICKS_CONFIG_PROFILE)")
+    ] = None,
+    start_warehouse: Annotated[
+        bool | None,
+        typer.Option(
+            "--start-warehouse/--no-start-warehouse",
+            help="Whether a stopped SQL warehouse is started (DQCTL_START_WAREHOUSE) [default: yes]",
+        ),
+    ] = None,
     postgres_account: Annotated[
         str | None, typer.Option(help="As root: account that PostgreSQL runs as (DQCTL_POSTGRES_ACCOUNT)")
     ] = None,
@@ -93,6 +106,41 @@ def install(
         int | None,
         typer.Option(help="Publish PostgreSQL on 127.0.0.1 (DQCTL_PUBLISH_PORT)", rich_help_panel=_DOCKER),
     ] = None,
+    scheduler: Annotated[
+        bool | None,
+        typer.Option(
+            "--scheduler/--no-scheduler",
+            help="TestGen's scheduler, all the time (DQCTL_SCHEDULER)",
+            rich_help_panel=_DOCKER,
+        ),
+    ] = None,
+    controller: Annotated[
+        bool | None,
+        typer.Option(
+            "--controller/--no-controller",
+            help="A container of dqctl itself, for docker compose run (DQCTL_CONTROLLER)",
+            rich_help_panel=_DOCKER,
+        ),
+    ] = None,
+    controller_image: Annotated[
+        str | None, typer.Option(help="Its image (DQCTL_CONTROLLER_IMAGE)", rich_help_panel=_DOCKER)
+    ] = None,
+    controller_socket: Annotated[
+        bool | None,
+        typer.Option(
+            "--controller-socket/--no-controller-socket",
+            help="Let it use the engine's socket: root on this machine (DQCTL_CONTROLLER_SOCKET)",
+            rich_help_panel=_DOCKER,
+        ),
+    ] = None,
+    controller_credential: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the token, or with a client id its secret, that it signs in with "
+            "(DQCTL_CONTROLLER_CREDENTIAL)",
+            rich_help_panel=_DOCKER,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done, files as a diff; nothing is changed")
     ] = False,
@@ -113,6 +161,9 @@ def install(
         "databricks_host": host,
         "databricks_warehouse_id": warehouse_id,
         "http_path": http_path,
+        "databricks_config_profile": profile,
+        "warehouse_name": warehouse,
+        "start_warehouse": start_warehouse,
         "image": image,
         "postgres_image": postgres_image,
         "registry": registry,
@@ -120,6 +171,11 @@ def install(
         "network": network,
         "ca_bundle": ca_bundle,
         "publish_port": publish_port,
+        "scheduler": scheduler,
+        "controller": controller,
+        "controller_image": controller_image,
+        "controller_socket": controller_socket,
+        "controller_credential": controller_credential,
     }
     settings = here.settings_with(
         **given,

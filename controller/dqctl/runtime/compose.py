@@ -1,8 +1,9 @@
 """The Compose project of a stack: its files, and what only ``docker compose`` does."""
 
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +12,21 @@ from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault
 from dqctl.files import PRIVATE_FILE, ensure_private_dir, write_atomically
 from dqctl.redaction import redact
-from dqctl.runtime import metadata
+from dqctl.runtime import controller, engine, metadata
 from dqctl.runtime.connection import ROLE
+from dqctl.runtime.launch import ENVIRONMENT, scheduler_program
 from dqctl.runtime.templates import render
 from dqctl.settings import Settings
-from dqctl.stack.images import Images
+from dqctl.stack.images import Image, Images
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.secrets import LENGTHS, read_secret
+from dqctl.testgen.scheduler import HEARTBEAT
 
 INSIDE = "/run/dqctl"
 CA_BUNDLE = "ca-bundle.pem"
+
+_SCHEDULER = "scheduler.py"
+_CREDENTIAL = Path(INSIDE) / "credential"
 
 _SECONDS = 180.0
 _LAST = 6  # lines of what Compose said that are shown
@@ -74,8 +80,14 @@ def render_files(paths: StackPaths, settings: Settings, images: Images) -> Files
         memory=settings.memory,
         network=settings.network,
         publish_port=settings.publish_port,
+        home=paths.home,
+        stack=paths.name,
+        controller=_find_controller(paths, settings, images),
+        scheduler=_find_scheduler(settings),
     )
     files = {paths.compose: (definition, PRIVATE_FILE), **secret_files(paths).content}
+    if settings.scheduler:
+        files[paths.mounted / "engine" / _SCHEDULER] = (scheduler_program(), _MOUNTED_FILE)
     if settings.ca_bundle:
         try:
             bundle = settings.ca_bundle.read_text(encoding="utf-8")
@@ -85,6 +97,62 @@ def render_files(paths: StackPaths, settings: Settings, images: Images) -> Files
             ) from None
         files[paths.mounted / "engine" / CA_BUNDLE] = (bundle, _MOUNTED_FILE)
     return Files(files)
+
+
+@dataclass(frozen=True)
+class _Controller:
+    """What the template needs to know of the controller: ``files`` are mounted, by their path here."""
+
+    image: Image
+    user: str
+    group: int | None
+    environment: Mapping[str, str]
+    files: Mapping[Path, Path]
+
+
+def _find_controller(paths: StackPaths, settings: Settings, images: Images) -> _Controller | None:
+    if not settings.controller or images.controller is None:
+        return None
+    owner = paths.root.stat()
+    environment: dict[str, str] = {}
+    files: dict[Path, Path] = {}
+    group = None
+    if (user_settings := paths.home / "settings.toml").exists():
+        files[user_settings] = user_settings
+    if settings.ca_bundle:
+        bundle = str(paths.mounted / "engine" / CA_BUNDLE)
+        environment |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "DQCTL_CA_BUNDLE"), bundle)
+    if settings.databricks_client_id:
+        environment["DATABRICKS_CLIENT_ID"] = settings.databricks_client_id
+    if settings.controller_credential:
+        what = "CLIENT_SECRET" if settings.databricks_client_id else "TOKEN"
+        environment[f"DATABRICKS_{what}_FILE"] = str(_CREDENTIAL)
+        files[settings.controller_credential] = _CREDENTIAL
+    if settings.controller_socket:
+        found = engine.socket_path()
+        files[found] = controller.SOCKET
+        group = found.stat().st_gid
+    return _Controller(images.controller, f"{owner.st_uid}:{owner.st_gid}", group, environment, files)
+
+
+@dataclass(frozen=True)
+class _Scheduler:
+    """What the template needs to know of the scheduler; ``digest`` tells one program from another."""
+
+    digest: str
+    program: str
+    environment: Mapping[str, str]
+    heartbeat: str
+
+
+def _find_scheduler(settings: Settings) -> _Scheduler | None:
+    if not settings.scheduler:
+        return None
+    environment = dict(ENVIRONMENT)
+    if settings.ca_bundle:
+        environment |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), f"{INSIDE}/{CA_BUNDLE}")
+    digest = hashlib.sha256(scheduler_program().encode()).hexdigest()[:16]
+    return _Scheduler(digest, f"{INSIDE}/{_SCHEDULER}", environment, HEARTBEAT)
 
 
 def secret_files(paths: StackPaths) -> Files:
@@ -117,7 +185,9 @@ def up(paths: StackPaths) -> None:
 
 def down(paths: StackPaths, *, volumes: bool = False) -> None:
     """Remove containers and network, and with ``volumes`` the data."""
-    _compose(paths, "down", "--remove-orphans", "--timeout", "30", *(["--volumes"] if volumes else []))
+    # Each service has its own time to stop. With the profile: what it started would keep the network.
+    more = ["--volumes"] if volumes else []
+    _compose(paths, "down", "--remove-orphans", *more, profile="controller")
 
 
 def compose_version() -> str:
@@ -133,12 +203,14 @@ def compose_version() -> str:
     return done.stdout.strip()
 
 
-def _compose(paths: StackPaths, *arguments: str) -> None:
+def _compose(paths: StackPaths, *arguments: str, profile: str | None = None) -> None:
     about = {
         "--project-name": project(paths),
         "--project-directory": str(paths.root),
         "--file": str(paths.compose),
     }
+    if profile:
+        about["--profile"] = profile
     options = [part for pair in about.items() for part in pair]
     done = processes.run(
         [_docker(), "compose", "--ansi", "never", "--progress", "quiet", *options, *arguments],
@@ -156,6 +228,7 @@ def _compose(paths: StackPaths, *arguments: str) -> None:
 
 
 def _docker() -> str:
+    controller.require_host("docker compose")
     found = shutil.which("docker")
     if found is None:
         raise EnvironmentFault("there is no docker command here", "install Docker, or use --runtime local")

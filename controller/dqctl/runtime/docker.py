@@ -23,7 +23,7 @@ from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.files import write_atomically
 from dqctl.processes import Completed, Line
 from dqctl.progress import Progress
-from dqctl.runtime import compose, metadata
+from dqctl.runtime import compose, controller, metadata
 from dqctl.runtime.call_log import both, call_log
 from dqctl.runtime.connection import connect, says_no_space
 from dqctl.runtime.engine import client, containers, explained, run_inside
@@ -87,16 +87,20 @@ class ContainerPostgres:
             self.password,
             database,
             autocommit=autocommit,
-            log=f"docker logs {self.project}-postgres-1",
+            log=f"docker logs {_container_name(self.project, 'postgres')}",
         )
 
     def address(self) -> str:
         """The container's address, which leads to it from this machine; ``EnvironmentFault`` when it is down."""
-        container = containers(self.project).get("postgres")
-        networks = container.attrs["NetworkSettings"]["Networks"] if container else {}
-        for found in networks.values():
-            if found["IPAddress"]:
-                return str(found["IPAddress"])
+        if controller.is_here():
+            if known := controller.address_of(_container_name(self.project, "postgres")):
+                return known
+        else:
+            container = containers(self.project).get("postgres")
+            networks = container.attrs["NetworkSettings"]["Networks"] if container else {}
+            for found in networks.values():
+                if found["IPAddress"]:
+                    return str(found["IPAddress"])
         raise EnvironmentFault(
             "the metadata database does not answer: its container does not run",
             "dqctl starts it with the next command; dqctl doctor looks for the reason",
@@ -104,10 +108,12 @@ class ContainerPostgres:
 
     def ran_out_of_space(self, said: str) -> bool:
         """See ``dqctl.runtime.ports.MetadataServer``."""
+        if says_no_space(said) or not controller.has_engine():
+            return says_no_space(said)
         container = containers(self.project).get("postgres")
         with explained():
             last = container.logs(tail=50).decode(errors="replace") if container else ""
-        return says_no_space(said) or says_no_space(last)
+        return says_no_space(last)
 
 
 class DockerRuntime:
@@ -183,8 +189,7 @@ class DockerRuntime:
 
     def health(self) -> Health:
         """See ``dqctl.runtime.ports.Runtime``."""
-        found = containers(compose.project(self.paths))
-        services = {name: found[name].status if name in found else "missing" for name in ("postgres", "engine")}
+        services = self._states()
         revision = None
         with contextlib.suppress(EnvironmentFault):
             if services["postgres"] == "running" and metadata.database_exists(self.postgres):
@@ -223,16 +228,32 @@ class DockerRuntime:
         """See ``dqctl.testgen.ports.Runtime``."""
         return connected(self, self._progress)
 
-    def _is_up(self) -> bool:
-        found = containers(compose.project(self.paths))
+    @property
+    def _services(self) -> dict[str, str]:
+        """What runs between commands, and the image of each."""
         pinned = self.images
-        for service, image in (("postgres", pinned.postgres.id), ("engine", pinned.engine.id)):
-            if service not in found or found[service].status != "running":
-                return False
-            if found[service].attrs["Image"] != image:
-                return False
+        found = {"postgres": pinned.postgres.id, "engine": pinned.engine.id}
+        return found | ({"scheduler": pinned.engine.id} if self.record.scheduler else {})
+
+    def _states(self) -> dict[str, str]:
+        """How the containers are, as far as it is told here: without the engine, whether they run."""
+        name = compose.project(self.paths)
+        if not controller.has_engine():
+            known = {each: controller.address_of(_container_name(name, each)) for each in self._services}
+            return {each: "running" if address else "missing" for each, address in known.items()}
+        found = containers(name)
+        return {each: found[each].status if each in found else "missing" for each in self._services}
+
+    def _is_up(self) -> bool:
+        if controller.has_engine():
+            found = containers(compose.project(self.paths))
+            for service, image in self._services.items():
+                if service not in found or found[service].status != "running":
+                    return False
+                if found[service].attrs["Image"] != image:
+                    return False
         try:
-            return metadata.is_current(self.postgres, pinned.engine.schema_revision)
+            return metadata.is_current(self.postgres, self.images.engine.schema_revision)
         except EnvironmentFault:  # it was killed a moment ago, or has just been started
             return False
 
@@ -325,6 +346,10 @@ class DockerRuntime:
             f"the local workspace cannot be reached from a container: its proxy does not listen on {address}",
             f"start it with: dqctl workspace start --proxy-address {address}",
         )
+
+
+def _container_name(project: str, service: str) -> str:
+    return f"{project}-{service}-1"
 
 
 def host_address() -> str:

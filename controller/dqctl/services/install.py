@@ -12,12 +12,11 @@ from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.files import ensure_private_dir
 from dqctl.progress import Progress
-from dqctl.runtime import Runtime
+from dqctl.runtime import Runtime, controller
 from dqctl.settings import Settings
 from dqctl.stack import lock, remembered
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord, read_record, write_record
-from dqctl.stack.secrets import ensure_secrets
 
 _PASS_THROUGH = 0o711  # for PostgreSQL's account; nobody sees the names of what is there
 
@@ -53,7 +52,9 @@ def install(
     version or runtime, ``Busy`` when another command changes the stack, ``EnvironmentFault`` when this machine,
     its network or its Docker engine is in the way.
     """
+    controller.require_host("dqctl install")
     remembered.check(remember or {})
+    require_possible(settings, runtime)
     paths = StackPaths(settings.home, settings.stack)
     try:
         _make_directories(paths)
@@ -94,6 +95,16 @@ def require_runtime(paths: StackPaths, before: StackRecord | None, kind: str) ->
         )
 
 
+def require_possible(settings: Settings, kind: str) -> None:
+    """``UsageError`` for what is asked of a runtime that does not have it."""
+    if settings.scheduler and kind != "docker":
+        raise UsageError(
+            f"the runtime {kind} has no scheduler that runs all the time",
+            "let cron do it: dqctl run-tests --all; or install another --stack with --runtime docker. "
+            "--no-scheduler takes the wish back",
+        )
+
+
 def _converge(
     settings: Settings,
     paths: StackPaths,
@@ -106,8 +117,6 @@ def _converge(
     changed: list[str] = []
     before = read_record(paths)
     require_runtime(paths, before, kind)
-    if ensure_secrets(paths):
-        changed.append("secrets")
     runtime = _steps(kind)(settings, paths, before, version, changed, progress, clock)
     if runtime.up():
         changed.append("metadata database")

@@ -1,9 +1,11 @@
 """The steps of an install that are the docker runtime's: images found and pinned, the Compose project written."""
 
 import contextlib
+import os
 
+import dqctl
 from dqctl.clock import Clock
-from dqctl.errors import UsageError
+from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.progress import Progress
 from dqctl.runtime import compose, engine
 from dqctl.runtime.docker import DockerRuntime
@@ -13,10 +15,15 @@ from dqctl.settings import Settings
 from dqctl.stack.images import Images, read_images, write_images
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord, write_record
+from dqctl.stack.secrets import ensure_secrets, missing_secrets
 from dqctl.testgen.capabilities import KNOWN, capabilities
 
 STOCK = "datakitchen/dataops-testgen:v{version}"
 POSTGRES = "postgres:16"
+CONTROLLER = f"dqctl/controller:{dqctl.__version__}"
+
+# Secrets without which what is stored can neither be reached nor decrypted; others can be made anew at any time.
+_OF_DATA = ("postgres_password", "decrypt_salt", "decrypt_password")
 
 
 def converge(
@@ -31,9 +38,13 @@ def converge(
     """All that has to stand before the containers can be started; what was done is added to ``changed``."""
     compose.compose_version()
     require_own_project(paths)
+    if ensure_secrets(paths):
+        changed.append("secrets")
     pinned = read_images(paths)
+    check_controller(settings)
     testgen, postgres = references(settings, pinned, before, version)
-    images = find_images(testgen, postgres, pinned=pinned, pull=settings.pull, progress=progress)
+    wanted = controller_reference(settings)
+    images = find_images(testgen, postgres, wanted, pinned=pinned, pull=settings.pull, progress=progress)
     if version and images.engine.version != version:
         raise UsageError(
             f"{testgen} holds TestGen {images.engine.version}, {version} was asked for",
@@ -66,12 +77,25 @@ def converge(
 
 
 def require_own_project(paths: StackPaths) -> None:
-    """``UsageError`` when a stack of the same name in another home has its data in this engine."""
-    if others := engine.owners(compose.project(paths)) - {str(paths.root)}:
+    """The data that the engine has under the stack's name must be the stack's own, and its secrets be there.
+
+    Raises ``UsageError`` when it is that of a stack of the same name in another home, ``EnvironmentFault`` when
+    the stack's directory was deleted: new secrets would fit nothing that is stored.
+    """
+    project = compose.project(paths)
+    owners = engine.owners(project)
+    if others := owners - {str(paths.root)}:
         raise UsageError(
             f"this Docker engine has a stack {paths.name!r} already: that of {', '.join(sorted(others))}",
             "nothing was changed: give this one another name with --stack; or, if that one is gone for good, "
-            f"remove its data: docker volume rm {compose.project(paths)}_metadata",
+            f"remove its data: docker compose -p {project} down --volumes",
+        )
+    if owners and (lost := [name for name in missing_secrets(paths) if name in _OF_DATA]):
+        raise EnvironmentFault(
+            f"the engine has the data of stack {paths.name!r} (volume {project}_metadata), but its secrets are "
+            f"gone: {', '.join(lost)}",
+            f"nothing was changed. Put {paths.root} back from a backup and run dqctl install again; if there is "
+            f"none, give the data up: docker compose -p {project} down --volumes",
         )
 
 
@@ -88,6 +112,23 @@ def references(
     if pinned and not settings.postgres_image and not settings.registry:
         postgres = pinned.postgres.reference
     return testgen, postgres
+
+
+def controller_reference(settings: Settings) -> str | None:
+    """Name of the controller's image: what is set, else what ``scripts/images`` builds; None without one."""
+    return (settings.controller_image or CONTROLLER) if settings.controller else None
+
+
+def check_controller(settings: Settings) -> None:
+    """``UsageError`` for settings that no controller could work with."""
+    if settings.controller_socket and not settings.controller:
+        raise UsageError("the engine's socket is for a controller, and none is wanted", "add --controller")
+    path = settings.controller_credential
+    if settings.controller and path and not (path.is_file() and os.access(path, os.R_OK)):
+        raise UsageError(
+            f"the controller's credential {path} is no file that can be read",
+            "check --controller-credential; the file is to be there whenever the controller is started",
+        )
 
 
 def _leave(
@@ -119,6 +160,7 @@ def _record(settings: Settings, before: StackRecord | None, images: Images, cloc
         postgres_version=images.postgres.version,
         postgres_port=settings.publish_port,
         postgres_account=None,
+        scheduler=settings.scheduler,
         created=before.created if before else now,
         updated=now,
     )

@@ -9,6 +9,7 @@ from dqctl.services.standstill import leave_version
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord, write_record
+from dqctl.stack.secrets import ensure_secrets
 from dqctl.testgen.capabilities import KNOWN
 
 
@@ -22,6 +23,8 @@ def converge(
     clock: Clock,
 ) -> LocalRuntime:
     """All that has to stand before the runtime can be started; what was done is added to ``changed``."""
+    if ensure_secrets(paths):
+        changed.append("secrets")
     if version is not None:
         environments.check_version(version)
     # PostgreSQL's account passes through; what is private has a directory of its own (0700).

@@ -8,7 +8,7 @@ from typing import Literal
 from dqctl.errors import EnvironmentFault
 from dqctl.redaction import redact
 from dqctl.runtime import environments, postgres_programs
-from dqctl.services.install import require_runtime
+from dqctl.services.install import require_possible, require_runtime
 from dqctl.settings import Settings
 from dqctl.stack import remembered
 from dqctl.stack.paths import StackPaths
@@ -40,6 +40,7 @@ def plan_install(
     """The plan of the same install. Raises what that would raise before its first step."""
     paths = StackPaths(settings.home, settings.stack)
     before = read_record(paths)
+    require_possible(settings, runtime)
     require_runtime(paths, before, runtime)
     remembered.check(remember or {})
     steps = [f"make secrets: {', '.join(names)}"] if (names := missing_secrets(paths)) else []
@@ -79,16 +80,19 @@ def _docker(
     # Imported when it is needed: a local stack has no use for the engine's SDK.
     from dqctl.runtime import compose
     from dqctl.runtime.images import is_here
-    from dqctl.services.install_docker import references
+    from dqctl.services.install_docker import controller_reference, references, require_own_project
     from dqctl.stack.images import read_images
 
     compose.compose_version()
+    require_own_project(paths)
     pinned = read_images(paths)
     for reference, old in zip(
-        references(settings, pinned, before, version),
-        (pinned.engine, pinned.postgres) if pinned else (None, None),
+        (*references(settings, pinned, before, version), controller_reference(settings)),
+        (pinned.engine, pinned.postgres, pinned.controller) if pinned else (None, None, None),
         strict=True,
     ):
+        if reference is None:
+            continue
         known = old if old and old.reference == reference and settings.pull != "always" else None
         if not is_here(known.id if known else reference):
             yield f"pull {reference}"
