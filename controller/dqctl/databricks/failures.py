@@ -3,6 +3,8 @@
 import re
 
 from databricks.sql import exc
+from thrift.Thrift import TException
+from urllib3.exceptions import HTTPError
 
 from dqctl.databricks.probe import what_is_wrong
 from dqctl.databricks.target import Target
@@ -18,13 +20,38 @@ _GRANT = re.compile(
 )
 _CONFLICT = re.compile(r"SQLSTATE: 2D521|DELTA_CONCURRENT_\w+|DELTA_PROTOCOL_CHANGED|DELTA_METADATA_CHANGED")
 _ERROR_CLASS = re.compile(r"\[([A-Z][A-Z0-9_.]+)\]")
-_GONE = re.compile(r"Invalid SessionHandle|INVALID_HANDLE|session .*(?:closed|expired|does not exist)", re.I)
+# Also how a warehouse refuses statements while it stops or starts: it opens sessions, and knows nothing of them
+# afterwards (lightdash 28654, posthog 49487).
+_GONE = re.compile(
+    r"Invalid (?:Session|Operation)Handle|INVALID_HANDLE|"
+    r"session .{0,120}(?:closed|expired|does not exist|not been initialized)|"
+    r"TEMPORARILY_UNAVAILABLE|(?:warehouse|endpoint|cluster)\b.{0,80} (?:is|was) (?:temporarily unavailable|stop)|"
+    r"Couldn't create directory /local_disk0",
+    re.I | re.S,
+)
+_OUT_OF_TIME = "Retry request would exceed"
 _STAGING = re.compile(r"^Staging operation over HTTP was unsuccessful: (\d+)")
+_PRINCIPAL = "the service principal"
+_NO_TOKEN = re.compile(rf"({_PRINCIPAL}|\b[a-z][a-z0-9-]{1, 30}) got no token: .*", re.S)
 _LONGEST = 600
+# Of the statement; also where the storage behind a volume says it, in words of its own.
+NO_SUCH_FILE = "FILE_NOT_FOUND"
 
 
 class Unreachable(EnvironmentFault):
     """Nobody answers, or not in time; trying again later may help."""
+
+
+class NobodyThere(Unreachable):
+    """Nobody answers, and nobody ever did: most likely the host is not what it should be."""
+
+
+class SessionGone(Unreachable):
+    """The server is there and knows nothing of the session any more; a new one will do."""
+
+
+class CredentialsRefused(DatabricksRefused):
+    """The token or the service principal is not let in, or not any more."""
 
 
 class Conflict(EnvironmentFault):
@@ -44,15 +71,18 @@ def understand(error: Exception, target: Target) -> DqctlError:
     text = redact(str(error).strip() or type(error).__name__)
     status = _http_status(error, text)
     if status in (401, 403):
-        return DatabricksRefused(
+        return CredentialsRefused(
             f"{target.host} refused the credentials (HTTP {status})",
             "check the token or the service principal, that it has not expired, and its CAN USE on the warehouse",
         )
-    if NoToken.BEGINNING in text:
+    if said := _NO_TOKEN.search(text):
         return DatabricksRefused(
-            f"{target.host}: {_short(text[text.index(NoToken.BEGINNING) :])}",
+            f"{target.host}: {_short(said.group())}",
             "check DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, that the secret has not expired, and that "
-            "the principal belongs to this workspace",
+            "the principal belongs to this workspace"
+            if said.group(1) == _PRINCIPAL
+            else f"see whether Databricks' own tools get in the same way: databricks auth describe; "
+            f"DATABRICKS_AUTH_TYPE is {target.auth.auth_type}",
         )
     if _REFUSED.search(text):
         return DatabricksRefused(f"Databricks refused: {_short(text)}", _grant(text, target))
@@ -64,34 +94,44 @@ def understand(error: Exception, target: Target) -> DqctlError:
             "check DATABRICKS_WAREHOUSE_ID or DQCTL_HTTP_PATH",
         )
     if _GONE.search(text):
-        return _unreachable(text, target)
+        return SessionGone(*_said(text, target))
     answered = _STAGING.match(text) and status is not None and status < 500
     if answered or isinstance(error, exc.ServerOperationError | exc.ProgrammingError | exc.NotSupportedError):
         found = _ERROR_CLASS.search(text)
-        return StatementFailed(
-            f"a statement failed on Databricks: {_short(text)}", "", found.group(1) if found else ""
-        )
-    if isinstance(error, exc.Error | OSError):
+        name = found.group(1) if found else NO_SUCH_FILE if status == 404 else ""
+        return StatementFailed(f"a statement failed on Databricks: {_short(text)}", "", name)
+    # What comes while an answer is read is not the connector's (4.9.0): urllib3's when it is cut, Thrift's.
+    if isinstance(error, exc.Error | OSError | HTTPError | TException | EOFError):
         return _unreachable(text, target)
     raise error
 
 
 class NoToken(ValueError):  # noqa: N818 - named for what it is, as dqctl's errors are
-    """The SDK got no token for a service principal; raised in a callback of the connector.
+    """The SDK got no token; raised in a callback of the connector. ``auth_type`` is the SDK's name of the way.
 
     The connector makes an error of its own of it and keeps the text alone (4.9.0): by its beginning ``understand``
     knows it again.
     """
 
-    BEGINNING = "the service principal got no token: "
+    def __init__(self, reason: Exception, auth_type: str = "oauth-m2m") -> None:
+        super().__init__(f"{_PRINCIPAL if auth_type == 'oauth-m2m' else auth_type} got no token: {reason}")
 
-    def __init__(self, reason: ValueError) -> None:
-        super().__init__(f"{self.BEGINNING}{reason}")
+
+def nobody_there(reason: str, target: Target) -> NobodyThere:
+    """The error for a host that never answered; ``reason`` is what a connection runs into."""
+    return NobodyThere(*_said(reason, target))
 
 
 def _unreachable(text: str, target: Target) -> Unreachable:
-    return Unreachable(
-        f"{target.name} cannot be reached: {_short(what_is_wrong(target) or text)}",
+    reason = what_is_wrong(target)
+    if not reason and _OUT_OF_TIME in text:
+        reason = "it is there, but busy (HTTP 429 or 503) or losing its answers for too long"
+    return Unreachable(*_said(reason or text, target))
+
+
+def _said(reason: str, target: Target) -> tuple[str, str]:
+    return (
+        f"{target.name} cannot be reached: {_short(reason)}",
         "see dqctl workspace status, and start it with dqctl workspace start"
         if target.direct
         else "check DATABRICKS_HOST and the network, then run the command again",

@@ -9,34 +9,54 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 import pyarrow as pa
-import tenacity
 from databricks import sql
 from databricks.sql.client import Connection, Cursor
 
 import dqctl
 from dqctl.clock import SYSTEM_CLOCK, Clock
-from dqctl.databricks.failures import Conflict, NoToken, Unreachable, understand
-from dqctl.databricks.target import PersonalToken, ServicePrincipal, Target
-from dqctl.redaction import reveal
+from dqctl.databricks.failures import (
+    NO_SUCH_FILE,
+    StatementFailed,
+    nobody_there,
+    understand,
+)
+from dqctl.databricks.patience import Patience
+from dqctl.databricks.probe import is_out_of_reach
+from dqctl.databricks.sign_in import connector_credentials
+from dqctl.databricks.target import Target
+from dqctl.databricks.warehouses import awake
+from dqctl.errors import DqctlError
+from dqctl.progress import Progress, silent
 
 log = logging.getLogger(__name__)
 
 Parameters = Mapping[str, Any]
 
-_ATTEMPTS = 5
 # Seconds that the server gets to end a statement by itself before this side cancels it.
 _GRACE = 15.0
-_SOCKET_TIMEOUT = 120.0
+# Seconds without a single byte: a warehouse answers within a few of them, if only that it is still at work.
+_SILENCE = 120.0
 
 
 class Warehouse:
-    """Connects when first used. Only idempotent statements belong here: they are sent again after a lost answer
-    (by the connector) and after a conflict with another writer (here, after a random pause that grows).
+    """Connects when first used; a warehouse that sleeps is started then. Only idempotent statements belong here:
+    whatever is lost on the way, or met another writer, is sent again (``patience``).
     """
 
-    def __init__(self, target: Target, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        target: Target,
+        clock: Clock = SYSTEM_CLOCK,
+        progress: Progress = silent,
+        *,
+        silence: float = _SILENCE,
+    ) -> None:
+        """``silence``: seconds without an answer after which a request counts as lost."""
         self.target = target
         self._clock = clock
+        self._progress = progress
+        self._silence = silence
+        self._has_answered = False
         self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
@@ -62,8 +82,12 @@ class Warehouse:
         self._again(lambda cursor: cursor.execute(statement, input_stream=io.BytesIO(content)))
 
     def remove(self, volume_path: str) -> None:
-        """Remove a file of a volume."""
-        self._again(lambda cursor: cursor.execute(f"REMOVE {_quoted_path(volume_path)}"))
+        """Remove a file of a volume, unless it is not there."""
+        try:
+            self._again(lambda cursor: cursor.execute(f"REMOVE {_quoted_path(volume_path)}"))
+        except StatementFailed as failure:
+            if failure.error_class != NO_SUCH_FILE:
+                raise
 
     def close(self) -> None:
         """End the session; a server that is gone is no error."""
@@ -75,27 +99,38 @@ class Warehouse:
                 log.debug("the session did not end cleanly: %s", error)
 
     def _again(self, run: Callable[[Cursor], Any]) -> Any:
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(Conflict),
-            stop=tenacity.stop_after_attempt(_ATTEMPTS),
-            wait=tenacity.wait_random_exponential(multiplier=0.5, max=10),
-            sleep=self._clock.sleep,
-            reraise=True,
-        )
-        return retrying(self._once, run)
+        patience = Patience(self.target, self._clock)
+        while True:
+            try:
+                return self._once(run)
+            except DqctlError as error:
+                pause = patience.pause_after(error)
+                if patience.needs_new_session(error):
+                    self._drop()
+                if pause is None:
+                    raise
+                log.info("once more in %.1f s, after: %s", pause, error.message)
+            self._clock.sleep(pause)
 
     def _once(self, run: Callable[[Cursor], Any]) -> Any:
         try:
             if self._connection is None:
                 self._connection = self._connect()
+                self._has_answered = True
             with self._connection.cursor() as cursor, self._deadline(cursor):
                 return run(cursor)
+        except DqctlError:
+            raise
         # The connector lets errors of urllib3, ssl and Thrift through; what is unknown comes out as it is.
         except Exception as error:
-            understood = understand(error, self.target)
-            if isinstance(understood, Unreachable):
-                self.close()
-            raise understood from error
+            raise understand(error, self.target) from error
+
+    def _drop(self) -> None:
+        """Forget the session. To end it, the connector would ask whoever does not answer for a minute (4.9.0)."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.session.is_open = False
+            connection.close()
 
     @contextmanager
     def _deadline(self, cursor: Cursor) -> Iterator[None]:
@@ -108,7 +143,9 @@ class Warehouse:
             timer.cancel()
 
     def _connect(self) -> Connection:
-        target = self.target
+        if not self._has_answered and (wrong := is_out_of_reach(self.target, self._clock)):
+            raise nobody_there(wrong, self.target)
+        target = awake(self.target, self._progress, self._clock)
         # It logs whole requests and answers, data included, as soon as anybody wants debug messages (4.9.0).
         logging.getLogger("databricks.sql.unsafe").setLevel(logging.WARNING)
         if target.direct:
@@ -127,54 +164,13 @@ class Warehouse:
             enable_telemetry=False,
             # The connector sleeps max(wait, _retry_delay_max), 60 s by default, before every retry
             # (databricks-sql-python 860, still so in 4.9.0).
-            _retry_delay_min=1.0,
+            _retry_delay_min=0.1,
             _retry_delay_max=5.0,
             _retry_stop_after_attempts_count=max(2, int(target.patience / 4)),
             _retry_stop_after_attempts_duration=target.patience,
-            _socket_timeout=_SOCKET_TIMEOUT,
-            **_credentials(target),
+            _socket_timeout=self._silence,
+            **connector_credentials(target),
         )
-
-
-def _credentials(target: Target) -> dict[str, Any]:
-    auth = target.auth
-    if isinstance(auth, PersonalToken):
-        return {"access_token": reveal(auth.token)}
-    return {"credentials_provider": _machine_to_machine(target, auth)}
-
-
-def _machine_to_machine(target: Target, principal: ServicePrincipal) -> Callable[[], Any]:
-    def provider() -> Any:
-        # Imported late: the SDK costs most of a second, and its Config asks the host when it is made.
-        from databricks.sdk.core import Config, oauth_service_principal
-
-        with signing_in():
-            headers = oauth_service_principal(
-                Config(
-                    host=f"https://{target.host}",
-                    client_id=principal.client_id,
-                    client_secret=reveal(principal.secret),
-                    # Pinned: with DATABRICKS_TOKEN in the environment two families would be an error.
-                    auth_type="oauth-m2m",
-                    http_timeout_seconds=10,
-                    retry_timeout_seconds=int(target.patience),
-                )
-            )
-
-        def signed_in() -> Any:
-            with signing_in():
-                return headers()
-
-        return signed_in
-
-    @contextmanager
-    def signing_in() -> Iterator[None]:
-        try:
-            yield
-        except ValueError as error:  # all that the SDK says (0.156), whatever it was
-            raise NoToken(error) from error
-
-    return provider
 
 
 def _bypass_proxies(host: str) -> None:

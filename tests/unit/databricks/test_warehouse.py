@@ -1,6 +1,10 @@
+import itertools
 import logging
 import os
 import ssl
+import time
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +13,7 @@ from pydantic import SecretStr
 
 from dqctl.clock import Clock
 from dqctl.databricks import warehouse
-from dqctl.databricks.failures import Conflict, Unreachable
+from dqctl.databricks.failures import Conflict, NobodyThere, Unreachable
 from dqctl.databricks.target import PersonalToken, ServicePrincipal, Target
 from dqctl.databricks.warehouse import Warehouse
 
@@ -46,6 +50,7 @@ class Connection:
         self.statements: list[Any] = []
         self.failures: list[Exception] = []
         self.closed = 0
+        self.session = SimpleNamespace(is_open=True)
 
     def cursor(self) -> Cursor:
         return Cursor(self)
@@ -64,6 +69,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> tuple[Connection, list[dict[str, 
         return connection
 
     monkeypatch.setattr(warehouse.sql, "connect", connect)
+    monkeypatch.setattr(warehouse, "is_out_of_reach", lambda *_: "")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "example.org")
     return connection, asked
@@ -139,14 +145,44 @@ def test_other_failures_are_not_tried_again(opened: Any) -> None:
     assert len(connection.statements) == 1
 
 
-def test_lost_server_means_a_new_session_next_time(opened: Any) -> None:
+def test_a_lost_answer_is_asked_for_again_in_the_same_session(opened: Any) -> None:
     connection, asked = opened
-    one = Warehouse(TARGET)
     connection.failures = [ssl.SSLEOFError("gone")]
+    assert Warehouse(TARGET, Clock(sleep=lambda _: None)).execute("INSERT ...") == 7
+    assert (len(connection.statements), len(asked)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [[ssl.SSLEOFError("gone")] * 2, [exc.DatabaseError("Invalid SessionHandle")]],
+    ids=["lost twice", "forgotten by the server"],
+)
+def test_a_session_that_does_not_answer_is_given_up_without_asking_it(opened: Any, failures: list[Any]) -> None:
+    connection, asked = opened
+    connection.failures = list(failures)
+    Warehouse(TARGET, Clock(sleep=lambda _: None)).execute("SELECT 1")
+    assert (connection.closed, len(asked)) == (1, 2)
+    # The connector sends CloseSession, for as long as its patience lasts, unless it believes that it was sent.
+    assert connection.session.is_open is False
+
+
+def test_what_stays_lost_comes_out_after_the_patience(opened: Any) -> None:
+    connection, _ = opened
+    connection.failures = [ssl.SSLEOFError("gone")] * 99
+    now = itertools.count(step=20)
+    clock = Clock(monotonic=lambda: float(next(now)), sleep=lambda _: None)
     with pytest.raises(Unreachable):
-        one.execute("SELECT 1")
-    one.execute("SELECT 1")
-    assert len(asked) == 2
+        Warehouse(TARGET, clock).execute("SELECT 1")
+    assert 2 <= len(connection.statements) <= 5
+
+
+def test_host_that_never_answered_is_refused_in_seconds() -> None:
+    target = replace(TARGET, host="nobody.invalid", direct=False, patience=60.0)
+    started = time.monotonic()
+    with pytest.raises(NobodyThere, match=r"nobody\.invalid:1: ") as caught:
+        Warehouse(target).query("SELECT 1")
+    assert time.monotonic() - started < 5
+    assert "DATABRICKS_HOST" in caught.value.hint
 
 
 def test_file_is_streamed_into_the_volume(opened: Any) -> None:
