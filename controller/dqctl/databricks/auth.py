@@ -116,6 +116,11 @@ INSTEAD = (
 )
 
 
+def family_of(auth: Auth) -> Family:
+    """The row of the table that ``auth`` belongs to."""
+    return next(family for family in FAMILIES if family.auth_type == auth.auth_type)
+
+
 def choose_auth(settings: Settings, profile: Profile | None, environment: Mapping[str, str]) -> Auth:
     """The one way to sign in that ``settings``, then ``profile``, then ``environment`` speak of.
 
@@ -141,7 +146,7 @@ def choose_auth(settings: Settings, profile: Profile | None, environment: Mappin
         return PersonalToken(found.token)
     if found.client_id and found.secret and pinned != "pat":
         return ServicePrincipal(found.client_id, found.secret)
-    if not pinned and not found.secret and (other := of_profile or _families_in(environment)):
+    if not pinned and not found.secret and (other := of_profile or families_in(environment)):
         return SdkAuth(other[0], profile.name if profile else None)
     raise _incomplete(settings, profile, pinned, found)
 
@@ -222,8 +227,8 @@ def _families_of(profile: Profile | None) -> tuple[str, ...]:
     return tuple(each.auth_type for each in families if all(key in profile.values for key in each.keys))
 
 
-def _families_in(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """What variables speak of, beyond tokens and service principals, which are settings."""
+def families_in(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The auth types that variables speak of, beyond tokens and service principals, which are settings."""
     return tuple(
         family.auth_type
         for family in FAMILIES

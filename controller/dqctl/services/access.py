@@ -1,19 +1,24 @@
 """The stack's own Databricks workspace, as TestGen is to reach it."""
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import SecretStr
 
+from dqctl.clock import Clock, Deadline
 from dqctl.databricks.auth import INSTEAD, PersonalToken, ServicePrincipal
 from dqctl.databricks.rest import RestApi
 from dqctl.databricks.secret_scopes import read_secret
 from dqctl.databricks.target import Target
-from dqctl.databricks.warehouses import locate
-from dqctl.errors import MissingSetting, UsageError
+from dqctl.databricks.warehouses import awake, locate
+from dqctl.errors import DqctlError, MissingSetting, UsageError
+from dqctl.progress import Progress
 from dqctl.services import tables
 from dqctl.services.apply import WorkspaceAccess
 from dqctl.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,20 @@ class Access:
                 "set DATABRICKS_HOST or DQCTL_WORKSPACE, or use {env: NAME} or {file: PATH}",
             )
         return read_secret(self._rest(), scope, key)
+
+    def wake(self, deadline: Deadline, progress: Progress, clock: Clock) -> None:
+        """Have the warehouse running before jobs need it: TestGen would wait for it and say nothing.
+
+        What goes wrong is no error here: those who need the warehouse will meet it, and a stack may have jobs that
+        do not.
+        """
+        if self.target is None:
+            return
+        seconds = max(1.0, min(self.target.start_timeout, deadline.left))
+        try:
+            awake(replace(self.target, start_timeout=seconds), progress, clock)
+        except DqctlError as error:
+            log.info("the warehouse is not awake: %s", error.message)
 
     def _rest(self) -> RestApi:
         if self.target is None:

@@ -8,12 +8,15 @@ many than a secret too few.
 import base64
 import contextlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 
+from dqctl.databricks.profile import read_profile
+from dqctl.errors import UsageError
 from dqctl.redaction import MASK, redact, register
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths
@@ -46,6 +49,12 @@ def learn_secrets(settings: Settings) -> None:
     """
     _learn(settings.databricks_token)
     _learn(settings.databricks_client_secret)
+    if settings.databricks_config_profile:
+        with contextlib.suppress(UsageError):
+            profile = read_profile(settings.databricks_config_profile, os.environ)
+            for name, value in profile.values.items():
+                if _SECRET_NAME.search(name):
+                    _learn(value)
     paths = StackPaths(settings.home, settings.stack)
     for directory in (paths.secrets, paths.mounted):
         for path in directory.rglob("*"):

@@ -11,7 +11,9 @@ import urllib.request
 from datetime import UTC, datetime
 from typing import Any
 
+from dqctl.databricks.auth import INSTEAD, PersonalToken, family_of
 from dqctl.databricks.target import ServicePrincipal, Target
+from dqctl.databricks.warehouses import locate, warehouse_id
 from dqctl.errors import UsageError
 from dqctl.services.doctor.answers import REST_SECONDS, not_told, user_name
 from dqctl.services.doctor.findings import Finding, check, failed, ok, skipped, warning
@@ -36,6 +38,16 @@ def settings(subject: Subject) -> Finding:
         except UsageError as error:
             return skipped("no workspace is set, results stay in the stack", error.hint)
     return ok(f"results go to {subject.target.name}")
+
+
+@check("databricks.auth", needs=("databricks.settings",))
+def auth(subject: Subject) -> Finding:
+    """By what way dqctl signs in, and whether TestGen can be given the same; nobody is asked."""
+    family = family_of(subject.target.auth)
+    evidence = f"{family.auth_type}, {family.what.replace('`', '')}"
+    if family.testgen:
+        return ok(f"{evidence}; TestGen's connections get the same")
+    return warning(f"{evidence}; TestGen cannot use it", INSTEAD)
 
 
 @check(
@@ -92,13 +104,15 @@ def credentials(subject: Subject) -> Finding:
     """Whether the token, or the service principal, is let in."""
     answer = subject.rest.get("/api/2.0/preview/scim/v2/Me")
     if answer.is_good:
-        return ok(f"let in as {user_name(answer)}")
+        return ok(f"let in as {user_name(answer)}, by {subject.target.auth.auth_type}")
     refused = answer.status in (401, 403)
-    fix = (
-        "check DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET"
-        if isinstance(subject.target.auth, ServicePrincipal)
-        else "make a new token (User settings > Developer > Access tokens), and set DATABRICKS_TOKEN"
-    )
+    match subject.target.auth:
+        case PersonalToken():
+            fix = "make a new token (User settings > Developer > Access tokens), and set DATABRICKS_TOKEN"
+        case ServicePrincipal():
+            fix = "check DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, and that it belongs to the workspace"
+        case _:
+            fix = "see as whom Databricks' own tools get in: databricks auth describe"
     if subject.target.direct:
         fix = f"dqctl workspace stop, then start: it writes its token again ({subject.target.place})"
     return failed(f"{subject.target.host}: {answer.reason}", fix if refused else "try again", refused=refused)
@@ -107,22 +121,22 @@ def credentials(subject: Subject) -> Finding:
 @check("databricks.warehouse", seconds=REST_SECONDS, needs=("databricks.credentials",))
 def warehouse(subject: Subject) -> Finding:
     """The warehouse's state; asking for it does not wake it."""
-    path = subject.target.http_path
-    found = re.fullmatch(r"/?sql/1\.0/(?:warehouses|endpoints)/([\w-]+)/?", path)
+    path = locate(subject.rest, subject.target).http_path
+    found = warehouse_id(path)
     if not found:
         return skipped(f"{path} is a cluster, not a SQL warehouse", "see it under Compute")
-    answer = subject.rest.get(f"/api/2.0/sql/warehouses/{found[1]}")
+    answer = subject.rest.get(f"/api/2.0/sql/warehouses/{found}")
     if answer.status in (401, 403):
-        return failed(answer.reason, f"have CAN USE granted on the warehouse {found[1]}", refused=True)
+        return failed(answer.reason, f"have CAN USE granted on the warehouse {found}", refused=True)
     if answer.status in (400, 404):
         return failed(answer.reason, "check DATABRICKS_WAREHOUSE_ID or DQCTL_HTTP_PATH")
     if not answer.is_good:
         return not_told(answer)
-    return judge_warehouse(answer.document, local=subject.target.direct)
+    return judge_warehouse(answer.document, local=subject.target.direct, may_start=subject.target.start_warehouse)
 
 
-def judge_warehouse(found: dict[str, Any], *, local: bool) -> Finding:
-    """What the warehouse's own description says about it."""
+def judge_warehouse(found: dict[str, Any], *, local: bool, may_start: bool = True) -> Finding:
+    """What the warehouse's own description says about it; ``may_start`` is whether dqctl is to start it."""
     state, stop = found.get("state"), found.get("auto_stop_mins")
     kind = "serverless" if found.get("enable_serverless_compute") else str(found.get("warehouse_type") or "?")
     evidence = f"{found.get('name')} is {state}, {kind}, {found.get('cluster_size')}, auto stop after {stop} min"
@@ -131,6 +145,11 @@ def judge_warehouse(found: dict[str, Any], *, local: bool) -> Finding:
     health = found.get("health") or {}
     if health.get("status") in ("FAILED", "DEGRADED"):
         return warning(f"{evidence}; {health['status']}: {health.get('summary')}", "see it under SQL Warehouses")
+    if state in ("STOPPED", "STOPPING") and not may_start:
+        return warning(
+            f"{evidence}; dqctl was told not to start it, so results wait",
+            "start it before a run, or let dqctl: DQCTL_START_WAREHOUSE=true",
+        )
     # Idle time is paid for: short nightly work on a warehouse that stays up costs hours.
     if not local and isinstance(stop, int) and not 0 < stop <= 15:
         return warning(evidence, "let it stop sooner: auto stop after 5 to 15 min")
@@ -160,6 +179,8 @@ def token(subject: Subject) -> Finding:
             "the lifetime of a service principal's secret is told to account administrators only",
             f"databricks service-principal-secrets-proxy list ID (client id {subject.target.auth.client_id})",
         )
+    if not isinstance(subject.target.auth, PersonalToken):
+        return skipped(f"{subject.target.auth.auth_type} makes a new token whenever one is needed")
     answer = subject.rest.get("/api/2.0/token/list")
     if not answer.is_good:
         return not_told(answer, "see User settings > Developer > Access tokens")
@@ -184,4 +205,4 @@ def judge_tokens(document: dict[str, Any], now: datetime) -> Finding:
     return ok(evidence)
 
 
-CHECKS = (settings, host, credentials, warehouse, ansi_mode, token)
+CHECKS = (settings, auth, host, credentials, warehouse, ansi_mode, token)
