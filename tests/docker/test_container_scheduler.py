@@ -12,10 +12,12 @@ import pytest
 
 from command_line import CommandLine
 from container_stacks import container_stack, containers
+from dqctl.errors import Busy
 from dqctl.localworkspace import control
 from dqctl.progress import silent
 from dqctl.runtime import Runtime, find_runtime, open_runtime
 from dqctl.runtime.docker import host_address
+from dqctl.services.standstill import standstill
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.secrets import LENGTHS
 from dqctl.testgen import jobs, scheduler
@@ -146,49 +148,58 @@ def said() -> str:
     return containers(STACK)["scheduler"].logs().decode()
 
 
+def last_look() -> float:
+    """When the scheduler looked for jobs last, by its container's clock."""
+    answer = containers(STACK)["scheduler"].exec_run(["stat", "-c", "%.Y", "/tmp/scheduler"])
+    return float(answer.output)
+
+
 def begun() -> str:
     return str(containers(STACK)["scheduler"].attrs["State"]["StartedAt"])
 
 
-def test_what_somebody_queues_is_run_by_the_scheduler_and_published_by_the_next_command(
+def test_what_somebody_queues_is_run_by_the_scheduler_and_published_by_the_next_command_beside_what_still_runs(
     run: CommandLine, runtime: Runtime
 ) -> None:
-    job = queue(runtime, "sales")
-    assert within(40, lambda: (row := row_of(runtime, job))[0] in ("completed", "error") and row) == (
+    quick, endless = queue(runtime, "sales"), queue(runtime, "slow")
+    assert within(60, lambda: (row := row_of(runtime, quick))[0] in ("completed", "error") and row) == (
         "completed",
         None,
     )
-    assert f"Dispatching job execution {job}" in said()
-    within(40, lambda: not at_work(runtime))
-    assert str(job) in [each["run_id"] for each in run.document("publish", "--pending")["published"]["runs"]]
-    assert run.document("publish", "--pending")["published"]["runs"] == []
+    assert f"Dispatching job execution {quick}" in said()
+    within(30, lambda: row_of(runtime, endless)[0] == "running")
+    assert str(quick) in [each["run_id"] for each in run.document("publish", "--pending")["runs"]]
+    assert run.document("publish", "--pending")["runs"] == []
     with runtime.metadata() as connection:
         stored = connection.execute(
-            "SELECT count(*) FROM profile_results WHERE profile_run_id = %s", [job]
+            "SELECT count(*) FROM profile_results WHERE profile_run_id = %s", [quick]
         ).fetchone()
     found = run.document(
-        "workspace", "sql", f"SELECT count(*) FROM main.data_quality.dq_profile_columns WHERE run_id = '{job}'"
+        "workspace", "sql", f"SELECT count(*) FROM main.data_quality.dq_profile_columns WHERE run_id = '{quick}'"
     )
     assert tuple(found["rows"][0]) == stored == (8,)
 
-
-def test_what_the_scheduler_runs_is_left_alone_and_nothing_is_changed_under_it(
-    run: CommandLine, runtime: Runtime
-) -> None:
-    ids = {service: each.id for service, each in containers(STACK).items()}
-    job = queue(runtime, "slow")
-    within(30, lambda: row_of(runtime, job)[0] == "running")
-    run("publish", "--pending")
     orphan = insert(runtime, "running", ours=True)
-    assert [each.job_id for each in jobs.settle_orphans(runtime)] == [orphan]
+    assert [each.job_id for each in jobs.settle_orphans(runtime)] == [orphan], "what dqctl left behind, no other"
     assert row_of(runtime, orphan) == ("canceled", jobs.INTERRUPTED)
-    for refused in (("credentials", "rotate", "--all"), ("install", "--memory", "1500m")):
-        assert "its scheduler runs run-profile (since 2" in run(*refused, code=6).err
-    assert row_of(runtime, job) == ("running", None)
+    ids = {service: each.id for service, each in containers(STACK).items()}
+    assert "its scheduler runs run-profile (since 2" in run("credentials", "rotate", "--all", code=6).err
+    with pytest.raises(Busy, match="its scheduler runs run-profile"), standstill(runtime, 0, "a test"):
+        pytest.fail("the stack does not stand still")
+    assert row_of(runtime, endless) == ("running", None)
     assert {service: each.id for service, each in containers(STACK).items()} == ids
     with runtime.metadata() as connection:
-        connection.execute("UPDATE job_executions SET status = 'cancel_requested' WHERE id = %s", [job])
-    assert within(30, lambda: row_of(runtime, job)[0] == "canceled")
+        connection.execute("UPDATE job_executions SET status = 'cancel_requested' WHERE id = %s", [endless])
+    assert within(30, lambda: row_of(runtime, endless)[0] == "canceled")
+
+
+def test_while_the_stack_stands_still_the_scheduler_begins_no_job(runtime: Runtime) -> None:
+    with standstill(runtime, 10, "a test"):
+        job = queue(runtime, "sales")
+        looked = last_look()
+        within(30, lambda: last_look() > looked + 1)
+        assert row_of(runtime, job)[0] == "pending"
+    within(30, lambda: row_of(runtime, job)[0] == "completed")
 
 
 def test_a_scheduler_that_starts_waits_for_the_job_that_dqctl_runs(run: CommandLine, runtime: Runtime) -> None:
@@ -225,12 +236,15 @@ def test_what_dqctl_runs_is_never_run_by_the_scheduler_too(run: CommandLine, run
 
 
 def test_there_is_no_second_scheduler_on_a_database(runtime: Runtime) -> None:
-    paths = containers(STACK)["scheduler"].attrs
-    program = [*paths["Config"]["Entrypoint"]]
-    answer = containers(STACK)["engine"].exec_run(["timeout", "6", *program])
-    assert b"another scheduler works on this database: waiting for its end" in answer.output
-    assert b"Starting CLI Scheduler" not in answer.output
-    assert answer.exit_code == 124, "it waited, and ended when it was told to"
+    second = (
+        '"$@" >/tmp/second 2>&1 & n=0; until grep -q "another scheduler works on this database" /tmp/second; '
+        "do n=$((n + 1)); [ $n -lt 300 ] || break; sleep 0.2; done; kill $!; wait $!; echo $?; cat /tmp/second"
+    )
+    program = containers(STACK)["scheduler"].attrs["Config"]["Entrypoint"]
+    answer = containers(STACK)["engine"].exec_run(["sh", "-c", second, "sh", *program]).output.decode()
+    assert answer.startswith("143\n"), "it ends when it is told to"
+    assert "another scheduler works on this database: waiting for its end" in answer
+    assert "Starting CLI Scheduler" not in answer
 
 
 def test_rotated_secrets_reach_the_scheduler(run: CommandLine, runtime: Runtime) -> None:
@@ -304,8 +318,7 @@ def test_its_health_is_that_of_its_way_to_the_queue(run: CommandLine, runtime: R
     postgres.pause()
     try:
         container.exec_run(["sh", "-c", "touch -d '1 minute ago' /tmp/scheduler"])
-        time.sleep(6)
-        assert container.exec_run(probe).exit_code != 0, "nothing touches it while the database does not answer"
+        assert container.exec_run(probe).exit_code != 0
     finally:
         postgres.unpause()
     within(20, lambda: container.exec_run(probe).exit_code == 0)
