@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from dqctl.errors import EnvironmentFault
 from dqctl.progress import silent
@@ -103,15 +104,33 @@ def settings(home: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def _seed(_homes: Callable[[], Path]) -> Path:
-    home = _homes()
-    seeded = load({"home": home}, {})
-    install(seeded, progress=silent)
-    paths = StackPaths(home, seeded.stack)
-    record = read_record(paths)
-    assert record
-    LocalRuntime(paths, record, silent).down()
-    return home
+def seed(
+    install_version: Callable[[str], Path],
+    _homes: Callable[[], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], Path]:
+    """A directory with a stopped stack of a version, fresh as after install: once a run, for all workers."""
+    run = tmp_path_factory.getbasetemp()
+    shared = (run.parent if "PYTEST_XDIST_WORKER" in os.environ else run) / "seeds"
+
+    def make(version: str) -> Path:
+        place = shared / version
+        shared.mkdir(exist_ok=True)
+        with FileLock(shared / f"{version}.lock", timeout=300):
+            if not place.exists():
+                install_version(version)
+                home = _homes()
+                seeded = load({"home": home}, {})
+                install(seeded, version=version, progress=silent)
+                paths = StackPaths(home, seeded.stack)
+                record = read_record(paths)
+                assert record
+                LocalRuntime(paths, record, silent).down()
+                _copy(home, shared / "making")
+                (shared / "making").rename(place)
+        return place
+
+    return make
 
 
 def _copy(seed: Path, home: Path) -> Settings:
@@ -124,15 +143,21 @@ def _copy(seed: Path, home: Path) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def installed_stack(_seed: Path, _homes: Callable[[], Path]) -> Settings:
+def installed_stack(seed: Callable[[str], Path], _homes: Callable[[], Path]) -> Settings:
     """Settings of an installed stack that the tests of one module share, its database as fresh as after install.
 
     PostgreSQL is down until the first ``open_runtime``.
     """
-    return _copy(_seed, _homes())
+    return _copy(seed(DEFAULT_VERSION), _homes())
 
 
 @pytest.fixture
-def fresh_stack(_seed: Path, home: Path) -> Settings:
+def fresh_stack(seed: Callable[[str], Path], home: Path) -> Settings:
     """Settings of an installed stack that one test has for itself, and may break."""
-    return _copy(_seed, home)
+    return _copy(seed(DEFAULT_VERSION), home)
+
+
+@pytest.fixture
+def older_stack(seed: Callable[[str], Path], home: Path, version: str) -> Settings:
+    """The same of the ``version`` that the test is parametrised with."""
+    return _copy(seed(version), home)

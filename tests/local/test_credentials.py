@@ -25,7 +25,6 @@ from dqctl.runtime.local import LocalRuntime
 from dqctl.services import systems
 from dqctl.services.apply import apply
 from dqctl.services.credentials import read, rotate, secrets_of
-from dqctl.services.install import install
 from dqctl.settings import Settings, load
 from dqctl.stack import rotation
 from dqctl.stack.secrets import LENGTHS, read_secret
@@ -83,14 +82,17 @@ with runtime.metadata() as connection, jobs.exclusive(connection, 0, "profiling 
 """
 
 # TestGen's own code, in its own Python.
-SIGNS_IN = """
+LOOK = """
 import json, sys
-from sqlalchemy import text
+from sqlalchemy import select, text
 from testgen.common.auth import verify_password
 from testgen.common.models import database_session
+from testgen.common.models.connection import Connection
+names, passwords = json.load(sys.stdin)
 with database_session() as session:
     hashed = session.execute(text("SELECT password FROM auth_users WHERE username = 'admin'")).scalar()
-print(json.dumps([verify_password(each, hashed) for each in json.load(sys.stdin)]))
+    stored = [{n: getattr(c, n) for n in names} for c in session.scalars(select(Connection))]
+print(json.dumps([stored, [verify_password(each, hashed) for each in passwords]]))
 """
 ENCRYPTED_COLUMNS = """
 import importlib, json, pkgutil
@@ -112,21 +114,19 @@ from testgen.common.models.connection import Connection
 with database_session() as session:
     session.execute(update(Connection).values(**json.load(sys.stdin)))
 """
-LOAD = """
-import json, sys
-from sqlalchemy import select
-from testgen.common.models import database_session
-from testgen.common.models.connection import Connection
-with database_session() as session:
-    names = json.load(sys.stdin)
-    print(json.dumps([{n: getattr(c, n) for n in names} for c in session.scalars(select(Connection))]))
-"""
 
 
 def python(runtime: LocalRuntime, code: str, stdin: object = None) -> str:
     done = runtime.run(["-c", code], program="python", stdin=json.dumps(stdin), deadline=Deadline(120))
     assert done.exit_code == 0, done.stderr
     return done.stdout.strip()
+
+
+def assert_testgen_reads(runtime: LocalRuntime, good: str, *bad: str) -> None:
+    """TestGen decrypts what it stores, and lets in who says ``good``, nobody else."""
+    stored, lets_in = json.loads(python(runtime, LOOK, [["project_pw_encrypted"], [good, *bad]]))
+    assert {each["project_pw_encrypted"] for each in stored} == {PASSWORD}
+    assert lets_in == [True, *([False] * len(bad))]
 
 
 def values_of(runtime: LocalRuntime) -> dict[str, str]:
@@ -160,7 +160,7 @@ def assert_only_these_count(runtime: LocalRuntime, good: Mapping[str, str], gone
     with pytest.raises(EnvironmentFault, match="password authentication failed"):
         runtime.server(SecretStr(gone["postgres_password"])).connect("postgres")
     runtime.metadata().close()
-    assert python(runtime, SIGNS_IN, [good["testgen_password"], gone["testgen_password"]]) == "[true, false]"
+    assert_testgen_reads(runtime, good["testgen_password"], gone["testgen_password"])
 
 
 def make(settings: Settings, directory: Path) -> LocalRuntime:
@@ -223,11 +223,12 @@ def test_killed_in_any_moment_the_old_or_the_new_secrets_count(runtime: LocalRun
     taken = STEPS.index(moment) >= TAKEN
     # The next command, whichever it is.
     open_runtime(settings_of(runtime), silent)
-    assert_the_connection_works(runtime)
     new = {name: value.get_secret_value() for name, value in begun.secrets.items()} if begun else {}
     good, gone = (new, before) if taken else (before, new)
     if begun:
         assert_only_these_count(runtime, good, gone)
+    else:
+        assert_testgen_reads(runtime, before["testgen_password"])
     assert values_of(runtime) == good
     for value in (*before.values(), *new.values()):
         assert value not in killed.stdout + killed.stderr
@@ -250,8 +251,7 @@ def test_interrupted_in_any_moment_it_is_ended_at_once(runtime: LocalRuntime, mo
     after = values_of(runtime)
     assert (before != after) == taken
     assert {after[name] != before[name] for name in LENGTHS} == {taken}
-    stored = json.loads(python(runtime, LOAD, ["project_pw_encrypted"]))
-    assert {each["project_pw_encrypted"] for each in stored} == {PASSWORD}
+    assert_testgen_reads(runtime, after["testgen_password"])
 
 
 def test_killed_while_postgresql_is_killed_too(runtime: LocalRuntime) -> None:
@@ -292,9 +292,7 @@ def test_killed_from_outside_while_the_database_takes_them(runtime: LocalRuntime
         assert not rotation.is_pending(runtime.paths)
         new = {name: value.get_secret_value() for name, value in begun.secrets.items()} if begun else before
         assert values_of(runtime) in (before, new)
-        stored = json.loads(python(runtime, LOAD, ["project_pw_encrypted"]))
-        assert {each["project_pw_encrypted"] for each in stored} == {PASSWORD}
-        assert python(runtime, SIGNS_IN, [values_of(runtime)["testgen_password"]]) == "[true]"
+        assert_testgen_reads(runtime, values_of(runtime)["testgen_password"])
 
 
 def test_one_secret_alone_is_rotated_and_the_others_stay(runtime: LocalRuntime) -> None:
@@ -304,9 +302,7 @@ def test_one_secret_alone_is_rotated_and_the_others_stay(runtime: LocalRuntime) 
         after = values_of(runtime)
         assert {each for each in LENGTHS if before[each] != after[each]} == {name}
         assert places_of(runtime, {name: before[name]}) == set()
-        stored = json.loads(python(runtime, LOAD, ["project_pw_encrypted"]))
-        assert {each["project_pw_encrypted"] for each in stored} == {PASSWORD}
-        assert python(runtime, SIGNS_IN, [after["testgen_password"]]) == "[true]"
+        assert_testgen_reads(runtime, after["testgen_password"])
 
 
 def test_everything_that_testgen_encrypts_is_encrypted_anew(runtime: LocalRuntime) -> None:
@@ -325,7 +321,7 @@ def test_everything_that_testgen_encrypts_is_encrypted_anew(runtime: LocalRuntim
         done = rotate(settings_of(runtime), ["decrypt_salt", "decrypt_password"], progress=silent)
         assert done.values == 2 * 5
         expected = {**stored, "project_pw_encrypted": PASSWORD}
-        assert json.loads(python(runtime, LOAD, list(expected))) == [expected] * 2
+        assert json.loads(python(runtime, LOOK, [list(expected), []]))[0] == [expected] * 2
     finally:
         python(runtime, STORE, dict.fromkeys(stored))
 
@@ -449,25 +445,22 @@ def test_a_value_is_revealed_as_the_database_has_it_after_an_interrupted_rotatio
         timeout=120,
     )
     value = read(settings_of(runtime), "testgen_password", progress=silent).get_secret_value()
-    assert python(runtime, SIGNS_IN, [value]) == "[true]"
+    assert_testgen_reads(runtime, value)
     assert all(each.changed for each in secrets_of(settings_of(runtime)))
 
 
 @pytest.mark.parametrize("version", ["5.92.2", "5.33.3"])
 def test_older_versions_keep_their_connections_and_their_roles_follow(
-    version: str, install_version: object, home: Path, tmp_path: Path
+    older_stack: Settings, tmp_path: Path
 ) -> None:
-    install_version(version)  # type: ignore[operator]
-    settings = load({"home": home}, {})
-    install(settings, version=version, progress=silent)
-    runtime = make(settings, tmp_path)
+    runtime = make(older_stack, tmp_path)
     before = values_of(runtime)
     columns = json.loads(python(runtime, ENCRYPTED_COLUMNS))
     with runtime.metadata() as connection:
         found = connection.execute(encrypted._COLUMNS).fetchall()
     assert sorted([table, column] for table, names in found for column in names) == columns
 
-    done = rotate(settings, list(LENGTHS), progress=silent)
+    done = rotate(older_stack, list(LENGTHS), progress=silent)
 
     assert done.values == 2
     assert done.roles == ("testgen", "testgen_execute", "testgen_report")

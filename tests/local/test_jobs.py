@@ -17,7 +17,6 @@ from dqctl.progress import silent
 from dqctl.runtime import open_runtime
 from dqctl.services import systems
 from dqctl.services.apply import apply
-from dqctl.services.install import install
 from dqctl.testgen import jobs
 from dqctl.testgen.capabilities import capabilities
 from dqctl.testgen.jobs import JobKind, JobRequest
@@ -155,10 +154,8 @@ def test_a_table_group_is_profiled_and_its_suite_generated_and_run(runtime, tmp_
 
 
 @pytest.mark.parametrize("version", ["5.92.2", "5.33.3"])
-def test_older_versions_do_the_main_job_too(settings, install_version, tmp_path, version):
-    install_version(version)
-    install(settings, version=version, progress=silent)
-    older = open_runtime(settings, silent)
+def test_older_versions_do_the_main_job_too(older_stack, tmp_path, version):
+    older = open_runtime(older_stack, silent)
     Target.make(older)
     do_the_main_job(older, make(older, tmp_path, "shop"))
     slow = make(older, tmp_path, "slow", schema="slow")
