@@ -99,13 +99,21 @@ def publish(
     again: Annotated[list[str] | None, typer.Option(help="Publish this run once more; may be repeated")] = None,
     wait: Wait = None,
 ) -> None:
-    """Publish finished runs that are not in Databricks yet."""
-    from dqctl.services import work
+    """Publish finished runs that are not in Databricks yet, and rows of testgen --publish that wait."""
+    from dqctl.services import testgen, work
 
     del pending
     here = context()
-    report = work.publish_waiting(here.settings_with(lock_timeout=wait), again or (), progress=here.progress)
-    emit(_published(report), lambda: _as_text(report))
+    settings = here.settings_with(lock_timeout=wait)
+    report = work.publish_waiting(settings, again or (), progress=here.progress)
+    calls = testgen.publish_waiting(settings, progress=here.progress)
+    for each in calls:
+        if each.published:
+            note(f"published {counted(each.published.rows, 'row')} to {each.published.table}")
+    errors = [each.error for each in calls if each.error]
+    published = [{"call_id": each.call.call_id, "published": each.published} for each in calls]
+    code = worst([error.exit_code for error in errors])
+    emit(_published(report) | {"calls": published}, lambda: _as_text(report), code, errors)
 
 
 def _show(report: "WorkReport", fail_on: FailOn = FailOn.FAIL, files: Mapping[str, Path] | None = None) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from dqctl.clock import SYSTEM_CLOCK, Clock, Deadline
 from dqctl.databricks.warehouse import Warehouse
 from dqctl.errors import (
+    Busy,
     DatabricksRefused,
     DqctlError,
     EnvironmentFault,
@@ -133,9 +134,14 @@ def call(
     if expected is None or report.exit_code or not (wishes.rows or wishes.csv or wishes.publish):
         return report
     report = _with_rows(report, expected, completed, runtime.paths)
-    with runtime.metadata() as connection:
-        report = replace(report, stored=stored_rows(connection, line))
-    return _with_published(report, settings, expected, progress, clock) if wishes.publish else report
+    with contextlib.ExitStack() as held:
+        if wishes.publish and report.csv is not None:
+            # TestGen has ended and what it wrote is gone: whatever kills dqctl from here on, this file has it.
+            held.enter_context(calls.held(runtime.paths, made.call_id))
+            calls.keep(runtime.paths, made, report.csv)
+        with runtime.metadata() as connection:
+            report = replace(report, stored=stored_rows(connection, line))
+        return _with_published(report, settings, expected, progress, clock) if wishes.publish else report
 
 
 def publish_kept(
@@ -143,9 +149,33 @@ def publish_kept(
 ) -> CallReport:
     """Publish the rows of an earlier call that could not be; what was kept of it goes when it is done.
 
-    Raises ``UsageError`` when nothing is kept under that id; what kept it from being published is reported.
+    Raises ``UsageError`` when nothing is kept under that id, ``Busy`` when another command publishes it; what kept
+    it from being published is reported.
     """
     paths = StackPaths(settings.home, settings.stack)
+    made, _ = calls.read_kept(paths, call_id)
+    with calls.held(paths, made.call_id):
+        return _publish_held(settings, paths, made.call_id, progress, clock)
+
+
+def publish_waiting(
+    settings: Settings, *, progress: Progress = silent, clock: Clock = SYSTEM_CLOCK
+) -> tuple[CallReport, ...]:
+    """``publish_kept`` of all calls that wait, the oldest first; what another command is at is left to it."""
+    paths = StackPaths(settings.home, settings.stack)
+    reports = []
+    for call_id in calls.kept(paths):
+        with contextlib.suppress(Busy), calls.held(paths, call_id):
+            if call_id not in calls.kept(paths):
+                calls.drop(paths, call_id)  # published meanwhile
+                continue
+            reports.append(_publish_held(settings, paths, call_id, progress, clock))
+    return tuple(reports)
+
+
+def _publish_held(
+    settings: Settings, paths: StackPaths, call_id: str, progress: Progress, clock: Clock
+) -> CallReport:
     made, content = calls.read_kept(paths, call_id)
     expected = contracts.contract(made.command, capabilities(made.testgen_version))
     if expected is None:
@@ -219,14 +249,14 @@ def _with_rows(report: CallReport, expected: Contract, completed: Completed, pat
 def _with_published(
     report: CallReport, settings: Settings, expected: Contract, progress: Progress, clock: Clock
 ) -> CallReport:
-    """Publish the rows, or keep them with the reason why not."""
+    """Publish the rows, which are kept; where that cannot be they stay so, and the report has the reason."""
     if report.rows is None or report.csv is None:
         return report
     paths = StackPaths(settings.home, settings.stack)
     try:
         published = _publish(settings, report.call, expected, report.rows, progress, clock)
     except DqctlError as error:
-        kept = calls.keep(paths, report.call, report.csv)
+        kept = calls.directory(paths, report.call.call_id) / "rows.csv"
         hint = f"the rows are safe in {kept}; then run: dqctl testgen --publish-kept {report.call.call_id}"
         if not isinstance(error, NotPublished):  # its hint is about runs
             hint = f"{error.hint}; {hint}".removeprefix("; ")
@@ -251,7 +281,7 @@ def _publish(
         "testgen_version": made.testgen_version,
     }
     content = [{**row, **of_call, "row_number": number} for number, row in enumerate(rows, 1)]
-    with Warehouse(target, clock) as warehouse:
+    with Warehouse(target, clock, progress) as warehouse:
         place = Place(target.catalog, target.schema)
         ready = tables.ensure(warehouse, place, progress, (table,))
         progress(f"publishing {len(content)} rows to {table.name}")

@@ -1,10 +1,14 @@
-"""What calls of TestGen said and could not be handed on: kept in ``calls/<id>/`` until it is published.
+"""What calls of TestGen said and is still to be handed on: kept in ``calls/<id>/`` until it is published.
 
+Whoever publishes a call holds it: what nobody holds was left by a command that failed, or was killed.
 0600 in 0700: whatever stands in a CSV is nobody else's business.
 """
 
+import contextlib
 import json
+import logging
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +17,10 @@ from uuid import UUID
 from dqctl.errors import UsageError
 from dqctl.files import PRIVATE_FILE, ensure_private_dir, write_private
 from dqctl.redaction import redact
+from dqctl.stack import lock
 from dqctl.stack.paths import StackPaths
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,28 @@ def read_kept(paths: StackPaths, call_id: str) -> tuple[Call, bytes]:
         ) from None
     said["arguments"] = tuple(said["arguments"])
     return Call(**said | {"ran_at": datetime.fromisoformat(said["ran_at"])}), content
+
+
+def kept(paths: StackPaths) -> tuple[str, ...]:
+    """The ids of the calls that are kept whole, the oldest first."""
+    found = []
+    for file in (paths.root / "calls").glob("*/call.json"):
+        try:
+            call, _ = read_kept(paths, file.parent.name)
+        except UsageError:  # published meanwhile, or nothing that dqctl wrote
+            log.warning("%s is no call that can be published", file.parent)
+            continue
+        found.append((call.ran_at, call.call_id))
+    return tuple(call_id for _, call_id in sorted(found))
+
+
+@contextlib.contextmanager
+def held(paths: StackPaths, call_id: str) -> Iterator[None]:
+    """Publish a call, as the only one that does; ``Busy`` when another command is at it."""
+    ensure_private_dir(paths.root / "calls")
+    lock_file = ensure_private_dir(directory(paths, call_id)) / "lock"
+    with lock.hold(lock_file, f"testgen --publish, call {call_id}"):
+        yield
 
 
 def drop(paths: StackPaths, call_id: str) -> None:

@@ -1,10 +1,11 @@
 import stat
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from dqctl.errors import UsageError
+from dqctl.errors import Busy, UsageError
 from dqctl.redaction import register
 from dqctl.stack import calls
 from dqctl.stack.calls import Call
@@ -31,6 +32,31 @@ def test_a_call_comes_back_as_it_was_kept_until_it_is_dropped(paths: StackPaths)
     calls.drop(paths, ID)
     with pytest.raises(UsageError, match=f"no call {ID}"):
         calls.read_kept(paths, ID)
+
+
+def test_those_that_wait_are_told_the_oldest_first_without_those_that_are_not_whole(
+    paths: StackPaths,
+) -> None:
+    assert calls.kept(paths) == ()
+    younger = replace(CALL, call_id="0" + ID[1:], ran_at=CALL.ran_at + timedelta(seconds=1))
+    calls.keep(paths, younger, b"")
+    calls.keep(paths, CALL, b"")
+    calls.keep_unreadable(paths, replace(CALL, call_id="1" + ID[1:]), b"")
+    (paths.root / "calls" / "what-is-this").mkdir()
+    (paths.root / "calls" / "what-is-this" / "call.json").write_text("{")
+    assert calls.kept(paths) == (ID, younger.call_id)
+
+
+def test_a_call_is_held_by_one_alone_and_may_be_dropped_meanwhile(paths: StackPaths) -> None:
+    with calls.held(paths, ID):
+        calls.keep(paths, CALL, b"")
+        with pytest.raises(Busy, match=ID), calls.held(paths, ID):
+            pass
+        assert calls.kept(paths) == (ID,)
+        calls.drop(paths, ID)
+    assert not calls.directory(paths, ID).exists()
+    with calls.held(paths, ID):
+        pass
 
 
 def test_bytes_that_nobody_could_read_are_kept_without_secrets_and_never_published(paths: StackPaths) -> None:
