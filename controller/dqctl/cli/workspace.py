@@ -1,4 +1,4 @@
-"""``workspace start|stop|status|sql``: the Databricks-compatible endpoint on this machine."""
+"""``workspace start|stop|status|sql|fault``: the Databricks-compatible endpoint on this machine."""
 
 import sys
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dqctl.cli import faults
 from dqctl.cli.context import context
 from dqctl.cli.output import emit, note, plain, table
 from dqctl.report.words import counted
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from dqctl.localworkspace.endpoint import Endpoint
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="The local workspace.")
+app.add_typer(faults.app, name="fault")
 
 DataDir = Annotated[
     Path | None,

@@ -1,0 +1,190 @@
+"""Trouble on request, as whoever asks for it meets it: by plain HTTP, by the connector, on the command line."""
+
+import http.client
+import json
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from command_line import CommandLine
+from dqctl.databricks.failures import StatementFailed
+from dqctl.databricks.target import PersonalToken, Target
+from dqctl.databricks.warehouse import Warehouse
+from dqctl.localworkspace import client, control
+from dqctl.localworkspace.client import NoAnswer
+from dqctl.localworkspace.endpoint import Endpoint
+from dqctl.localworkspace.faults import Effect, Fault, Kind
+from workspaces import running_workspace
+
+pytestmark = pytest.mark.local
+
+WAREHOUSE = "/api/2.0/sql/warehouses/local"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Endpoint]:
+    with running_workspace() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def endpoint(running: Endpoint) -> Iterator[Endpoint]:
+    yield running
+    client.clear_faults(running)
+
+
+@pytest.fixture
+def target(endpoint: Endpoint) -> Target:
+    return Target(
+        endpoint.address,
+        endpoint.http_path,
+        "main",
+        "default",
+        PersonalToken(SecretStr(endpoint.token_file.read_text().strip())),
+        port=endpoint.port,
+        ca_file=endpoint.ca_file,
+        patience=5.0,
+        direct=True,
+    )
+
+
+def ask(endpoint: Endpoint, method: str, path: str, body: Any = None, seconds: float = 10) -> tuple[int, Any, Any]:
+    """Status, headers and JSON of one request on a connection of its own."""
+    context = ssl.create_default_context(cafile=str(endpoint.ca_file))
+    connection = http.client.HTTPSConnection(endpoint.address, endpoint.port, timeout=seconds, context=context)
+    try:
+        headers = {"Authorization": f"Bearer {endpoint.token_file.read_text().strip()}"}
+        connection.request(method, path, json.dumps(body), headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        return answer.status, answer.headers, json.loads(content) if content else None
+    finally:
+        connection.close()
+
+
+def select(endpoint: Endpoint, statement: str = "SELECT 1", seconds: float = 10) -> tuple[int, Any, Any]:
+    body = {"statement": statement, "warehouse_id": "local", "wait_timeout": "50s"}
+    return ask(endpoint, "POST", "/api/2.0/sql/statements", body, seconds)
+
+
+def test_statements_are_slow_as_long_as_it_is_asked_for(endpoint: Endpoint, target: Target) -> None:
+    client.add_fault(endpoint, Fault(Effect.DELAY, seconds=0.3, times=0))
+    with Warehouse(target) as warehouse:
+        for _ in range(2):
+            started = time.monotonic()
+            warehouse.query("SELECT 1")
+            assert time.monotonic() - started >= 0.3
+        client.clear_faults(endpoint)
+        started = time.monotonic()
+        warehouse.query("SELECT 1")
+        assert time.monotonic() - started < 0.3
+
+
+def test_a_status_comes_with_the_pause_that_was_asked_for(endpoint: Endpoint) -> None:
+    client.add_fault(endpoint, Fault(Effect.STATUS, status=429, retry_after=7))
+    status, headers, document = select(endpoint)
+    assert (status, headers["Retry-After"], document["error_code"]) == (429, "7", "RESOURCE_EXHAUSTED")
+    client.add_fault(endpoint, Fault(Effect.STATUS))
+    status, headers, document = select(endpoint)
+    assert (status, headers["Retry-After"], document["error_code"]) == (503, None, "TEMPORARILY_UNAVAILABLE")
+    assert select(endpoint)[0] == 200
+
+
+def test_the_connector_waits_as_long_as_it_is_told_to(endpoint: Endpoint, target: Target) -> None:
+    client.add_fault(endpoint, Fault(Effect.STATUS, status=429, retry_after=6))
+    with Warehouse(replace(target, patience=30.0)) as warehouse:
+        started = time.monotonic()
+        warehouse.query("SELECT 1")
+    assert 6 <= time.monotonic() - started < 12
+
+
+def test_connections_break_before_and_after_the_work(endpoint: Endpoint, target: Target) -> None:
+    def rows() -> list[Any]:
+        with Warehouse(target) as warehouse:
+            return warehouse.query("SELECT n FROM main.default.once")["n"].to_pylist()
+
+    with Warehouse(target) as warehouse:
+        warehouse.execute("CREATE OR REPLACE TABLE main.default.once (n INT)")
+    client.add_fault(endpoint, Fault(Effect.RESET, matching="VALUES .1."))
+    with pytest.raises(ConnectionResetError):
+        select(endpoint, "INSERT INTO main.default.once VALUES (1)")
+    assert rows() == []
+    client.add_fault(endpoint, Fault(Effect.LOST, matching="VALUES .2."))
+    with pytest.raises(ConnectionResetError):
+        select(endpoint, "INSERT INTO main.default.once VALUES (2)")
+    assert rows() == [2]
+    client.add_fault(endpoint, Fault(Effect.CUT, matching="VALUES .3."))
+    with pytest.raises(http.client.IncompleteRead):
+        select(endpoint, "INSERT INTO main.default.once VALUES (3)")
+    assert sorted(rows()) == [2, 3]
+    client.add_fault(endpoint, Fault(Effect.HANG, matching="VALUES .4.", seconds=60))
+    with pytest.raises(TimeoutError):
+        select(endpoint, "INSERT INTO main.default.once VALUES (4)", seconds=0.5)
+    assert sorted(rows()) == [2, 3]
+
+
+def test_a_silence_ends_with_a_reset(endpoint: Endpoint) -> None:
+    client.add_fault(endpoint, Fault(Effect.HANG, seconds=0.2))
+    with pytest.raises(ConnectionResetError):
+        select(endpoint)
+
+
+def test_a_statement_fails_as_databricks_words_it_by_both_doors(endpoint: Endpoint, target: Target) -> None:
+    client.add_fault(endpoint, Fault(Effect.ERROR, error_class="INTERNAL_ERROR", message="no luck", times=2))
+    status = select(endpoint)[2]["status"]
+    assert status["state"] == "FAILED"
+    assert status["error"]["message"] == "[INTERNAL_ERROR] no luck SQLSTATE: XX000"
+    with Warehouse(target) as warehouse, pytest.raises(StatementFailed, match="no luck") as caught:
+        warehouse.query("SELECT 1")
+    assert caught.value.error_class == "INTERNAL_ERROR"
+
+
+def test_a_stopped_warehouse_starts_with_the_next_statement_and_forgets_its_sessions(
+    endpoint: Endpoint, target: Target
+) -> None:
+    said: list[str] = []
+    with Warehouse(target, progress=said.append) as warehouse:
+        warehouse.query("SELECT 1")
+        ask(endpoint, "POST", f"{WAREHOUSE}/stop")
+        assert ask(endpoint, "GET", WAREHOUSE)[2]["state"] == "STOPPED"
+        assert control.status(endpoint.data_dir).answers
+        assert ask(endpoint, "GET", WAREHOUSE)[2]["state"] == "STOPPED", "looking woke it"
+        assert warehouse.query("SELECT 2 AS n")["n"].to_pylist() == [2]
+        assert ask(endpoint, "GET", WAREHOUSE)[2]["state"] == "RUNNING"
+        client.add_fault(endpoint, Fault(Effect.STOP, seconds=1.5))
+        status, headers, _ = select(endpoint)
+        assert (status, headers["Retry-After"]) == (503, "2")
+        assert ask(endpoint, "GET", WAREHOUSE)[2]["state"] == "STARTING"
+        assert warehouse.query("SELECT 3 AS n")["n"].to_pylist() == [3]
+    assert any("starting" in text for text in said)
+
+
+def test_an_expired_token_is_refused_until_the_script_is_cleared(endpoint: Endpoint) -> None:
+    client.add_fault(endpoint, Fault(Effect.EXPIRE, Kind.OTHER, "/warehouses"))
+    assert ask(endpoint, "GET", WAREHOUSE)[0] == 403
+    assert ask(endpoint, "GET", WAREHOUSE)[0] == 403
+    assert select(endpoint)[0] == 403
+    client.clear_faults(endpoint)
+    assert ask(endpoint, "GET", WAREHOUSE)[0] == 200
+
+
+def test_what_makes_no_sense_is_refused_with_the_reason(endpoint: Endpoint) -> None:
+    assert ask(endpoint, "POST", "/api/dqctl/faults", {"effect": "reset", "every": 0})[0] == 400
+    assert ask(endpoint, "POST", "/api/dqctl/faults", ["reset"])[0] == 400
+    with pytest.raises(NoAnswer, match="does not answer"):
+        client.list_faults(replace(endpoint, port=1))
+
+
+def test_the_command_line_adds_lists_and_clears(endpoint: Endpoint) -> None:
+    dqctl = CommandLine(endpoint.data_dir.parent, {"DQCTL_WORKSPACE": str(endpoint.data_dir)})
+    dqctl("workspace", "fault", "add", "status", "--status", "429", "--retry-after", "3")
+    assert select(endpoint)[1]["Retry-After"] == "3"
+    (listed,) = dqctl.document("workspace", "fault", "list")["faults"]
+    assert (listed["effect"], listed["matched"], listed["hit"]) == ("status", 1, 1)
+    dqctl("workspace", "fault", "clear")
+    assert client.list_faults(endpoint) == []
