@@ -80,22 +80,10 @@ def workspace(build_images: Callable[..., list[str]]) -> Iterator[Workspace]:
 def run(images: object, controller_image: str, workspace: Workspace) -> Iterator[CommandLine]:
     """A stack that knows the workspace as it would know Databricks; its controller has the engine's socket."""
     with container_stack(STACK) as run:
-        ca, token = workspace.file("ca.pem"), workspace.file("token")
-        run(
-            *(
-                "install",
-                "--host",
-                HOST,
-                "--http-path",
-                HTTP_PATH,
-                "--ca-bundle",
-                ca,
-                "--network",
-                f"{PROJECT}_default",
-            ),
-            *("--controller", "--controller-socket", "--controller-credential", token),
-            timeout=400,
-        )
+        where = {"--host": HOST, "--http-path": HTTP_PATH, "--network": f"{PROJECT}_default"}
+        trust = {"--ca-bundle": workspace.file("ca.pem"), "--controller-credential": workspace.file("token")}
+        given = [part for pair in (where | trust).items() for part in pair]
+        run("install", "--controller", "--controller-socket", *given, timeout=400)
         workspace.compose("exec", "-T", "workspace", "dqctl", "workspace", "start", "--set", "ANSI_MODE=false")
         for statement in DATA:
             workspace.sql(statement)
@@ -124,12 +112,13 @@ def controller(run: CommandLine, *arguments: object, code: int = 0, options: tup
 
 @pytest.fixture(scope="module")
 def job(run: CommandLine) -> Said:
-    """The job from start to end, in controllers."""
+    """The job from start to end, in a controller."""
     systems = write_systems(run.home / "stacks" / STACK)
-    controller(run, "apply", "-f", systems)
-    controller(run, "profile", SYSTEM)
-    controller(run, "generate", SYSTEM)
-    return controller(run, "--output", "json", "run-tests", "--all", "--fail-on", "never")
+    script = (
+        f"set -e; dqctl apply -f {systems} >&2; dqctl profile {SYSTEM} >&2; dqctl generate {SYSTEM} >&2; "
+        "dqctl --output json run-tests --all --fail-on never"
+    )
+    return controller(run, "-c", script, options=("--entrypoint", "sh"))
 
 
 @contextlib.contextmanager
