@@ -105,7 +105,7 @@ def call(
     """
     line = stock.read(arguments)
     if not wishes.force:
-        line.check()
+        line.check(has_scheduler=settings.scheduler)
     if wishes.publish:
         _need_target(settings)
     deadline = Deadline(settings.job_timeout, clock)

@@ -52,16 +52,16 @@ class CommandLine:
 
     @property
     def waits(self) -> bool:
-        """Whether it waits for a scheduler, of which there is none."""
+        """Whether it waits until a scheduler has run the job that it queues."""
         return self.command in _QUEUEING and "--no-wait" not in self.rest and not self._asks_for_help
 
-    def check(self) -> None:
+    def check(self, *, has_scheduler: bool = False) -> None:
         """Raise ``UsageError`` when the command would hurt, or wait for ever."""
         how = "if you know better, give --force before the --"
         if self.hurts:
             what, instead = _HURTING[self.command]
             raise UsageError(f"testgen {self.command} {what}", f"use {instead}; {how}")
-        if self.waits:
+        if self.waits and not has_scheduler:
             instead = _QUEUEING[self.command]
             raise UsageError(
                 f"testgen {self.command} waits for a scheduler, and the stack has none",

@@ -53,7 +53,9 @@ def test_it_is_the_engine_with_another_program(paths: StackPaths) -> None:
     found = services(paths, scheduler=True, network="shared", memory="3g")
     ours, engine = found["scheduler"], found["engine"]
     differing = {name for name in ours.keys() | engine.keys() if ours.get(name) != engine.get(name)}
-    assert differing == {"entrypoint", "environment", "labels", "healthcheck", "stop_grace_period"}
+    assert differing == {
+        "entrypoint", "environment", "labels", "healthcheck", "stop_grace_period", "depends_on"
+    }  # fmt: skip
     assert ours["entrypoint"] == ["/usr/bin/python3", "/run/dqctl/scheduler.py", "run-app", "scheduler"]
     program, mode = rendered(paths, scheduler=True).content[paths.mounted / "engine" / "scheduler.py"]
     assert (program, mode) == (launch.scheduler_program(), 0o444)

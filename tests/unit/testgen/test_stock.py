@@ -62,3 +62,11 @@ def test_the_hint_names_the_command_to_use_instead() -> None:
         stock.read(["run-tests"]).check()
     assert "dqctl run-tests" in refused.value.hint
     assert "--no-wait" in refused.value.hint
+
+
+@pytest.mark.parametrize("command", ["run-profile", "run-tests", "run-test-generation", "run-monitors"])
+def test_where_a_scheduler_runs_what_is_queued_nobody_waits_for_ever(command: str) -> None:
+    line = stock.read([command, "-t", "x"])
+    with pytest.raises(UsageError, match="the stack has none"):
+        line.check()
+    line.check(has_scheduler=True)
