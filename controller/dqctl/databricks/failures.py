@@ -32,7 +32,8 @@ _GONE = re.compile(
 _OUT_OF_TIME = "Retry request would exceed"
 _STAGING = re.compile(r"^Staging operation over HTTP was unsuccessful: (\d+)")
 _PRINCIPAL = "the service principal"
-_NO_TOKEN = re.compile(rf"({_PRINCIPAL}|\b[a-z][a-z0-9-]{1, 30}) got no token: .*", re.S)
+# Bounded: it is looked for in texts of any length.
+_NO_TOKEN = re.compile(r"(the service principal|\b[a-z][a-z0-9-]{1,30}) got no token: .*", re.S)
 _LONGEST = 600
 # Of the statement; also where the storage behind a volume says it, in words of its own.
 NO_SUCH_FILE = "FILE_NOT_FOUND"

@@ -42,11 +42,23 @@ def sdk_headers(target: Target) -> Headers:
 
 
 def connector_credentials(target: Target) -> dict[str, Any]:
-    """What ``databricks.sql.connect`` is told about them; nobody is asked yet."""
+    """What ``databricks.sql.connect`` is told about them; nobody is asked before its first request."""
     if isinstance(target.auth, PersonalToken):
         return {"access_token": reveal(target.auth.token)}
     # The connector's Thrift backend ignores oauth_client_secret: M2M too takes a provider (4.9.0).
-    return {"credentials_provider": lambda: sdk_headers(target)}
+    return {"credentials_provider": lambda: _at_first_use(target)}
+
+
+def _at_first_use(target: Target) -> Headers:
+    # Where the provider itself raises, the connector leaves a connection behind that cannot be deleted (4.9.0).
+    signed_in: list[Headers] = []
+
+    def headers() -> dict[str, str]:
+        if not signed_in:
+            signed_in.append(sdk_headers(target))
+        return signed_in[0]()
+
+    return headers
 
 
 def _config(target: Target) -> Any:
@@ -66,7 +78,7 @@ def _config(target: Target) -> Any:
         # last resort is a browser.
         auth_type=target.auth.auth_type,
         http_timeout_seconds=_HTTP_SECONDS,
-        retry_timeout_seconds=int(target.patience),
+        retry_timeout_seconds=max(1, int(target.patience)),  # 0 would be 300
         **given,
     )
 
@@ -88,7 +100,10 @@ def _reason(error: Exception, target: Target) -> str:
     program = _PROGRAMS.get(target.auth.auth_type)
     if program and not shutil.which(program):
         return f"the program {program} is not there"
-    return f"nobody is signed in with {program}" if program else "what it needs is not set"
+    if program:
+        # The SDK does not even start az for a host whose name is not of Azure.
+        return f"nobody is signed in with {program}, or not for this host"
+    return "what it needs is not set"
 
 
 def _within(seconds: float, ask: Callable[[], Any]) -> Any:

@@ -92,11 +92,10 @@ class Tokens:
             return None
         return Identity(client_id, is_service_principal=True)
 
-    def issue(self, client_id: str, client_secret: str) -> tuple[str, int] | None:
-        """An OAuth token, and how many seconds it lasts; None when the service principal is not known."""
+    def issue(self, client_id: str, client_secret: str) -> str | None:
+        """An OAuth token that lasts ``lifetime`` seconds; None when the service principal is not known."""
         known = hmac.compare_digest(client_id.encode(), self._client_id.encode())
         if not (hmac.compare_digest(client_secret.encode(), self._client_secret.encode()) and known):
             return None
-        lifetime = self.lifetime
-        expires = str(int(time.time()) + lifetime)
-        return f"{_PREFIX}.{client_id}.{expires}.{self.signer.sign('oauth', client_id, expires)}", lifetime
+        expires = str(int(time.time()) + self.lifetime)
+        return f"{_PREFIX}.{client_id}.{expires}.{self.signer.sign('oauth', client_id, expires)}"

@@ -44,3 +44,26 @@ def test_a_local_workspace_brings_its_own_token_and_takes_the_hosts_place(tmp_pa
     assert found["workspace"] == "variable DQCTL_WORKSPACE"
     assert found["databricks_host"] is None
     assert found["databricks_token"] == f"file {tmp_path / 'ws/server/token'}, the local workspace's own"
+
+
+def test_a_profile_says_where_and_as_whom(tmp_path: Path) -> None:
+    file = tmp_path / "cfg"
+    file.write_text(f"[night]\nhost = ws.example.com\ntoken = {SECRET}\nwarehouse_id = w\n")
+    environment = {"DATABRICKS_CONFIG_FILE": str(file), "DATABRICKS_CONFIG_PROFILE": "night"}
+    found = origins(tmp_path, **environment)
+    assert found["databricks_config_profile"] == "variable DATABRICKS_CONFIG_PROFILE"
+    named = f"profile night in {file}"
+    assert (found["databricks_host"], found["databricks_token"], found["databricks_warehouse_id"]) == (named,) * 3
+    found = origins(tmp_path, **environment, DQCTL_WAREHOUSE="Nightly", DATABRICKS_HOST="ws.example.com")
+    assert found["databricks_host"] == "variable DATABRICKS_HOST"
+    assert found["databricks_warehouse_id"] is None
+    assert found["warehouse_name"] == "variable DQCTL_WAREHOUSE"
+    assert SECRET not in str(found)
+    assert origins(tmp_path, **environment | {"DATABRICKS_CONFIG_PROFILE": "gone"})["databricks_token"] is None
+
+
+def test_a_way_that_only_variables_speak_of_is_told(tmp_path: Path) -> None:
+    entra = {"ARM_CLIENT_ID": "a", "ARM_CLIENT_SECRET": SECRET}
+    found = origins(tmp_path, **entra)
+    assert found["databricks_auth_type"] == "azure-client-secret, by ARM_CLIENT_ID, ARM_CLIENT_SECRET"
+    assert origins(tmp_path, **entra, DATABRICKS_TOKEN=SECRET)["databricks_auth_type"] is None

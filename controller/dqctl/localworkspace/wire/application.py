@@ -17,8 +17,9 @@ from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.transport.TTransport import TMemoryBuffer
 
 from dqctl.localworkspace.contract import StatementError
-from dqctl.localworkspace.tokens import Tokens
-from dqctl.localworkspace.wire import oauth, workspace_api
+from dqctl.localworkspace.secret_scopes import SecretScopes
+from dqctl.localworkspace.tokens import OWNER, Tokens
+from dqctl.localworkspace.wire import oauth, secrets_api, workspace_api
 from dqctl.localworkspace.wire.authentication import Authentication
 from dqctl.localworkspace.wire.catalog_api import CatalogApi
 from dqctl.localworkspace.wire.disturbances import Disturbances, Disturber
@@ -56,6 +57,7 @@ def build_application(
         *disturbances.routes(),
         *oauth.routes(tokens),
         *settings.routes(),
+        *secrets_api.routes(SecretScopes(tokens.secrets_file, OWNER.user_name)),
         *StatementsApi(sessions).routes(),
         *CatalogApi(sessions).routes(),
         *VolumesApi(sessions.lakehouse).routes(),

@@ -45,8 +45,12 @@ def routes(tokens: Tokens) -> list[Route]:
         issued = tokens.issue(client_id, secret)
         if issued is None:
             return _refused(401, "invalid_client", "Client authentication failed")
-        token, seconds = issued
-        body = {"access_token": token, "token_type": "Bearer", "expires_in": seconds, "scope": "all-apis"}
+        body = {
+            "access_token": issued,
+            "token_type": "Bearer",
+            "expires_in": tokens.lifetime,
+            "scope": "all-apis",
+        }
         return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
     async def lifetime(request: Request) -> Response:
