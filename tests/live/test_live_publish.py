@@ -1,33 +1,30 @@
-"""What only a real workspace can settle; DQCTL_LIVE_HOST, _HTTP_PATH, _TOKEN and _CATALOG say which."""
+"""What only a real workspace can settle about the tables.
 
-import os
-import secrets
-from collections.abc import Iterator
+DQCTL_LIVE_HOST, _HTTP_PATH, _TOKEN and _CATALOG say which.
+"""
 
 import pytest
-from pydantic import SecretStr
 
 from dqctl import records
-from dqctl.databricks.target import PersonalToken, Target
 from dqctl.databricks.warehouse import Warehouse
+from dqctl.records import Column, Table, Type
 from dqctl.services import tables
+from dqctl.tables.loader import INLINE_BYTES, Loader
 from dqctl.tables.sql import Place
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(1500)]
 
-
-@pytest.fixture
-def warehouse() -> Iterator[Warehouse]:
-    target = Target(
-        host=os.environ["DQCTL_LIVE_HOST"],
-        http_path=os.environ["DQCTL_LIVE_HTTP_PATH"],
-        catalog=os.environ.get("DQCTL_LIVE_CATALOG", "main"),
-        schema=f"dqctl_live_{secrets.token_hex(4)}",
-        auth=PersonalToken(SecretStr(os.environ["DQCTL_LIVE_TOKEN"])),
-    )
-    with Warehouse(target) as opened:
-        yield opened
-        opened.execute(f"DROP SCHEMA IF EXISTS `{target.catalog}`.`{target.schema}` CASCADE")
+_WIDE = Table(
+    "dq_live",
+    "Rows of a test.",
+    (
+        Column("stack", Type.STRING, "The test's.", required=True),
+        Column("number", Type.BIGINT, "Its place."),
+        Column("text", Type.STRING, "Something long."),
+    ),
+    ("stack", "number"),
+    ("stack",),
+)
 
 
 def test_tables_are_made_once_and_found_again(warehouse: Warehouse) -> None:
@@ -36,3 +33,16 @@ def test_tables_are_made_once_and_found_again(warehouse: Warehouse) -> None:
     again = tables.ensure(warehouse, place)
     assert made == again
     assert {table.name for table in records.TABLES} <= set(again.columns)
+
+
+@pytest.mark.parametrize("count", [10, 10_000], ids=["inside the statement", "staged in a volume"])
+def test_what_is_loaded_again_is_there_once(warehouse: Warehouse, count: int) -> None:
+    # REPLACE WHERE from read_files on a volume, end to end.
+    place = Place(warehouse.target.catalog, warehouse.target.schema)
+    ready = tables.ensure(warehouse, place, more=(_WIDE,))
+    rows = [{"stack": "live", "number": number, "text": f"{number} é😀' " * 12} for number in range(count)]
+    assert (sum(len(str(row["text"])) for row in rows) > INLINE_BYTES) == (count > 10)
+    for _ in range(2):
+        Loader(warehouse, place, ready.columns).replace(_WIDE, rows, {"stack": "live"})
+    found = warehouse.query(f"SELECT count(*) AS n, count(DISTINCT number) AS d FROM {place.table(_WIDE.name)}")
+    assert found.to_pylist() == [{"n": count, "d": count}]
