@@ -58,20 +58,6 @@ def test_secrets_are_private_and_everything_else_is_closed(fresh_stack: Settings
         assert not stat.S_IMODE(path.stat().st_mode) & closed, path
 
 
-def test_uninstall_keeps_the_state_and_install_brings_it_back(fresh_stack: Settings) -> None:
-    with open_runtime(fresh_stack, silent).metadata() as connection:
-        connection.execute("INSERT INTO projects (id, project_code, project_name)"
-                           " VALUES (gen_random_uuid(), 'KEPT', 'kept')")  # fmt: skip
-    gone = uninstall(fresh_stack, purge=False, progress=silent)
-    assert gone.kept
-    with pytest.raises(UsageError, match="not installed"):
-        open_runtime(fresh_stack, silent)
-    assert not status(fresh_stack).postgres_running
-    install(fresh_stack, progress=silent)
-    with open_runtime(fresh_stack, silent).metadata() as connection:
-        assert connection.execute("SELECT count(*) FROM projects WHERE project_code = 'KEPT'").fetchone() == (1,)
-
-
 def test_purge_removes_the_stack_and_nothing_else(fresh_stack: Settings, environments_cache: Path) -> None:
     open_runtime(fresh_stack, silent)
     beside = fresh_stack.home / "stacks" / "other"

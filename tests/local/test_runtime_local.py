@@ -1,15 +1,15 @@
-"""Calls of TestGen in a stack: what they see, and what they leave."""
+"""Calls of TestGen in a local stack: what they show, and what they leave. What every runtime promises is in
+tests/compliance.
+"""
 
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dqctl.clock import Deadline
-from dqctl.errors import EnvironmentFault
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
 from dqctl.runtime.local import LocalRuntime
@@ -17,7 +17,6 @@ from dqctl.services.install import install
 from dqctl.settings import Settings
 from dqctl.stack.secrets import LENGTHS
 from dqctl.testgen.capabilities import capabilities
-from dqctl.testgen.ports import Runtime
 
 pytestmark = pytest.mark.local
 
@@ -29,21 +28,6 @@ def runtime(installed_stack: Settings) -> LocalRuntime:
 
 def secrets_of(runtime: LocalRuntime) -> list[bytes]:
     return [(runtime.paths.secrets / name).read_bytes().strip() for name in LENGTHS]
-
-
-def test_it_is_the_runtime_that_testgens_parts_ask_for(runtime: LocalRuntime) -> None:
-    port: Runtime = runtime
-    assert port.version == "5.134.0"
-    done = port.run(["-c", "import testgen; print('here')"], program="python", deadline=Deadline(60))
-    assert (done.exit_code, done.stdout) == (0, "here\n")
-
-
-def test_exit_codes_and_lines_come_through(runtime: LocalRuntime) -> None:
-    heard: list[str] = []
-    done = runtime.run(["no-such-command"], deadline=Deadline(120), on_line=heard.append)
-    assert done.exit_code == 2
-    assert "No such command" in done.stderr
-    assert not heard
 
 
 def test_no_secret_is_in_the_arguments_or_environment_of_any_process(runtime: LocalRuntime) -> None:
@@ -94,44 +78,6 @@ def test_no_secret_is_left_anywhere_but_in_the_secrets(fresh_stack: Settings) ->
             assert not [secret for secret in secrets if secret in content], path
 
 
-def test_variables_and_files_of_the_user_do_not_change_the_installation(
-    runtime: LocalRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stray = tmp_path / ".testgen"
-    stray.mkdir()
-    (stray / "config.env").write_text("TG_STANDALONE_MODE=yes\nTG_METADATA_DB_HOST=203.0.113.1\n")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("TG_TESTGEN_HOME", str(stray))
-    monkeypatch.setenv("TG_STANDALONE_MODE", "yes")
-    monkeypatch.setenv("TG_METADATA_DB_HOST", "203.0.113.1")
-    monkeypatch.setenv("PGHOSTADDR", "203.0.113.1")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    done = runtime.run(["list-projects"], deadline=Deadline(120))
-    assert done.exit_code == 0, done.stdout
-    code = "import testgen.settings as s, testgen.common.standalone_postgres as p; print(p.is_standalone_mode())"
-    assert runtime.run(["-c", code], program="python", deadline=Deadline(60)).stdout == "False\n"
-    assert not (tmp_path / "testgen").exists()
-
-
-def test_calls_at_once_have_homes_of_their_own_and_leave_nothing(runtime: LocalRuntime) -> None:
-    homes: list[str] = []
-    code = "import os, time; print(os.environ['HOME'], os.getcwd()); open('mark', 'x'); time.sleep(0.5)"
-
-    def call() -> None:
-        done = runtime.run(["-c", code], program="python", deadline=Deadline(60))
-        assert done.exit_code == 0, done.stderr
-        homes.append(done.stdout)
-
-    threads = [threading.Thread(target=call) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(set(homes)) == 4
-    assert all(line.split()[0] == line.split()[1] for line in homes)
-    assert not list(runtime.paths.work.iterdir())
-
-
 def test_the_home_of_a_killed_dqctl_is_removed_by_the_next_command(runtime: LocalRuntime) -> None:
     left = runtime.paths.work / "4194399-killed"
     mine = runtime.paths.work / f"{os.getpid()}-running"
@@ -142,14 +88,6 @@ def test_the_home_of_a_killed_dqctl_is_removed_by_the_next_command(runtime: Loca
     assert mine.exists()
     mine.joinpath("testgen").rmdir()
     mine.rmdir()
-
-
-def test_the_deadline_ends_a_call_and_removes_its_home(runtime: LocalRuntime) -> None:
-    started = time.monotonic()
-    with pytest.raises(EnvironmentFault, match="did not finish within 2 s"):
-        runtime.run(["-c", "import time; time.sleep(60)"], program="python", deadline=Deadline(2))
-    assert time.monotonic() - started < 20
-    assert not list(runtime.paths.work.iterdir())
 
 
 def test_the_newest_version_is_not_asked_for(runtime: LocalRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
