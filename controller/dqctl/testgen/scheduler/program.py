@@ -43,11 +43,22 @@ def main() -> None:
     """Do what the arguments ask of ``testgen``."""
     # The parameters of a failed statement may be secrets; SQLAlchemy would put them into the log.
     models.engine.hide_parameters = True
-    if sys.argv[1:] == ["run-app", "scheduler"]:
-        # The first process of a container has no default for it; TestGen sets its own when the scheduler runs.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        Guard().stand_before_the_scheduler()
-    cli()
+    if sys.argv[1:] != ["run-app", "scheduler"]:
+        sys.exit(cli())
+    # The first process of a container has no default for it; TestGen sets its own when the scheduler runs.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    Guard().stand_before_the_scheduler()
+    code: Any = 1
+    try:
+        cli()
+    except SystemExit as end:
+        code = end.code
+    except Exception:
+        LOG.exception("The scheduler ended by an error")
+    # At once: TestGen gives up on a job that does not stop (TG_JOB_SHUTDOWN_TIMEOUT), but the thread that waits
+    # for the job's process would keep the interpreter until the container is killed (5.134.0).
+    logging.shutdown()
+    os._exit(code if isinstance(code, int) else 0)
 
 
 def beat() -> None:
