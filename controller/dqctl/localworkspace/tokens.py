@@ -85,10 +85,11 @@ class Tokens:
             return OWNER
         prefix, _, rest = bearer.partition(".")
         client_id, _, rest = rest.partition(".")
-        expires, _, signature = rest.partition(".")
+        expires, _, rest = rest.partition(".")
+        serial, _, signature = rest.partition(".")
         if prefix != _PREFIX or not expires.isdecimal() or int(expires) < time.time():
             return None
-        if not self.signer.is_signed(signature, "oauth", client_id, expires):
+        if not self.signer.is_signed(signature, "oauth", client_id, expires, serial):
             return None
         return Identity(client_id, is_service_principal=True)
 
@@ -98,4 +99,6 @@ class Tokens:
         if not (hmac.compare_digest(client_secret.encode(), self._client_secret.encode()) and known):
             return None
         expires = str(int(time.time()) + self.lifetime)
-        return f"{_PREFIX}.{client_id}.{expires}.{self.signer.sign('oauth', client_id, expires)}"
+        serial = secrets.token_hex(8)  # two of the same second are two: one of them may be revoked
+        signature = self.signer.sign("oauth", client_id, expires, serial)
+        return f"{_PREFIX}.{client_id}.{expires}.{serial}.{signature}"

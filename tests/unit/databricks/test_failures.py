@@ -1,11 +1,13 @@
 import socket
 
 import pytest
+import urllib3
 from databricks.sql import exc
 from pydantic import SecretStr
+from thrift.transport.TTransport import TTransportException
 
 from dqctl.databricks import failures
-from dqctl.databricks.failures import Conflict, NoToken, StatementFailed, Unreachable, understand
+from dqctl.databricks.failures import Conflict, NoToken, SessionGone, StatementFailed, Unreachable, understand
 from dqctl.databricks.target import PersonalToken, Target
 from dqctl.errors import DatabricksRefused, EnvironmentFault
 from dqctl.redaction import register
@@ -97,8 +99,44 @@ def test_overloaded_is_unreachable_not_refused(target: Target, status: int) -> N
     assert isinstance(understand(exc.RequestError("busy", {"http-code": status}), target), Unreachable)
 
 
-def test_session_that_the_server_forgot_is_unreachable(target: Target) -> None:
-    assert isinstance(understand(exc.DatabaseError("Invalid SessionHandle"), target), Unreachable)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Invalid SessionHandle: 0f",
+        "requirement failed: Session handle: SessionHandle [0f] has not been initialized or had already closed.",
+        "TEMPORARILY_UNAVAILABLE: Cluster 5711-083124-7nybcy05 is temporarily unavailable.",
+        "The SQL warehouse 1234567890abcdef was stopped.",
+        "Couldn't create directory /local_disk0/tmp/0f_resources",
+    ],
+)
+def test_sessions_of_a_warehouse_that_stops_or_starts_are_gone(target: Target, text: str) -> None:
+    assert isinstance(understand(exc.DatabaseError(text), target), SessionGone)
+    assert isinstance(understand(exc.ServerOperationError(text), target), SessionGone)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        urllib3.exceptions.ProtocolError("Connection broken: IncompleteRead(310 bytes read, 311 more expected)"),
+        urllib3.exceptions.ReadTimeoutError(urllib3.HTTPConnectionPool("h"), "/", "Read timed out."),
+        TTransportException(message="TSocket read 0 bytes"),
+        EOFError(),
+    ],
+)
+def test_an_answer_that_ended_half_way_is_lost_whoever_read_it(target: Target, error: Exception) -> None:
+    assert isinstance(understand(error, target), Unreachable)
+
+
+def test_too_busy_for_too_long_is_said_in_words(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "what_is_wrong", lambda _: "")
+    error = understand(exc.RequestError("Retry request would exceed Retry policy max retry duration"), target)
+    assert "busy (HTTP 429 or 503)" in error.message
+
+
+def test_a_file_that_is_not_there_is_told_as_that(target: Target) -> None:
+    error = understand(exc.OperationalError("Staging operation over HTTP was unsuccessful: 404-<Error/>"), target)
+    assert isinstance(error, StatementFailed)
+    assert error.error_class == failures.NO_SUCH_FILE
 
 
 @pytest.mark.parametrize(

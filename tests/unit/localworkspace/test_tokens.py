@@ -65,16 +65,18 @@ def test_a_full_disk_leaves_no_empty_credentials(tmp_path: Path) -> None:
 
 def test_nobody_elses_token_is_taken(tokens: Tokens, tmp_path: Path) -> None:
     issued = login(tokens)
-    prefix, client, expires, signature = issued.split(".")
+    prefix, client, expires, serial, signature = issued.split(".")
+    assert login(tokens) != issued
     other = Tokens(tmp_path / "other") if (tmp_path / "other").mkdir() is None else tokens
     for forged in (
         "",
         "ü",
         prefix,
         issued + "x",
-        f"{prefix}.{client}.{int(expires) + 1}.{signature}",
-        f"{prefix}.somebody.{expires}.{signature}",
-        f"{prefix}.{client}.{expires}.",
+        f"{prefix}.{client}.{int(expires) + 1}.{serial}.{signature}",
+        f"{prefix}.somebody.{expires}.{serial}.{signature}",
+        f"{prefix}.{client}.{expires}.{serial}0.{signature}",
+        f"{prefix}.{client}.{expires}.{serial}.",
         login(other),
         other.token_file.read_text().strip(),
     ):

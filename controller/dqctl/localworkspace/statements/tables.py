@@ -223,7 +223,8 @@ def create_view(create: exp.Create, context: Context) -> Result:
     declared = create.this.expressions if isinstance(create.this, exp.Schema) else []
     view = _view(name, create.expression, declared, context)
     view = replace(view, comment=options.comment, properties=dict(options.properties or {}))
-    context.catalog.put(view, replace_existing=old is not None)
+    # Not whether there was one: another session may have made it in between.
+    context.catalog.put(view, replace_existing=bool(create.args.get("replace")))
     return nothing()
 
 
