@@ -78,7 +78,7 @@ def locate(rest: RestApi, target: Target) -> Target:
 def look(rest: RestApi, identifier: str) -> WarehouseState | None:
     """The state of a warehouse, which stays as it is; None when it is not told."""
     answer = rest.get(f"{PATH}/{identifier}")
-    return _state(answer.document) if answer.is_good else None
+    return replace(_state(answer.document), id=identifier) if answer.is_good else None
 
 
 def awake(target: Target, progress: Progress = silent, clock: Clock = SYSTEM_CLOCK) -> Target:

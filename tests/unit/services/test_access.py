@@ -1,13 +1,19 @@
 """What TestGen is given of the stack's credentials; what it cannot be given is an error that helps."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
+from doctoring import GOOD, fake_workspace
+from dqctl.clock import Clock, Deadline
 from dqctl.databricks.auth import FAMILIES, PersonalToken, SdkAuth, ServicePrincipal
-from dqctl.databricks.target import Target
+from dqctl.databricks.target import Target, resolve_target
 from dqctl.errors import UsageError
+from dqctl.localworkspace.endpoint import Endpoint
 from dqctl.services.access import Access, as_workspace, find_access
 from dqctl.settings import load
 from dqctl.testgen.systems.document import parse
@@ -55,3 +61,47 @@ def test_without_a_workspace_there_is_nothing_to_give_and_no_scope_to_read(tmp_p
     assert access.workspace() is None
     with pytest.raises(UsageError, match="secret k of scope s is in a Databricks workspace, and none is set"):
         access.secret("s", "k")
+
+
+@pytest.fixture
+def sleeping(tmp_path: Path) -> Iterator[tuple[Target, dict[str, tuple[int, Any]]]]:
+    """A workspace whose warehouse is stopped, and the answers that it gives."""
+    answers: dict[str, tuple[int, Any]] = {**GOOD, "/api/2.0/sql/warehouses/local/start": (200, {})}
+    with contextlib.ExitStack() as opened:
+        directory = opened.enter_context(fake_workspace(tmp_path / "fake", answers))
+        yield resolve_target(load({"home": tmp_path}, {}), Endpoint.read(directory)), answers
+
+
+def test_the_warehouse_is_awake_before_jobs_need_it(sleeping: Any) -> None:
+    target, answers = sleeping
+    told: list[str] = []
+
+    def sleep(_: float) -> None:
+        answers["/api/2.0/sql/warehouses/local"] = (200, {"id": "local", "name": "w", "state": "RUNNING"})
+
+    clock = Clock(sleep=sleep)
+    Access(target).wake(Deadline(60, clock), told.append, clock)
+    assert told[0].startswith("the SQL warehouse w is stopped")
+    assert told[-1].startswith("the SQL warehouse w runs")
+
+
+@pytest.mark.parametrize("answer", [(403, {}), (500, {}), (200, {"name": "w", "state": "DELETED"})])
+def test_a_warehouse_that_cannot_be_woken_is_met_by_those_who_need_it(
+    sleeping: Any, answer: tuple[int, Any]
+) -> None:
+    target, answers = sleeping
+    answers["/api/2.0/sql/warehouses/local"] = answer
+    Access(target).wake(Deadline(60), lambda _: None, Clock())
+    Access().wake(Deadline(60), lambda _: None, Clock())
+
+
+def test_waiting_for_the_warehouse_ends_with_the_time_of_the_jobs(sleeping: Any) -> None:
+    target, _ = sleeping
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    clock = Clock(monotonic=lambda: now[0], sleep=sleep)
+    Access(target).wake(Deadline(40, clock), lambda _: None, clock)
+    assert 40 <= now[0] < 45

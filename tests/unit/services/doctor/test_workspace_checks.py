@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,36 @@ def test_a_redirect_does_not_get_the_token(ask: Ask) -> None:
     found: Finding = databricks.credentials.look(subject)
     assert found.verdict is Verdict.FAILED
     assert "HTTP 302: elsewhere" in found.evidence
+
+
+def test_a_warehouse_that_sleeps_and_must_not_be_started_holds_up_results() -> None:
+    found = databricks.judge_warehouse({"state": "STOPPED", "auto_stop_mins": 10}, local=False, may_start=False)
+    assert found.verdict is Verdict.WARNING
+    assert "DQCTL_START_WAREHOUSE=true" in found.fix
+    running = databricks.judge_warehouse({"state": "RUNNING", "auto_stop_mins": 10}, local=False, may_start=False)
+    assert running.verdict is Verdict.OK
+
+
+def test_a_way_to_sign_in_that_testgen_cannot_use_is_told_before_apply_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = {"DATABRICKS_HOST": "ws.example.com", "DATABRICKS_WAREHOUSE_ID": "w"}
+
+    def look(**variables: str) -> Finding:
+        return databricks.auth.look(Subject(load({"home": tmp_path}, where | variables)))
+
+    found = look(DATABRICKS_AUTH_TYPE="azure-cli")
+    assert (found.verdict, found.evidence) == (Verdict.WARNING, "azure-cli, az login; TestGen cannot use it")
+    assert "OAuth secret" in found.fix
+    found = look(DATABRICKS_CLIENT_ID="me", DATABRICKS_CLIENT_SECRET="dose-x")
+    assert found.verdict is Verdict.OK
+    assert found.evidence.startswith("oauth-m2m, service principal of Databricks;")
+    monkeypatch.setenv("ARM_CLIENT_ID", "a")
+    monkeypatch.setenv("ARM_CLIENT_SECRET", "b")
+    assert look().evidence.startswith("azure-client-secret, ")
+
+
+def test_a_warehouse_is_found_by_its_name_without_being_woken(ask: Ask) -> None:
+    subject = ask({"/api/2.0/sql/warehouses": (200, {"warehouses": [{"id": "local", "name": "Nightly"}]})})
+    subject._kept["target"] = replace(subject.target, http_path="", warehouse_name="Nightly")
+    assert databricks.warehouse.look(subject).evidence.startswith("w is STOPPED")
