@@ -115,6 +115,10 @@ class Process:
             time.sleep(0.01)
         return False
 
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
@@ -138,14 +142,15 @@ def _read(pipe: IO[str], into: list[str]) -> None:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Runs commands on the stacks of one home."""
+    """Runs commands on the stacks of one home. ``prefix`` is what stands before each: ``nsenter ...``."""
 
     home: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
 
     def start(self, *arguments: object, stdin: str | None = None) -> Process:
         kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
-        argv = [sys.executable, "-m", "dqctl", "--home", str(self.home), *map(str, arguments)]
+        argv = [*self.prefix, sys.executable, "-m", "dqctl", "--home", str(self.home), *map(str, arguments)]
         return Process(argv, {"DQCTL_RUNTIME": "local", **kept, **self.environment}, stdin)
 
     def __call__(self, *arguments: object, code: int | None = 0, timeout: float = 240) -> Said:

@@ -10,7 +10,7 @@ from dqctl.runtime.local import LocalRuntime
 
 PASSWORD = "probe-password-4711"
 
-_TABLES = """
+TABLES = """
 CREATE SCHEMA sales;
 CREATE TABLE sales.customers AS
   SELECT i AS customer_id, 'name ' || i AS name, (ARRAY['DE', 'FR', 'US'])[1 + i % 3] AS country,
@@ -39,7 +39,7 @@ class Target:
             connection.execute(f"CREATE ROLE probe LOGIN PASSWORD '{PASSWORD}'")
             connection.execute("CREATE DATABASE target")
         with runtime.postgres.connect("target") as connection:
-            connection.execute(_TABLES)
+            connection.execute(TABLES)
         return cls(runtime)
 
     def running(self) -> list[str]:

@@ -2,9 +2,11 @@
 
 import os
 import random
+import re
+import shutil
 import signal
 import socket
-import sys
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -14,32 +16,19 @@ import pytest
 
 import docker
 from command_line import CommandLine
-from container_stacks import POSTGRES, TESTGEN, container_stack, containers
+from container_stacks import POSTGRES, TESTGEN, container_stack, containers, left_over
 from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault
 from dqctl.progress import silent
 from dqctl.runtime import Runtime, open_runtime
 from dqctl.stack.images import read_images, write_images
 from dqctl.stack.paths import StackPaths
+from dqctl.stack.secrets import ensure_secrets
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 STACK = "faults"
 SEED = int(os.environ.get("DQCTL_TEST_SEED") or random.SystemRandom().randrange(10**6))
-
-# A process of its own, so that it can be killed.
-ENDLESS = """
-import sys
-from pathlib import Path
-from dqctl.clock import Deadline
-from dqctl.progress import silent
-from dqctl.runtime import open_runtime
-from dqctl.settings import load
-
-runtime = open_runtime(load({"home": Path(sys.argv[1]), "stack": sys.argv[2]}, {}), silent)
-runtime.run(["-c", "import time; print('begun', flush=True); time.sleep(313)"], program="python",
-            deadline=Deadline(300), on_line=lambda line: print(line, flush=True))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -69,63 +58,6 @@ def is_quiet(seconds: float) -> bool:
     return False
 
 
-def homes() -> str:
-    return containers(STACK)["engine"].exec_run(["sh", "-c", "ls /tmp/dqctl 2>/dev/null"]).output.decode()
-
-
-def test_streams_exit_codes_and_signals_come_through(runtime: Runtime) -> None:
-    lines: list[str] = []
-    program = "import sys; print('ä out'); print('err', file=sys.stderr); print(sys.stdin.read()); sys.exit(7)"
-    done = runtime.run(
-        ["-c", program], program="python", stdin="x" * 200_000, deadline=Deadline(60), on_line=lines.append
-    )
-    assert (done.exit_code, done.stderr) == (7, "err\n")
-    assert done.stdout == "ä out\n" + "x" * 200_000 + "\n"
-    assert [len(line) for line in lines] == [5, 200_000]
-    killed = runtime.run(["-c", "import os; os.kill(os.getpid(), 9)"], program="python", deadline=Deadline(60))
-    assert killed.exit_code == -9
-    assert homes() == ""
-
-
-def test_calls_at_once_have_homes_of_their_own_and_bring_their_files_back(runtime: Runtime) -> None:
-    program = (
-        "import os, pathlib, sys, time; p = pathlib.Path.home() / 'out'; p.mkdir(); time.sleep(0.3)\n"
-        "assert [*p.iterdir()] == []; (p / 'a.csv').write_bytes(sys.argv[1].encode() * 100_000)"
-    )
-    found: dict[str, bytes] = {}
-
-    def call(letter: str) -> None:
-        done = runtime.run(["-c", program, letter], program="python", deadline=Deadline(60), fetch="out")
-        assert done.exit_code == 0, done.stderr
-        found[letter] = done.files["a.csv"]
-
-    threads = [threading.Thread(target=call, args=(letter,)) for letter in "abcd"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert found == {letter: letter.encode() * 100_000 for letter in "abcd"}
-    assert homes() == ""
-
-
-def test_the_deadline_ends_what_runs_inside(runtime: Runtime) -> None:
-    with pytest.raises(EnvironmentFault, match="did not finish within 3 s"):
-        runtime.run(["-c", "import time; time.sleep(313)"], program="python", deadline=Deadline(3))
-    assert is_quiet(1)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_goes_on_inside_when_dqctl_is_stopped_or_killed(run: CommandLine, number: signal.Signals) -> None:
-    from command_line import Process
-
-    process = Process([sys.executable, "-c", ENDLESS, str(run.home), STACK], os.environ)
-    assert process.hear("begun", 60, stdout=True)
-    assert not is_quiet(0.5)
-    process.signal(number)
-    process.end(60)
-    assert is_quiet(12)
-
-
 def test_a_program_that_ignores_sigterm_is_killed(runtime: Runtime) -> None:
     program = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(313)"
     started = time.monotonic()
@@ -145,17 +77,6 @@ def test_what_is_killed_under_a_call_ends_it(run: CommandLine, runtime: Runtime)
     assert run.document("status")["services"]["engine"] != "running"
     run("systems", "list")
     assert run.document("status")["healthy"]
-
-
-def test_killed_postgres_keeps_what_was_stored(run: CommandLine, runtime: Runtime) -> None:
-    with runtime.metadata() as connection:
-        connection.execute(
-            "INSERT INTO projects (id, project_code, project_name) VALUES (gen_random_uuid(), 'KEPT', 'k')"
-        )
-    containers(STACK)["postgres"].kill()
-    with open_runtime(run.settings, silent).metadata() as connection:
-        assert connection.execute("SELECT count(*) FROM projects WHERE project_code = 'KEPT'").fetchone() == (1,)
-        connection.execute("DELETE FROM projects WHERE project_code = 'KEPT'")
 
 
 def test_containers_that_somebody_removed_come_back(run: CommandLine) -> None:
@@ -203,30 +124,48 @@ def test_a_port_that_is_taken_is_said_and_a_free_one_is_published_on_loopback_on
     assert [each["HostIp"] for each in bound] == ["127.0.0.1"]
 
 
-def test_an_install_killed_at_any_moment_is_completed_by_the_next(images: object) -> None:
+def test_an_install_killed_at_any_moment_is_completed_by_the_next_and_purged_it_leaves_nothing(
+    run: CommandLine,
+) -> None:
     print(f"DQCTL_TEST_SEED={SEED}")  # noqa: T201 - so that a failure can be repeated
     moment = random.Random(SEED)  # noqa: S311 - when to kill, no secret
-    with container_stack("killed") as run:
+    with container_stack("killed") as second:
         for seconds in (0.6, moment.uniform(1, 4), moment.uniform(3, 9)):
-            process = run.start("install")
+            process = second.start("install")
             time.sleep(seconds)
             process.signal(signal.SIGKILL)
             process.end(60)
-        run("install", timeout=400)
-        assert run.document("status")["healthy"]
-        assert run.document("install")["changed"] == []
-
-
-def test_two_stacks_on_one_host_know_nothing_of_each_other(run: CommandLine, images: object) -> None:
-    with container_stack("second") as second:
         second("install", timeout=400)
-        theirs, ours = containers("second"), containers(STACK)
+        assert second.document("status")["healthy"]
+        assert second.document("install")["changed"] == []
+        # Two stacks on one host know nothing of each other.
+        theirs, ours = containers("killed"), containers(STACK)
         assert not {each.id for each in theirs.values()} & {each.id for each in ours.values()}
         networks = {each.name for each in docker.from_env(version="auto").networks.list()}
-        assert {"dqctl-second_default", f"dqctl-{STACK}_default"} <= networks
+        assert {"dqctl-killed_default", f"dqctl-{STACK}_default"} <= networks
         second("uninstall", "--purge")
+        assert left_over("killed") == []
+        assert not StackPaths(second.home, "killed").root.exists()
+        assert second.document("uninstall", "--purge")["changed"] == []
         assert run.document("status")["healthy"]
         assert Path(run.home / "stacks" / STACK).exists()
+
+
+def test_data_without_its_secrets_is_left_alone_and_comes_back_with_them(run: CommandLine) -> None:
+    paths = StackPaths(run.home, STACK)
+    backup = paths.root.with_name("backup")
+    paths.root.rename(backup)
+    try:
+        for arguments in (["install"], ["install", "--dry-run"], ["install"]):
+            said = run(*arguments, code=3)
+            assert f"the engine has the data of stack '{STACK}'" in said.err
+            assert "postgres_password" in said.err
+            assert f"docker compose -p dqctl-{STACK} down --volumes" in said.err
+    finally:
+        shutil.rmtree(paths.root, ignore_errors=True)
+        backup.rename(paths.root)
+    assert run.document("install")["changed"] == []
+    assert run.document("status")["healthy"]
 
 
 def test_a_stack_of_the_same_name_in_another_home_is_left_alone(run: CommandLine, tmp_path: Path) -> None:
@@ -236,3 +175,51 @@ def test_a_stack_of_the_same_name_in_another_home_is_left_alone(run: CommandLine
     assert {service: each.id for service, each in containers(STACK).items()} == before
     other("uninstall", "--purge")
     assert {service: each.id for service, each in containers(STACK).items()} == before
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A directory of 42 MB; ``resize`` it as you like."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["/bin/mount", "-t", "tmpfs", "-o", "size=42m,mode=1777", "tmpfs", str(disk)]
+    done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    yield disk
+    subprocess.run(["/bin/umount", "-l", str(disk)], capture_output=True)
+
+
+def resize(disk: Path, megabytes: int) -> None:
+    subprocess.run(["/bin/mount", "-o", f"remount,size={megabytes}m", str(disk)], check=True)
+
+
+def test_a_full_disk_under_postgresql_is_said_and_nothing_stored_is_lost(images: object, small_disk: Path) -> None:
+    with container_stack("full") as run:
+        paths = StackPaths(run.home, "full")
+        ensure_secrets(paths)  # they belong to the volume
+        docker.from_env(version="auto").volumes.create(
+            "dqctl-full_metadata",
+            driver_opts={"type": "none", "o": "bind", "device": str(small_disk)},
+            labels={
+                "com.docker.compose.project": "dqctl-full",
+                "com.docker.compose.volume": "metadata",
+                "dqctl.root": str(paths.root),
+            },
+        )
+        assert re.search("disk is full|no space", run("install", code=3, timeout=400).err)
+        resize(small_disk, 600)
+        run("install", timeout=400)
+        with open_runtime(run.settings, silent).metadata() as connection:
+            connection.execute("CREATE TABLE public.kept AS SELECT 4711 AS id")
+        resize(small_disk, (shutil.disk_usage(small_disk).used >> 20) + 25)
+        filler = "SELECT repeat(md5(g::text), 50) FROM generate_series(1, 100000) g"
+        with (
+            pytest.raises(EnvironmentFault, match=r"has no space|disk is full|went away"),
+            open_runtime(run.settings, silent).metadata() as connection,
+        ):
+            connection.execute(f"CREATE TABLE public.filler AS {filler}")
+        resize(small_disk, 600)
+        with open_runtime(run.settings, silent).metadata() as connection:
+            assert connection.execute("SELECT id FROM public.kept").fetchone() == (4711,)
+        assert run.document("status")["healthy"]
