@@ -112,3 +112,28 @@ def test_a_host_by_variable_beats_a_local_workspace_by_file_and_the_other_way_ro
     settings = load({"home": tmp_path, "workspace": tmp_path}, {"DATABRICKS_HOST": "h.example.com"})
     assert settings.databricks_host is None
     assert settings.workspace == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("variables", "left"),
+    [
+        ({"DQCTL_WAREHOUSE": "Nightly"}, (None, None, "Nightly")),
+        ({"DATABRICKS_WAREHOUSE_ID": "b"}, ("b", None, None)),
+        ({"DQCTL_HTTP_PATH": "/p"}, (None, "/p", None)),
+        ({}, ("a", None, None)),
+    ],
+)
+def test_a_warehouse_named_higher_up_replaces_the_one_below_however_either_is_named(
+    tmp_path: Path, variables: dict[str, str], left: tuple[str | None, ...]
+) -> None:
+    write(tmp_path / "settings.toml", 'databricks_warehouse_id = "a"')
+    found = load({"home": tmp_path}, variables)
+    assert (found.databricks_warehouse_id, found.http_path, found.warehouse_name) == left
+
+
+def test_a_profile_by_variable_beats_a_local_workspace_by_file_and_the_other_way_round(tmp_path: Path) -> None:
+    write(tmp_path / "settings.toml", 'workspace = "/srv/workspace"')
+    assert load({"home": tmp_path}, {"DATABRICKS_CONFIG_PROFILE": "night"}).workspace is None
+    write(tmp_path / "settings.toml", 'databricks_config_profile = "night"')
+    found = load({"home": tmp_path}, {"DQCTL_WORKSPACE": "/srv/workspace"})
+    assert (found.databricks_config_profile, found.workspace) == (None, Path("/srv/workspace"))

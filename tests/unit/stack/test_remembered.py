@@ -28,7 +28,14 @@ def test_again_changes_nothing_and_more_is_added(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("new", "old"), [("databricks_host", "workspace"), ("databricks_warehouse_id", "http_path")]
+    ("new", "old"),
+    [
+        ("databricks_host", "workspace"),
+        ("databricks_config_profile", "workspace"),
+        ("databricks_warehouse_id", "http_path"),
+        ("warehouse_name", "http_path"),
+        ("warehouse_name", "databricks_warehouse_id"),
+    ],
 )
 def test_what_would_have_counted_in_its_place_is_forgotten(tmp_path: Path, new: str, old: str) -> None:
     path = tmp_path / "settings.toml"
