@@ -27,7 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # The files that take longest, the longest first: a file goes to one worker, and the last one must be short.
 _LONGEST = (
-    "test_credentials", "test_killed_anywhere", "test_jobs", "test_compliance", "test_main_job",
+    "test_credentials", "test_killed_anywhere", "test_jobs", "test_compliance", "test_container_places",
+    "test_main_job",
     "test_engine_faults", "test_container_faults", "test_install_faults", "test_demo", "test_publish",
     "test_testgen_command", "test_doctor", "test_secrets", "test_images", "test_container_stack", "test_postgres",
 )  # fmt: skip
