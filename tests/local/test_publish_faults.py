@@ -224,11 +224,13 @@ def test_a_principal_whose_tokens_end_too_early_gets_new_ones(
         settings.schema_name,
         principal(endpoint),
         place=str(endpoint.data_dir),
-        patience=5.0,
     )
     client.add_fault(endpoint, Fault(Effect.EXPIRE, every=6, times=0))
+    client.add_fault(endpoint, Fault(Effect.RESET, Kind.SIGN_IN))
     assert len(publish_to(stack, settings, lambda: Warehouse(target, IMPATIENT)).runs) == 7
-    assert hits(endpoint)[0] >= 3
+    expired, reset = hits(endpoint)
+    assert expired >= 3
+    assert reset == 1
     client.clear_faults(endpoint)
     assert_exactly_once(settings, stack)
 

@@ -6,6 +6,7 @@ from databricks.sql import exc
 from thrift.Thrift import TException
 from urllib3.exceptions import HTTPError
 
+from dqctl.databricks.auth import PRINCIPAL, SEE_TOOLS
 from dqctl.databricks.probe import what_is_wrong
 from dqctl.databricks.target import Target
 from dqctl.errors import DatabricksRefused, DqctlError, EnvironmentFault
@@ -31,9 +32,13 @@ _GONE = re.compile(
 )
 _OUT_OF_TIME = "Retry request would exceed"
 _STAGING = re.compile(r"^Staging operation over HTTP was unsuccessful: (\d+)")
-_PRINCIPAL = "the service principal"
 # Bounded: it is looked for in texts of any length.
 _NO_TOKEN = re.compile(r"(the service principal|\b[a-z][a-z0-9-]{1,30}) got no token: .*", re.S)
+# Nothing is wrong with the credentials: nobody could be asked. The SDK says all in a ValueError's text (0.156).
+_NOT_ASKED = re.compile(
+    r"no answer within|Max retries exceeded|Connection (?:refused|reset|aborted)|RemoteDisconnected|[Tt]imed out|"
+    r"TEMPORARILY_UNAVAILABLE|RESOURCE_EXHAUSTED"
+)
 _LONGEST = 600
 # Of the statement; also where the storage behind a volume says it, in words of its own.
 NO_SUCH_FILE = "FILE_NOT_FOUND"
@@ -76,14 +81,16 @@ def understand(error: Exception, target: Target) -> DqctlError:
             f"{target.host} refused the credentials (HTTP {status})",
             "check the token or the service principal, that it has not expired, and its CAN USE on the warehouse",
         )
-    if said := _NO_TOKEN.search(text):
+    said = _NO_TOKEN.search(text)
+    if said and _NOT_ASKED.search(said.group()):
+        return _unreachable(said.group(), target)
+    if said:
         return DatabricksRefused(
             f"{target.host}: {_short(said.group())}",
             "check DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, that the secret has not expired, and that "
             "the principal belongs to this workspace"
-            if said.group(1) == _PRINCIPAL
-            else f"see whether Databricks' own tools get in the same way: databricks auth describe; "
-            f"DATABRICKS_AUTH_TYPE is {target.auth.auth_type}",
+            if said.group(1) == PRINCIPAL
+            else SEE_TOOLS,
         )
     if _REFUSED.search(text):
         return DatabricksRefused(f"Databricks refused: {_short(text)}", _grant(text, target))
@@ -105,17 +112,6 @@ def understand(error: Exception, target: Target) -> DqctlError:
     if isinstance(error, exc.Error | OSError | HTTPError | TException | EOFError):
         return _unreachable(text, target)
     raise error
-
-
-class NoToken(ValueError):  # noqa: N818 - named for what it is, as dqctl's errors are
-    """The SDK got no token; raised in a callback of the connector. ``auth_type`` is the SDK's name of the way.
-
-    The connector makes an error of its own of it and keeps the text alone (4.9.0): by its beginning ``understand``
-    knows it again.
-    """
-
-    def __init__(self, reason: Exception, auth_type: str = "oauth-m2m") -> None:
-        super().__init__(f"{_PRINCIPAL if auth_type == 'oauth-m2m' else auth_type} got no token: {reason}")
 
 
 def nobody_there(reason: str, target: Target) -> NobodyThere:

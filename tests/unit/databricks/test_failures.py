@@ -7,7 +7,8 @@ from pydantic import SecretStr
 from thrift.transport.TTransport import TTransportException
 
 from dqctl.databricks import failures
-from dqctl.databricks.failures import Conflict, NoToken, SessionGone, StatementFailed, Unreachable, understand
+from dqctl.databricks.auth import NoToken
+from dqctl.databricks.failures import Conflict, SessionGone, StatementFailed, Unreachable, understand
 from dqctl.databricks.target import PersonalToken, Target
 from dqctl.errors import DatabricksRefused, EnvironmentFault
 from dqctl.redaction import register
@@ -39,6 +40,19 @@ def test_a_principal_without_a_token_is_refused_whoever_wraps_it(target: Target,
     assert isinstance(error, DatabricksRefused)
     assert error.message.endswith("got no token: invalid_client: Client authentication failed")
     assert "DATABRICKS_CLIENT_SECRET" in error.hint
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "no answer within 30 s",
+        "oauth-m2m auth: HTTPSConnectionPool(host='h', port=443): Max retries exceeded with url: /oidc/v1/token",
+        "('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))",
+        "TEMPORARILY_UNAVAILABLE: try again",
+    ],
+)
+def test_a_token_that_nobody_could_be_asked_for_may_be_asked_for_again(target: Target, reason: str) -> None:
+    assert isinstance(understand(NoToken(ValueError(reason)), target), Unreachable)
 
 
 @pytest.mark.parametrize(
