@@ -21,7 +21,7 @@ from dqctl.runtime.docker import host_address
 from dqctl.services.standstill import standstill
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.secrets import LENGTHS
-from dqctl.testgen import jobs, scheduler
+from dqctl.testgen import jobs
 from target_database import PASSWORD, Target
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
@@ -104,15 +104,23 @@ def run(impatient: str) -> Iterator[CommandLine]:
 def runtime(run: CommandLine) -> Iterator[Runtime]:
     """The stack, its scheduler at work and nothing in its queue; and so it is left."""
     runtime = open_runtime(run.settings, silent)
-    within(60, lambda: is_living(runtime))
+    within(90, is_looking)
     yield runtime
     open_runtime(run.settings, silent)
-    assert within(60, lambda: is_living(runtime) and not at_work(runtime))
+    within(90, is_looking)
+    with runtime.metadata() as connection:  # what a test that failed has left
+        connection.execute(
+            "UPDATE job_executions SET status = 'cancel_requested' WHERE job_key <> 'refresh-project-scores'"
+            " AND status IN ('pending', 'claimed', 'running')"
+        )
+    within(90, lambda: not at_work(runtime))
 
 
-def is_living(runtime: Runtime) -> bool:
-    with runtime.metadata() as connection:
-        return scheduler.is_living(connection)
+def is_looking() -> bool:
+    """Whether the scheduler looks for jobs, by its container's own health check."""
+    container = containers(STACK)["scheduler"]
+    probe = container.attrs["Config"]["Healthcheck"]["Test"][1:]
+    return container.status == "running" and container.exec_run(probe).exit_code == 0
 
 
 def at_work(runtime: Runtime) -> list[tuple[Any, ...]]:
@@ -178,14 +186,14 @@ def test_what_somebody_queues_is_run_by_the_scheduler_and_published_by_the_next_
     with standstill(runtime, 10, "a test"):
         quick, endless = queue(runtime, "sales"), queue(runtime, "slow")
         looked = last_look()
-        within(30, lambda: last_look() > looked + 0.5)
+        within(90, lambda: last_look() > looked + 0.5)
         assert (row_of(runtime, quick)[0], row_of(runtime, endless)[0]) == ("pending", "pending")
-    assert within(60, lambda: (row := row_of(runtime, quick))[0] in ("completed", "error") and row) == (
+    assert within(90, lambda: (row := row_of(runtime, quick))[0] in ("completed", "error") and row) == (
         "completed",
         None,
     )
     assert f"Dispatching job execution {quick}" in said()
-    within(30, lambda: row_of(runtime, endless)[0] == "running")
+    within(90, lambda: row_of(runtime, endless)[0] == "running")
     assert str(quick) in [each["run_id"] for each in run.document("publish", "--pending")["runs"]]
     assert run.document("publish", "--pending")["runs"] == []
     with runtime.metadata() as connection:
@@ -208,20 +216,20 @@ def test_what_somebody_queues_is_run_by_the_scheduler_and_published_by_the_next_
     assert {service: each.id for service, each in containers(STACK).items()} == ids
     with runtime.metadata() as connection:
         connection.execute("UPDATE job_executions SET status = 'cancel_requested' WHERE id = %s", [endless])
-    assert within(30, lambda: row_of(runtime, endless)[0] == "canceled")
+    assert within(90, lambda: row_of(runtime, endless)[0] == "canceled")
 
 
 def test_a_scheduler_that_starts_waits_for_the_job_that_dqctl_runs(run: CommandLine, runtime: Runtime) -> None:
     process = run.start("profile", "slow")
-    (job,) = within(30, lambda: [row for row in at_work(runtime) if row == ("run-profile", "running")])
+    (job,) = within(90, lambda: [row for row in at_work(runtime) if row == ("run-profile", "running")])
     before = said()
     containers(STACK)["scheduler"].restart(timeout=30)
-    within(30, lambda: "dqctl runs a job: waiting for its end" in said()[len(before) :])
+    within(90, lambda: "dqctl runs a job: waiting for its end" in said()[len(before) :])
     time.sleep(1)
     assert at_work(runtime) == [job]
     process.signal(signal.SIGINT)
     assert process.end().code == 130
-    within(30, lambda: "Starting CLI Scheduler" in said()[len(before) :])
+    within(90, lambda: "Starting CLI Scheduler" in said()[len(before) :])
 
 
 def test_what_dqctl_runs_is_never_run_by_the_scheduler_too(run: CommandLine, runtime: Runtime) -> None:
@@ -256,7 +264,7 @@ def test_there_is_no_second_scheduler_on_a_database(runtime: Runtime) -> None:
 def test_rotated_secrets_reach_the_scheduler(run: CommandLine, runtime: Runtime) -> None:
     before = begun()
     run("credentials", "rotate", "--all")
-    within(60, lambda: begun() != before and is_living(runtime))
+    within(90, lambda: begun() != before and is_looking())
     assert "The configuration has changed: the scheduler starts anew" in said()
 
 
@@ -286,7 +294,7 @@ def test_one_that_is_down_is_started_by_the_next_command_which_leaves_it_the_que
     assert [each.job_id for each in jobs.settle_orphans(down, keep_queued=True)] == [running]
     assert down.health().services["scheduler"] == "exited"
     assert open_runtime(run.settings, silent).health().is_good
-    assert within(60, lambda: row_of(runtime, queued)[0] == "error"), "nobody can run tests of no suite"
+    assert within(90, lambda: row_of(runtime, queued)[0] == "error"), "nobody can run tests of no suite"
 
 
 def test_it_has_no_more_rights_than_the_engine_and_shows_no_secret(run: CommandLine, runtime: Runtime) -> None:
@@ -306,7 +314,7 @@ def test_it_has_no_more_rights_than_the_engine_and_shows_no_secret(run: CommandL
     assert ours["Image"] == engine["Image"]
     assert ours["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
     # A job's process, and that of the health check, end soon.
-    within(20, lambda: len(found["scheduler"].top()["Processes"]) == 1)
+    within(60, lambda: len(found["scheduler"].top()["Processes"]) == 1)
     pid = ours["State"]["Pid"]
     places = (json.dumps(ours), said(), Path(f"/proc/{pid}/environ").read_text(), run("logs", "scheduler").out)
     for name in LENGTHS:
@@ -315,14 +323,12 @@ def test_it_has_no_more_rights_than_the_engine_and_shows_no_secret(run: CommandL
 
 
 def test_its_health_is_that_of_its_way_to_the_queue(run: CommandLine, runtime: Runtime) -> None:
-    container = containers(STACK)["scheduler"]
-    probe = container.attrs["Config"]["Healthcheck"]["Test"][1:]
-    within(20, lambda: container.exec_run(probe).exit_code == 0)
     postgres = containers(STACK)["postgres"]
     postgres.pause()
     try:
-        container.exec_run(["sh", "-c", "touch -d '1 minute ago' /tmp/scheduler"])
-        assert container.exec_run(probe).exit_code != 0
+        containers(STACK)["scheduler"].exec_run(["touch", "-d", "1 minute ago", "/tmp/scheduler"])
+        time.sleep(2.5)  # it looks every second
+        assert not is_looking()
     finally:
         postgres.unpause()
-    within(20, lambda: container.exec_run(probe).exit_code == 0)
+    within(90, is_looking)
