@@ -109,11 +109,24 @@ FAMILIES = (
 )
 _TYPES = tuple(family.auth_type for family in FAMILIES)
 _BROWSER = "external-browser"
+PRINCIPAL = "the service principal"
+SEE_TOOLS = "see whether Databricks' own tools get in the same way: databricks auth describe"
 INSTEAD = (
     "make a service principal with an OAuth secret for TestGen (Settings > Identity and access), and write it as "
     "the connection's credentials: {client_id: ID, client_secret: {env: NAME}}; or sign in as it yourself: "
     "DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET"
 )
+
+
+class NoToken(ValueError):  # noqa: N818 - named for what it is, as dqctl's errors are
+    """The SDK got no token; raised in a callback of the connector too. ``auth_type`` is the SDK's name of the way.
+
+    The connector makes an error of its own of it and keeps the text alone (4.9.0): by its words ``failures`` knows
+    it again.
+    """
+
+    def __init__(self, reason: Exception, auth_type: str = "oauth-m2m") -> None:
+        super().__init__(f"{PRINCIPAL if auth_type == 'oauth-m2m' else auth_type} got no token: {reason}")
 
 
 def family_of(auth: Auth) -> Family:

@@ -19,7 +19,8 @@ from typing import Any
 
 import dqctl
 from dqctl.clock import SYSTEM_CLOCK, Clock
-from dqctl.databricks.auth import PersonalToken, ServicePrincipal
+from dqctl.databricks.auth import SEE_TOOLS, NoToken, PersonalToken, ServicePrincipal
+from dqctl.databricks.sign_in import sdk_headers
 from dqctl.databricks.target import Target
 from dqctl.errors import DatabricksRefused, EnvironmentFault
 from dqctl.redaction import register, reveal
@@ -94,15 +95,16 @@ class RestApi:
             return {"Authorization": f"Bearer {self._bearer.token}"}
 
     def _by_sdk(self) -> Mapping[str, str]:
-        from dqctl.databricks.failures import NoToken, understand  # the connector takes long to import
-        from dqctl.databricks.sign_in import sdk_headers
-
         try:
             if self._sdk is None:
                 self._sdk = sdk_headers(replace(self.target, patience=min(self.target.patience, _SDK_SECONDS)))
             return self._sdk()
-        except (NoToken, OSError) as error:
-            raise understand(error, self.target) from error
+        except NoToken as error:
+            late = isinstance(error.__cause__, TimeoutError)
+            kind = EnvironmentFault if late else DatabricksRefused
+            raise kind(f"{self.target.host}: {error}", SEE_TOOLS) from error
+        except OSError as error:
+            raise EnvironmentFault(f"{self.target.host}: no token: {error}", SEE_TOOLS) from error
 
     def _sign_in(self, principal: ServicePrincipal) -> "_Bearer":
         asked = self._clock.monotonic()

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dqctl.databricks.auth import PersonalToken, ServicePrincipal
-from dqctl.databricks.failures import NoToken
+from dqctl.databricks.auth import NoToken, PersonalToken, ServicePrincipal
 from dqctl.databricks.target import Target
 from dqctl.redaction import register, reveal
 

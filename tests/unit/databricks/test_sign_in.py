@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from doctoring import GOOD, fake_workspace, mute
 from dqctl.databricks import sign_in
-from dqctl.databricks.auth import PersonalToken, SdkAuth, ServicePrincipal
-from dqctl.databricks.failures import NoToken, understand
+from dqctl.databricks.auth import NoToken, PersonalToken, SdkAuth, ServicePrincipal
+from dqctl.databricks.failures import understand
 from dqctl.databricks.target import Target, resolve_target
 from dqctl.errors import DatabricksRefused
 from dqctl.localworkspace.endpoint import Endpoint

@@ -20,6 +20,7 @@ from dqctl.services.doctor.findings import Finding, check, failed, ok, skipped, 
 from dqctl.services.doctor.subject import Subject
 
 _CONNECT = 1.0
+_SIGN_IN = 12.0  # az and its like take seconds, and so does the SDK that starts them
 _SOON = 14  # days
 _ANSI_BY_HAND = "ask in a SQL editor, which wakes the warehouse: SET ANSI_MODE"
 _ANSI_FIX = (
@@ -99,7 +100,12 @@ def _without_user(url: str) -> str:
     return re.sub(r"//[^/]*@", "//", url)
 
 
-@check("databricks.credentials", seconds=REST_SECONDS, needs=("databricks.host",))
+@check(
+    "databricks.credentials",
+    seconds=_SIGN_IN,
+    needs=("databricks.host",),
+    late="see how long Databricks' own tools take: databricks auth describe",
+)
 def credentials(subject: Subject) -> Finding:
     """Whether the token, or the service principal, is let in."""
     answer = subject.rest.get("/api/2.0/preview/scim/v2/Me")
