@@ -307,6 +307,19 @@ def test_what_cannot_be_published_is_kept_and_published_later(lab: Lab) -> None:
     assert "no call" in lab.run("testgen", "--publish-kept", call, code=2).err
 
 
+def test_killed_while_it_publishes_the_rows_wait_for_the_next_publish(lab: Lab) -> None:
+    process = lab.run.start("testgen", "--publish", "--", "list-projects")
+    assert process.hear("publishing 2 rows")
+    process.signal(signal.SIGKILL)
+    process.end()
+    (call,) = [path.parent.name for path in lab.calls.glob("*/call.json")]
+    (done,) = lab.run.document("publish", "--pending")["calls"]
+    assert (done["call_id"], done["published"]["rows"]) == (call, 2)
+    assert [row["call_id"] for row in published(lab.settings, "dq_cli_list_projects")].count(call) == 2
+    assert lab.run.document("publish", "--pending")["calls"] == []
+    assert not (lab.calls / call).exists()
+
+
 def test_a_workspace_that_refuses_keeps_the_rows(lab: Lab) -> None:
     assert lab.settings.workspace
     token = lab.settings.workspace / "server" / "token"
