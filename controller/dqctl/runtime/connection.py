@@ -3,9 +3,10 @@
 import re
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from pydantic import SecretStr
 
 from dqctl.clock import Deadline
@@ -15,6 +16,10 @@ from dqctl.redaction import redact, reveal
 ROLE = "testgen"  # owns the cluster
 
 _RECOVERY = 90.0  # seconds
+# Seconds without a byte. A server that is paused or stopped (SIGSTOP) keeps its connections and says nothing for
+# ever: the kernel goes on acknowledging what is sent.
+_SILENCE = 30.0
+_Answer = TypeVar("_Answer")
 _NO_SPACE = re.compile("No space left on device|DiskFull|wrote only|File too large|Disk quota exceeded")
 
 
@@ -65,6 +70,26 @@ class _Connection(psycopg.Connection[tuple[Any, ...]]):
 
     Only what happened to the server is ours to explain: a statement that is wrong stays a ``psycopg.Error``.
     """
+
+    def wait(self, gen: PQGen[_Answer], interval: float = 0.1, timeout: float | None = None) -> _Answer:
+        """Wait for what the server says, as psycopg does, but not for ever."""
+        return super().wait(self._while_it_speaks(gen), interval, timeout)
+
+    def _while_it_speaks(self, gen: PQGen[_Answer]) -> PQGen[_Answer]:
+        heard = time.monotonic()
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if ready:  # psycopg also comes by every 0.1 s when there is nothing (READY_NONE)
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > _SILENCE:
+                    self.pgconn.finish()  # what follows, a ROLLBACK say, would have to wait for the same
+                    raise psycopg.OperationalError(f"it did not say anything for {_SILENCE:.0f} s")
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            answer: _Answer = end.value
+            return answer
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

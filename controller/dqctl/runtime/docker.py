@@ -38,6 +38,7 @@ from dqctl.stack.secrets import read_secret
 _SETUP_TIMEOUT = 300.0
 _START_TIMEOUT = 400.0  # to wait for another command that starts the stack, a set-up included
 _READY = 90.0  # seconds for PostgreSQL to answer, its first set-up or crash recovery included
+_STOP = 5  # seconds for a PostgreSQL that hangs to stop by itself, which takes less than one where it can
 _POLL = 0.1
 _PORT = 5432
 _HOST = "host.docker.internal"  # this machine, as seen from the engine (compose/stack.yaml.j2)
@@ -280,7 +281,26 @@ class DockerRuntime:
         return changed
 
     def _wait(self) -> None:
-        """Wait until PostgreSQL answers."""
+        """Wait until PostgreSQL answers; one that hangs is restarted, once."""
+        self._wait_for_port()
+        try:
+            self._greet()
+        except EnvironmentFault:
+            # Two witnesses: it does not answer us, and its own health check has failed three times in a row.
+            container = containers(compose.project(self.paths)).get("postgres")
+            if container is None or container.attrs["State"].get("Health", {}).get("Status") != "unhealthy":
+                raise
+            self._progress("PostgreSQL runs and does not answer: it is restarted, what was stored is safe")
+            with explained():
+                container.restart(timeout=_STOP)
+            self._wait_for_port()
+            self._greet()
+
+    def _greet(self) -> None:
+        recover(self, self._progress)
+        self.postgres.connect("postgres").close()
+
+    def _wait_for_port(self) -> None:
         deadline = Deadline(_READY)
         name = compose.project(self.paths)
         while True:
@@ -293,8 +313,6 @@ class DockerRuntime:
                 if deadline.passed or restarted > 2:
                     raise self._failed_to_start(container) from None
             SYSTEM_CLOCK.sleep(_POLL)
-        recover(self, self._progress)
-        self.postgres.connect("postgres").close()
 
     def _failed_to_start(self, container: Container | None) -> EnvironmentFault:
         with explained():

@@ -1,0 +1,140 @@
+"""The engine goes away under a stack and its jobs, PostgreSQL hangs: ended in time, settled by the next one."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from command_line import CommandLine, Process
+from container_stacks import POSTGRES, TESTGEN
+from engines import OwnEngine, own_engine
+from target_database import PASSWORD, TABLES
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+
+_CACHE = Path(os.environ.get("DQCTL_TEST_CACHE") or "/var/cache/dqctl-tests").absolute() / "engine"
+
+_SYSTEM = """\
+version: 1
+systems:
+  - name: {name}
+    connections:
+      - name: pg
+        flavor: postgresql
+        host: postgres
+        port: 5432
+        database: target
+        user: probe
+        password: {{env: PROBE_PASSWORD}}
+        schema: {schema}
+        table_groups:
+          - name: {name}-tables
+"""
+
+
+@pytest.fixture(scope="module")
+def daemon(images: object) -> Iterator[OwnEngine]:
+    with own_engine(_CACHE, TESTGEN, POSTGRES) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def run(daemon: OwnEngine, tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """A stack in an engine of its own that checks tables in its own PostgreSQL: quick ones, and an endless one."""
+    home = tmp_path_factory.mktemp("engine")
+    environment = {
+        "DQCTL_RUNTIME": "docker",
+        "DQCTL_IMAGE": TESTGEN,
+        "DQCTL_POSTGRES_IMAGE": POSTGRES,
+        "DQCTL_STACK": "comply-engine",
+        "DOCKER_HOST": daemon.address,
+        "PROBE_PASSWORD": PASSWORD,
+    }
+    run = CommandLine(home, environment, daemon.inside())
+    run("install", timeout=400)
+    in_database(daemon, "postgres", f"CREATE ROLE probe LOGIN PASSWORD '{PASSWORD}'")
+    in_database(daemon, "postgres", "CREATE DATABASE target")
+    in_database(daemon, "target", TABLES)
+    for name, schema in (("sales", "sales"), ("endless", "slow")):
+        (home / f"{name}.yaml").write_text(_SYSTEM.format(name=name, schema=schema))
+        run("apply", "-f", home / f"{name}.yaml")
+    return run
+
+
+def in_database(daemon: OwnEngine, database: str, statements: str) -> str:
+    """What psql says beside PostgreSQL: nothing of ours is between the test and what is stored."""
+    said = daemon.containers()["postgres"].exec_run(
+        ["psql", "-U", "testgen", "-d", database, "-v", "ON_ERROR_STOP=1", "-qAtc", statements]
+    )
+    assert said.exit_code == 0, said.output
+    return str(said.output.decode().strip())
+
+
+def begin_job(daemon: OwnEngine, run: CommandLine, *options: object) -> Process:
+    """A profile that would not end, at its endless statement."""
+    process = run.start("--output", "json", "profile", "endless", *options)
+    end = time.monotonic() + 120
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'target' AND state = 'active'"
+    while in_database(daemon, "postgres", query) == "0":
+        if time.monotonic() > end or not process.is_running:
+            process.signal(signal.SIGKILL)
+            pytest.fail(f"no statement ran: {process.end(30)}")
+        time.sleep(0.2)
+    return process
+
+
+def assert_settled(daemon: OwnEngine, run: CommandLine) -> None:
+    """The next command ends the job that was left, and does its own work; there is nowhere to publish it to."""
+    document = run.document("profile", "sales", code=5)
+    assert len(document["settled"]) == 1
+    assert [report["run"]["system"] for report in document["runs"]] == ["sales"]
+    assert {job["status"] for job in run.document("status")["last_jobs"]} <= {"completed", "canceled"}
+    assert not [row for row in daemon.containers()["engine"].top()["Processes"] if "testgen" in row[-1]]
+
+
+def test_without_the_engine_a_command_says_so_and_with_it_all_is_there_again(
+    daemon: OwnEngine, run: CommandLine
+) -> None:
+    before = run.document("systems", "list")["systems"]
+    daemon.stop()
+    try:
+        said = run("systems", "list", code=3, timeout=30)
+        assert "the Docker engine does not answer" in said.err
+        assert "start it" in said.err
+    finally:
+        daemon.start()
+    assert run.document("systems", "list")["systems"] == before
+    assert run.document("status")["healthy"]
+
+
+def test_an_engine_that_is_killed_under_a_job_ends_it_and_the_next_command_settles_it(
+    daemon: OwnEngine, run: CommandLine
+) -> None:
+    process = begin_job(daemon, run)
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    said = process.end(60)
+    assert said.code == 3, said
+    assert said.document["error"]["hint"]
+    assert_settled(daemon, run)
+
+
+def test_postgresql_that_hangs_under_a_job_is_given_up_in_time_and_restarted_by_the_next_command(
+    daemon: OwnEngine, run: CommandLine
+) -> None:
+    process = begin_job(daemon, run, "--timeout", "45")
+    container = daemon.containers()["postgres"]
+    for row in container.top()["Processes"]:
+        os.kill(int(row[1]), signal.SIGSTOP)
+    said = process.end(150)
+    assert said.code == 3, said
+    assert "was not done after 45 s" in said.err
+    end = time.monotonic() + 60
+    while daemon.containers()["postgres"].attrs["State"]["Health"]["Status"] != "unhealthy":
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    assert_settled(daemon, run)
+    assert daemon.containers()["postgres"].attrs["State"]["Health"]["Status"] != "unhealthy"
