@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psycopg
 import pyarrow as pa
@@ -143,7 +143,7 @@ class Watched:
         self._note(statement)
         return self.warehouse.execute(statement, parameters)
 
-    def put(self, content: bytes, volume_path: str) -> None:
+    def put(self, content: bytes | IO[bytes], volume_path: str) -> None:
         self._note(f"PUT {volume_path}")
         self.warehouse.put(content, volume_path)
 

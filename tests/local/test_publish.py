@@ -24,7 +24,7 @@ from dqctl.localworkspace import control
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
 from dqctl.runtime.postgres import Postgres
-from dqctl.services import publish, tables
+from dqctl.services import delivery, publish, tables
 from dqctl.settings import Settings
 from dqctl.tables import ddl
 from dqctl.testgen.capabilities import capabilities
@@ -332,7 +332,7 @@ def test_a_lost_connection_stops_there_and_says_how_many_runs_wait(
             if len(visible) == 3:
                 raise Unreachable("nobody answers", "check the network")
 
-    monkeypatch.setattr(publish, "BATCH_RUNS", 2)
+    monkeypatch.setattr(delivery, "BATCH_RUNS", 2)
     with pytest.raises(NotPublished, match=r"^3 finished runs wait to be published: nobody answers"):
         publish_to(stack, settings, lambda: Watched(Warehouse(tables.find_target(settings)), lose))
     assert len(published(settings, "dq_runs")) == 4
@@ -400,7 +400,7 @@ def test_20000_results_take_no_more_statements_than_20(stack: Stack, settings: S
 
 
 def test_nothing_is_left_in_the_volume(stack: Stack, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dqctl.tables.loader.INLINE_BYTES", 0)
+    monkeypatch.setattr("dqctl.tables.shipment.INLINE_BYTES", 0)
     publish.publish(settings, stack)
     assert_exactly_once(settings, stack)
     assert settings.workspace

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from contents import as_content
 from dqctl import records
 from dqctl.databricks.warehouse import Warehouse
 from dqctl.records import Row, RunContent, Table, Type
 from dqctl.services import tables
 from dqctl.settings import Settings
-from dqctl.tables import loader
-from dqctl.tables.loader import Loader, row_counts
+from dqctl.tables import shipment
+from dqctl.tables.loader import Loader
 from dqctl.tables.sql import Place
 from publishing import delta, running
 
@@ -81,10 +82,10 @@ def test_every_value_survives(place: Settings, inline: bool, profile: list[Row],
     )
     with pytest.MonkeyPatch.context() as patch, Warehouse(tables.find_target(place)) as warehouse:
         if not inline:
-            patch.setattr(loader, "INLINE_BYTES", -1)
+            patch.setattr(shipment, "INLINE_BYTES", -1)
         where = Place(place.catalog, place.schema_name)
         ready = tables.ensure(warehouse, where)
-        Loader(warehouse, where, ready.columns).load([content])
+        Loader(warehouse, where, ready.columns).load([as_content(content)])
     for table in (records.PROFILE_COLUMNS, records.SYSTEMS):
         found = {row["id"]: row for row in stored(place, table) if row["run_id"] == run_id}
         assert len(found) == len(content.rows[table.name])
@@ -93,7 +94,7 @@ def test_every_value_survives(place: Settings, inline: bool, profile: list[Row],
                 assert same(found[row["id"]][column.name], row.get(column.name)), (table.name, column.name)
     (run,) = [row for row in stored(place, records.RUNS) if row["run_id"] == run_id]
     assert (run["error_message"], run["test_ct"]) == ("\\'\n", None)
-    assert row_counts(content) == f'{{"dq_anomalies": 0, "dq_profile_columns": {len(profile)}, ' + (
+    assert run["row_counts"] == f'{{"dq_anomalies": 0, "dq_profile_columns": {len(profile)}, ' + (
         f'"dq_systems": {len(systems)}}}'
     )
 

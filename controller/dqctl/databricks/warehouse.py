@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import pyarrow as pa
 from databricks import sql
@@ -76,10 +76,16 @@ class Warehouse:
         count = self._again(lambda cursor: cursor.execute(statement, parameters).rowcount)
         return count if isinstance(count, int) and count >= 0 else None
 
-    def put(self, content: bytes, volume_path: str) -> None:
-        """Write a file in a volume, over the one that is there; it never touches a local disk."""
+    def put(self, content: bytes | IO[bytes], volume_path: str) -> None:
+        """Write a file in a volume, over the one that is there; a stream from its beginning to its end."""
         statement = f"PUT '__input_stream__' INTO {_quoted_path(volume_path)} OVERWRITE"
-        self._again(lambda cursor: cursor.execute(statement, input_stream=io.BytesIO(content)))
+        stream = io.BytesIO(content) if isinstance(content, bytes) else content
+
+        def send(cursor: Cursor) -> None:
+            stream.seek(0)
+            cursor.execute(statement, input_stream=stream)
+
+        self._again(send)
 
     def remove(self, volume_path: str) -> None:
         """Remove a file of a volume, unless it is not there."""

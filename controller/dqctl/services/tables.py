@@ -52,6 +52,7 @@ class Ready:
 
     home: str
     columns: Mapping[str, tuple[str, ...]]
+    volume_exists: bool
 
 
 def find_endpoint(workspace: Path) -> Endpoint:
@@ -122,7 +123,7 @@ def ensure(warehouse: Statements, place: Place, progress: Progress = silent, mor
             f"{place.catalog}.{place.schema} was prepared, but its tables cannot be seen",
             "see whether this principal has USE CATALOG, USE SCHEMA and SELECT there",
         )
-    return Ready(present.home, present.tables)
+    return Ready(present.home, present.tables, present.volume_exists)
 
 
 def _report(target: Target, present: Present, statements: tuple[str, ...]) -> TablesReport:

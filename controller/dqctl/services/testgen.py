@@ -285,5 +285,5 @@ def _publish(
         place = Place(target.catalog, target.schema)
         ready = tables.ensure(warehouse, place, progress, (table,))
         progress(f"publishing {len(content)} rows to {table.name}")
-        Loader(warehouse, place, ready.columns).replace(table, content, key)
+        Loader(warehouse, place, ready.columns, volume_exists=ready.volume_exists).replace(table, content, key)
     return Published(target.name, table.name, len(content))

@@ -9,7 +9,7 @@ from dqctl import records
 from dqctl.records import Table
 from dqctl.tables import ddl
 from dqctl.tables.ports import Statements
-from dqctl.tables.sql import Place, identifier, literal
+from dqctl.tables.sql import STAGING_VOLUME, Place, identifier, literal
 
 MANAGED = (ddl.MIGRATIONS, *records.TABLES)
 
@@ -29,11 +29,13 @@ MIGRATIONS = (Migration(1, "the tables and views of the first version"),)
 class Present:
     """What is in the schema: columns of each table in the table's own order, views, and migrations recorded.
 
-    ``home`` identifies this set of tables; ``None`` before the first migration is recorded.
+    ``volume_exists`` tells whether rows can be staged already. ``home`` identifies this set of tables; ``None``
+    before the first migration is recorded.
     """
 
     schema: bool = False
     tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    volume_exists: bool = False
     applied: frozenset[int] = frozenset()
     home: str | None = None
 
@@ -45,24 +47,28 @@ class Present:
 
 def look(warehouse: Statements, place: Place) -> Present:
     """What is there, in two statements (three where the schema is empty). Nothing is changed."""
-    columns = warehouse.query(
-        f"SELECT table_name, column_name FROM {identifier(place.catalog)}.information_schema.columns "
-        "WHERE table_schema = :schema ORDER BY table_name, ordinal_position",
+    information = f"{identifier(place.catalog)}.information_schema"
+    found = warehouse.query(
+        f"SELECT table_name AS name, column_name AS part, ordinal_position AS place FROM {information}.columns "
+        "WHERE table_schema = :schema "
+        f"UNION ALL SELECT volume_name, NULL, -1 FROM {information}.volumes WHERE volume_schema = :schema "
+        "ORDER BY name, place",
         {"schema": place.schema.lower()},
     ).to_pylist()
     tables: dict[str, tuple[str, ...]] = {}
-    for row in columns:
-        name = row["table_name"].lower()
-        tables[name] = (*tables.get(name, ()), row["column_name"].lower())
+    for row in found:
+        if row["part"] is not None:
+            name = row["name"].lower()
+            tables[name] = (*tables.get(name, ()), row["part"].lower())
+    volume_exists = any(row["part"] is None and row["name"].lower() == STAGING_VOLUME for row in found)
     if not tables:
-        found = warehouse.query(
-            f"SELECT schema_name FROM {identifier(place.catalog)}.information_schema.schemata "
-            "WHERE schema_name = :schema",
+        schemas = warehouse.query(
+            f"SELECT schema_name FROM {information}.schemata WHERE schema_name = :schema",
             {"schema": place.schema.lower()},
         )
-        return Present(schema=found.num_rows > 0)
+        return Present(schema=schemas.num_rows > 0, volume_exists=volume_exists)
     if ddl.MIGRATIONS.name not in tables:
-        return Present(schema=True, tables=tables)
+        return Present(schema=True, tables=tables, volume_exists=volume_exists)
     # The oldest home counts, should two commands have made the tables at the same time.
     recorded = warehouse.query(
         f"SELECT migration, home FROM {place.table(ddl.MIGRATIONS.name)} ORDER BY applied_at, home"
@@ -70,6 +76,7 @@ def look(warehouse: Statements, place: Place) -> Present:
     return Present(
         schema=True,
         tables=tables,
+        volume_exists=volume_exists,
         applied=frozenset(row["migration"] for row in recorded),
         home=recorded[0]["home"] if recorded else None,
     )

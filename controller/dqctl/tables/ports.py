@@ -1,7 +1,7 @@
 """What this package needs of a warehouse; ``databricks.warehouse.Warehouse`` provides it."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import pyarrow as pa
 
@@ -17,8 +17,8 @@ class Statements(Protocol):
         """Run a statement for its effect; the affected rows if they are told."""
         ...
 
-    def put(self, content: bytes, volume_path: str) -> None:
-        """Write a file in a volume, over the one that is there."""
+    def put(self, content: bytes | IO[bytes], volume_path: str) -> None:
+        """Write a file in a volume, over the one that is there; a stream from its beginning."""
         ...
 
     def remove(self, volume_path: str) -> None:

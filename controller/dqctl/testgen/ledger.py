@@ -4,6 +4,7 @@ It decides what is pending, nothing else. A crash between Databricks' commit and
 is published again, which changes nothing.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,12 +61,12 @@ class Ledger:
             ).fetchall()
         return frozenset(row[0] for row in found)
 
-    def record(self, home: str, target: str, run_id: str, checksum: str) -> None:
-        """Remember that a run is in ``home``; again is no error."""
-        with self.connection.transaction():
-            self.connection.execute(
+    def record(self, home: str, target: str, checksums: Mapping[str, str]) -> None:
+        """Remember that runs are in ``home``, by id with what they came to; again is no error."""
+        with self.connection.transaction(), self.connection.cursor() as cursor:
+            cursor.executemany(
                 "INSERT INTO dqctl.published (home, run_id, target, checksum) VALUES (%s, %s, %s, %s)"
                 " ON CONFLICT (home, run_id) DO UPDATE SET target = EXCLUDED.target, checksum = EXCLUDED.checksum,"
                 " published_at = now()",
-                (home, run_id, target, checksum),
+                [(home, run_id, target, checksum) for run_id, checksum in checksums.items()],
             )

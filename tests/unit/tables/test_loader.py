@@ -1,27 +1,39 @@
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import IO, Any
 
 import pyarrow as pa
 import pytest
 
+from contents import as_content
 from dqctl import records
 from dqctl.errors import NotPublished
-from dqctl.records import Column, RunContent, Table, Type
-from dqctl.tables import encode, loader
-from dqctl.tables.loader import INLINE_BYTES, Loader, row_counts
+from dqctl.records import Column, Row, RunContent, Table, Type
+from dqctl.tables import digest, encode, loader, shipment
+from dqctl.tables.loader import Loader
 from dqctl.tables.migrations import MANAGED
+from dqctl.tables.shipment import INLINE_BYTES
 from dqctl.tables.sql import Place
 
 RUN_ID = "6f1c2f0e-0000-4000-8000-000000000001"
 COLUMNS = {table.name: table.column_names for table in MANAGED}
 
 
+OTHER = Table(
+    "dq_other",
+    "",
+    (Column("stack", Type.STRING, ""), Column("call", Type.STRING, ""), Column("number", Type.BIGINT, "")),
+    key=("stack", "call", "number"),
+    cluster_by=("stack",),
+)
+
+
 class Recorder:
     """A warehouse that writes down what it is asked, and answers the check with ``arrives``."""
 
-    def __init__(self, arrives: Mapping[str, tuple[Mapping[str, Any], ...]]) -> None:
+    def __init__(self, arrives: Mapping[str, tuple[Mapping[str, Any], ...]], skew: int = 0) -> None:
         self.arrives = arrives
+        self.skew = skew
         self.statements: list[str] = []
         self.parameters: list[Mapping[str, Any] | None] = []
         self.files: dict[str, bytes] = {}
@@ -30,11 +42,15 @@ class Recorder:
     def query(self, statement: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         self.statements.append(statement)
         assert parameters is None
-        rows = [
-            {"t": table.name, "v": json.loads(encode.to_json(table, [row]))[0]}
-            for table in records.RUN_CONTENT
-            for row in self.arrives.get(table.name, ())
-        ]
+        rows: list[dict[str, Any]] = []
+        for table in (*records.RUN_CONTENT, OTHER):
+            there = self.arrives.get(table.name, ())
+            if f"SELECT '{table.name}' AS t, v FROM (SELECT array(CAST(count(*)" in statement:
+                found = digest.of(table, encode.to_arrow(table, there))
+                rows.append({"t": table.name, "v": [str(found.rows), str(found.total + self.skew)]})
+            elif f"SELECT '{table.name}' AS t, array(" in statement:
+                texts = json.loads(encode.to_json(table, there))
+                rows += [{"t": table.name, "v": text} for text in texts]
         return pa.Table.from_pylist(rows, pa.schema([("t", pa.string()), ("v", pa.list_(pa.string()))]))
 
     def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> int | None:
@@ -42,8 +58,8 @@ class Recorder:
         self.parameters.append(parameters)
         return None
 
-    def put(self, content: bytes, volume_path: str) -> None:
-        self.files[volume_path] = content
+    def put(self, content: bytes | IO[bytes], volume_path: str) -> None:
+        self.files[volume_path] = content if isinstance(content, bytes) else content.read()
 
     def remove(self, volume_path: str) -> None:
         self.removed.append(volume_path)
@@ -64,7 +80,7 @@ def generation(count: int, message: str = "x") -> RunContent:
 
 
 def load(content: RunContent, warehouse: Recorder, columns: Mapping[str, tuple[str, ...]] = COLUMNS) -> None:
-    Loader(warehouse, Place("main", "dq"), columns).load([content])
+    Loader(warehouse, Place("main", "dq"), columns).load([as_content(content)])
 
 
 def test_few_rows_travel_inside_one_statement_with_one_parameter() -> None:
@@ -110,33 +126,16 @@ def test_what_just_fits_travels_inside_the_statement(
 ) -> None:
     content = generation(1, "é")
     size = len(encode.to_json(records.TEST_DEFINITIONS, content.rows["dq_test_definitions"]).encode())
-    monkeypatch.setattr(loader, "INLINE_BYTES", size + spare)
+    monkeypatch.setattr(shipment, "INLINE_BYTES", size + spare)
     warehouse = Recorder(content.rows)
     load(content, warehouse)
     assert any("dq_test_definitions" in path for path in warehouse.files) is staged
 
 
-OTHER = Table(
-    "dq_other",
-    "",
-    (Column("stack", Type.STRING, ""), Column("call", Type.STRING, ""), Column("number", Type.BIGINT, "")),
-    key=("stack", "call", "number"),
-    cluster_by=("stack",),
-)
-
-
-class Answers(Recorder):
-    def query(self, statement: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
-        assert parameters is None
-        self.statements.append(statement)
-        rows = [{"t": "dq_other", "v": ["lab", "c'1", number]} for number in ("2", "1")]
-        return pa.Table.from_pylist(rows, pa.schema([("t", pa.string()), ("v", pa.list_(pa.string()))]))
-
-
 def test_rows_of_no_run_are_one_insert_that_can_be_repeated() -> None:
-    warehouse = Answers({})
     key = {"stack": "lab", "call": "c'1"}
     rows = [{**key, "number": number} for number in (1, 2)]
+    warehouse = Recorder({"dq_other": (rows[1], rows[0])})
     Loader(warehouse, Place("main", "dq"), {"dq_other": ("number", "old", "call", "stack")}).replace(
         OTHER, rows, key
     )
@@ -152,8 +151,9 @@ def test_rows_of_no_run_are_one_insert_that_can_be_repeated() -> None:
 def test_rows_of_no_run_that_did_not_arrive_are_named() -> None:
     key = {"stack": "lab", "call": "c'1"}
     rows = [{**key, "number": number} for number in (1, 3)]
+    arrived = Recorder({"dq_other": tuple({**key, "number": number} for number in (1, 2))})
     with pytest.raises(NotPublished, match="dq_other lacks row 3"):
-        Loader(Answers({}), Place("main", "dq"), {"dq_other": OTHER.column_names}).replace(OTHER, rows, key)
+        Loader(arrived, Place("main", "dq"), {"dq_other": OTHER.column_names}).replace(OTHER, rows, key)
 
 
 @pytest.mark.parametrize("count", [0, 1, 50, 5000])
@@ -202,12 +202,65 @@ def test_row_that_came_twice_in_place_of_another_is_noticed() -> None:
         load(content, Recorder({**content.rows, "dq_test_definitions": (first, first)}))
 
 
-def test_rows_that_the_kind_of_run_cannot_have_are_refused() -> None:
-    content = generation(1)
-    rows = {**content.rows, "dq_anomalies": ({"stack": "lab", "run_id": RUN_ID, "id": "a"},)}
-    with pytest.raises(ValueError, match="generate run has no rows in dq_anomalies"):
-        load(RunContent(content.run, rows), Recorder(rows))
-
-
 def test_row_counts_are_json_with_sorted_keys() -> None:
-    assert row_counts(generation(2)) == '{"dq_systems": 1, "dq_test_definitions": 2}'
+    content = generation(2)
+    warehouse = Recorder(content.rows)
+    load(content, warehouse)
+    (run,) = json.loads((warehouse.parameters[-1] or {})["rows"])
+    place = records.RUNS.column_names.index("row_counts")
+    assert run[place] == '{"dq_systems": 1, "dq_test_definitions": 2}'
+
+
+BIG = "b" * 400
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("has 1999 of 2000 rows", lambda rows: rows[:-1]),
+        ("has 2001 of 2000 rows", lambda rows: (*rows, rows[0])),
+        ("lacks row 1999", lambda rows: (*rows[:-1], rows[0])),
+        ("differs in custom_query of row 7", lambda rows: replaced(rows, 7, custom_query=BIG + " ")),
+        ("differs in skip_errors of row 3", lambda rows: replaced(rows, 3, skip_errors=0)),
+        (
+            "differs in test_active, severity of row 5",
+            lambda rows: replaced(rows, 5, severity=None, test_active="Y"),
+        ),
+    ],
+)
+def test_many_rows_are_compared_by_their_digest_and_what_is_wrong_is_named(
+    what: str, change: Callable[[tuple[Row, ...]], tuple[Row, ...]]
+) -> None:
+    content = generation(2000, BIG)
+    content = RunContent(
+        content.run,
+        {
+            **content.rows,
+            "dq_test_definitions": tuple({**row, "severity": "Y"} for row in content.rows["dq_test_definitions"]),
+        },
+    )
+    arrives = {**content.rows, "dq_test_definitions": change(content.rows["dq_test_definitions"])}
+    with pytest.raises(NotPublished, match=f"dq_test_definitions {what}"):
+        load(content, Recorder(arrives))
+    whole = Recorder(content.rows)
+    load(content, whole)
+    assert not any("'dq_test_definitions' AS t, array(`stack`" in text for text in whole.statements)
+
+
+def replaced(rows: tuple[Row, ...], number: int, **values: Any) -> tuple[Row, ...]:
+    return (*rows[:number], {**rows[number], **values}, *rows[number + 1 :])
+
+
+def test_a_warehouse_that_computes_another_digest_is_believed_when_every_value_is_there() -> None:
+    content = generation(2000, BIG)
+    warehouse = Recorder(content.rows, skew=1)
+    load(content, warehouse)
+    assert warehouse.statements[-1].startswith("INSERT INTO `main`.`dq`.`dq_runs`")
+    assert warehouse.statements[-2].startswith("SELECT 'dq_test_definitions' AS t, array(`stack`")
+
+
+def test_too_many_rows_to_read_back_are_refused_by_their_digest_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "READ_BACK_ROWS", 1999)
+    content = generation(2000, BIG)
+    with pytest.raises(NotPublished, match="has the 2000 rows, but not the values that were sent"):
+        load(content, Recorder(content.rows, skew=1))

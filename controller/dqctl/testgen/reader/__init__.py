@@ -6,6 +6,6 @@
 has into SQL, ``metadata`` runs it.
 """
 
-from dqctl.testgen.reader.metadata import FinishedRun, MetadataReader
+from dqctl.testgen.reader.metadata import FinishedRun, MetadataReader, StoredRun
 
-__all__ = ["FinishedRun", "MetadataReader"]
+__all__ = ["FinishedRun", "MetadataReader", "StoredRun"]

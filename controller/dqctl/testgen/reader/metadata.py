@@ -2,22 +2,37 @@
 
 # ruff: noqa: S608 - SQL text out of names that are written here; values travel as parameters
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
 from dqctl import records
-from dqctl.records import Row, RunContent
+from dqctl.records import Row, RunContent, Table
 from dqctl.testgen.capabilities import Capabilities
 from dqctl.testgen.reader import sources
-from dqctl.testgen.reader.select import Present, select
+from dqctl.testgen.reader.select import Present, copy, select
 from dqctl.testgen.reader.sources import Source
+
+# Of CSV that is handed on at once: some thousand results.
+_BLOCK_BYTES = 2_000_000
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as TestGen stored it: its row of ``dq_runs``, and the rows of its other tables as they are asked for.
+
+    ``csv(table)`` gives blocks of whole lines: columns in the order of ``table`` without a header, NULL as nothing
+    and the empty string as two quotes, timestamps as microseconds since 1970, booleans as t and f.
+    """
+
+    run: Row
+    csv: Callable[[Table], Iterator[bytes]]
 
 
 @dataclass(frozen=True)
@@ -97,24 +112,13 @@ class MetadataReader:
     def content(self, run_id: str) -> RunContent:
         """Everything that TestGen has about a finished run, in one snapshot; ``KeyError`` when it has no such run.
 
-        Results, profiles and anomalies are the run's. Definitions and the system are what they are now.
+        Results, profiles and anomalies are the run's. Definitions, scores and the system are what they are now.
         """
-        more = {
-            "own_run_": f"{sources.own_run_id(self._capabilities)}::text",
-            "suite_": "s.id::text",
-        }
-        statement = select(self._run_source, self._present, and_where="j.id = %(job)s::uuid", more=more)
         with self._snapshot():
-            found = self._fetch(statement, {"job": run_id})
+            found = self._headers_with_parameters([run_id])
             if not found:
                 raise KeyError(run_id)
-            run = dict(found[0])
-            parameters = {
-                "job": run_id,
-                "own_run": run.pop("own_run_"),
-                "test_suite_id": run.pop("suite_"),
-                "project_code": run["system"],
-            }
+            ((run, parameters),) = found
             wanted = records.CONTENT_OF[run["kind"]]
             rows = {
                 source.table.name: self._fetch(select(source, self._present), parameters)
@@ -123,6 +127,59 @@ class MetadataReader:
                 for source in sources.content_sources(self._capabilities)
             }
         return RunContent(run, rows)
+
+    @contextmanager
+    def stored(self, run_ids: Sequence[str]) -> "Iterator[tuple[StoredRun, ...]]":
+        """Some finished runs, to be read row by row while the context lasts, all in one snapshot.
+
+        However many rows they have, they take no memory. Runs that are gone are left out.
+        """
+        with self._snapshot():
+            yield tuple(
+                StoredRun(run, partial(self._copy, parameters))
+                for run, parameters in self._headers_with_parameters(run_ids)
+            )
+
+    def sizes(self, run_ids: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+        """How many rows the runs have in the tables that can be big, by run and table; counted, not read."""
+        statement = sources.sizes(self._capabilities)
+        found = self._rows(statement, {"jobs": list(run_ids)})
+        return {row["run_id"]: {name: row[name] for name in row if name != "run_id"} for row in found}
+
+    def _headers_with_parameters(self, run_ids: Sequence[str]) -> tuple[tuple[Row, Mapping[str, Any]], ...]:
+        """Rows of ``dq_runs``, the oldest first, each with the parameters of its content's sources."""
+        more = {
+            "own_run_": f"{sources.own_run_id(self._capabilities)}::text",
+            "suite_": "s.id::text",
+        }
+        statement = select(self._run_source, self._present, and_where="j.id = ANY(%(jobs)s::uuid[])", more=more)
+        headers = []
+        for found in reversed(self._fetch(statement, {"jobs": list(run_ids)})):
+            run = dict(found)
+            parameters = {
+                "job": run["run_id"],
+                "own_run": run.pop("own_run_"),
+                "test_suite_id": run.pop("suite_"),
+                "project_code": run["system"],
+                "table_groups_id": run["table_groups_id"],
+            }
+            headers.append((run, parameters))
+        return tuple(headers)
+
+    def _copy(self, parameters: Mapping[str, Any], table: Table) -> Iterator[bytes]:
+        source = next(source for source in sources.content_sources(self._capabilities) if source.table is table)
+        # COPY takes no parameters: this cursor puts them into the text, quoted.
+        with psycopg.ClientCursor(self._connection) as cursor:
+            statement = copy(source, self._present).encode()
+            block = bytearray()
+            with cursor.copy(statement, {"stack": self._stack, **parameters}) as rows:
+                for row in rows:
+                    block += row
+                    if len(block) >= _BLOCK_BYTES:
+                        yield bytes(block)
+                        block.clear()
+            if block:
+                yield bytes(block)
 
     def definitions(self, test_suite_id: str) -> tuple[Row, ...]:
         """The test definitions of a suite as they are now; ``run_id`` is NULL."""

@@ -22,6 +22,16 @@ def select(source: Source, present: Present, *, and_where: str = "", more: Mappi
     return f"SELECT {', '.join(values)} FROM {source.joined} WHERE {where} ORDER BY {source.order_by}"
 
 
+def copy(source: Source, present: Present) -> str:
+    """The COPY of the same rows and columns as CSV, in no order; timestamps are microseconds since 1970."""
+    values = [
+        f"(EXTRACT(EPOCH FROM {value}) * 1000000)::bigint" if column.type is Type.TIMESTAMP else value
+        for column in source.table.columns
+        for value in [_expression(source, column, present)]
+    ]
+    return f"COPY (SELECT {', '.join(values)} FROM {source.joined} WHERE {source.where}) TO STDOUT (FORMAT csv)"
+
+
 def places_of(source: Source, column: str) -> tuple[str, ...]:
     """Where ``column`` is looked for, best first."""
     first = next(iter(source.aliases))

@@ -208,6 +208,33 @@ def run_source(capabilities: Capabilities) -> Source:
     )
 
 
+def sizes(capabilities: Capabilities) -> str:
+    """SQL: how many rows the runs ``jobs`` have in the tables that grow with what is checked."""
+    own = _own_run_id(capabilities)
+    return (
+        "WITH run AS (SELECT j.id, tr.id AS test_run, pr.id AS profile_run,"
+        " COALESCE(tr.test_suite_id::text, j.kwargs ->> 'test_suite_id') AS suite, j.job_key"
+        f" FROM job_executions j LEFT JOIN test_runs tr ON tr.{own} = j.id"
+        f" LEFT JOIN profiling_runs pr ON pr.{own} = j.id WHERE j.id = ANY(%(jobs)s::uuid[])),"
+        # Each suite is counted once, however many of its runs there are.
+        " suite AS (SELECT test_suite_id::text AS id, COUNT(*) AS definitions FROM test_definitions"
+        " WHERE test_suite_id::text IN (SELECT suite FROM run) GROUP BY 1),"
+        " result AS (SELECT test_run_id AS id, COUNT(*) AS ct FROM test_results"
+        " WHERE test_run_id = ANY(ARRAY(SELECT test_run FROM run)) GROUP BY 1),"
+        " profile AS (SELECT profile_run_id AS id, COUNT(*) AS ct FROM profile_results"
+        " WHERE profile_run_id = ANY(ARRAY(SELECT profile_run FROM run)) GROUP BY 1),"
+        " anomaly AS (SELECT profile_run_id AS id, COUNT(*) AS ct FROM profile_anomaly_results"
+        " WHERE profile_run_id = ANY(ARRAY(SELECT profile_run FROM run)) GROUP BY 1)"
+        " SELECT run.id::text AS run_id,"
+        f" COALESCE(result.ct, 0) AS {records.TEST_RESULTS.name},"
+        f" COALESCE(suite.definitions, 0) AS {records.TEST_DEFINITIONS.name},"
+        f" COALESCE(profile.ct, 0) AS {records.PROFILE_COLUMNS.name},"
+        f" COALESCE(anomaly.ct, 0) AS {records.ANOMALIES.name}"
+        " FROM run LEFT JOIN suite ON suite.id = run.suite LEFT JOIN result ON result.id = run.test_run"
+        " LEFT JOIN profile ON profile.id = run.profile_run LEFT JOIN anomaly ON anomaly.id = run.profile_run"
+    )
+
+
 KINDS = {
     "run-profile": "profile",
     "run-test-generation": "generate",

@@ -1,0 +1,99 @@
+"""The rows of one table on their way: held as long as they are few, in a Parquet file without a name when not."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dqctl.records import Row, Table
+from dqctl.tables import digest, encode
+from dqctl.tables.digest import Digest
+
+# Rows of one table, each batch with the run that they belong to.
+Batches = Iterable[tuple[str, pa.RecordBatch]]
+
+# A warehouse takes 1 MB of parameters; the rest is for what the wire adds.
+INLINE_BYTES = 700_000
+# Arrow never takes four times as much as JSON: a NULL decimal, 16 bytes to 5, is the worst.
+_HELD_BYTES = 4 * INLINE_BYTES
+# Of a file, up to which it stays in memory.
+_SPOOL_BYTES = 8_000_000
+
+
+class Shipment:
+    """Takes batches one after the other; ``seal`` ends that. Afterwards either ``text`` holds all rows as JSON, or
+    ``file`` is a Parquet file of them, open for reading, which has no name and is gone when it is closed.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.digests: dict[str, Digest] = {}
+        self.text: str | None = None
+        self.file: IO[bytes] | None = None
+        self._held: list[pa.RecordBatch] = []
+        self._held_bytes = 0
+        self._writer: pq.ParquetWriter | None = None
+
+    def add(self, owner: str, batch: pa.RecordBatch) -> None:
+        """Take some rows of ``owner``; ``digests`` says of each what its rows came to."""
+        self.digests[owner] = self.digests.get(owner, Digest()) + digest.of(self.table, batch)
+        if self._writer:
+            self._writer.write_batch(batch)
+        else:
+            self._held.append(batch)
+            self._held_bytes += batch.nbytes
+            if self._held_bytes > _HELD_BYTES:
+                self._spill()
+
+    def seal(self) -> None:
+        """No more rows come."""
+        if not self._writer:
+            text = encode.to_json(self.table, self.rows)
+            if len(text.encode()) <= INLINE_BYTES:
+                self.text = text
+                return
+            self._spill()
+        if self._writer and self.file:
+            self._writer.close()
+            self.file.seek(0)
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Those that are held: all of them when they are few."""
+        return [row for batch in self._held for row in batch.to_pylist()]
+
+    @property
+    def size(self) -> int:
+        """Bytes that travel, after ``seal``."""
+        if self.file:
+            return self.file.seek(0, 2)
+        return len((self.text or "").encode())
+
+    def close(self) -> None:
+        """Forget the rows."""
+        self._held.clear()
+        if self.file:
+            self.file.close()
+
+    def _spill(self) -> None:
+        self.file = tempfile.SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115 - closed by close
+        self._writer = encode.parquet_writer(self.table, self.file)
+        for batch in self._held:
+            self._writer.write_batch(batch)
+        self._held.clear()
+
+
+@contextmanager
+def packed(table: Table, batches: Batches) -> Iterator[Shipment]:
+    """All batches of one table, sealed; closed at the end."""
+    shipment = Shipment(table)
+    try:
+        for owner, batch in batches:
+            shipment.add(owner, batch)
+        shipment.seal()
+        yield shipment
+    finally:
+        shipment.close()
