@@ -119,6 +119,10 @@ class Settings(BaseSettings):
         None,
         description="Docker: file with the token (or the client id's secret) that it signs in with.",
     )
+    profile_ansi: Literal["off", "as-is"] = Field(
+        "off",
+        description="Whether profiles run with ANSI mode off, or as the SQL warehouse has it: as-is.",
+    )
     warehouse_timeout: float = Field(900.0, gt=0, description="Seconds that one statement may take.")
     job_timeout: float = Field(7200.0, gt=0, description="Seconds that one TestGen job may take.")
     lock_timeout: float = Field(0.0, ge=0, description="Seconds to wait for a stack that is busy.")

@@ -34,14 +34,20 @@ class Likelihood(StrEnum):
 _RANKS = {likelihood: rank for rank, likelihood in enumerate(Likelihood)}
 _WORDS = frozenset(likelihood.value for likelihood in Likelihood)
 
-# How Databricks and Spark, and in its own words Sail 0.7.2, say that ANSI mode made a cast fail. TestGen
-# 5.134 asks to_date() of text columns, which raises on the first value that is no date while ANSI mode is on: the
-# default of every SQL warehouse.
+# How Databricks and Spark, and in its own words Sail 0.7.2, say that they are strict about texts that are no
+# dates: ANSI mode made a cast fail, or the parsers of Spark 2 and Spark 3 disagree (see dqctl.testgen.sessions).
 _ANSI = re.compile(
     r"CAST_INVALID_INPUT|CANNOT_PARSE|\bANSI|malformed|cannot (?:be )?(?:cast|parse)|DateTimeException"
-    r"|expected numeric datetime field|invalid (?:timestamp|date)\b",
+    r"|expected numeric datetime field|invalid (?:timestamp|date)\b|PARSE_DATETIME_BY_NEW_PARSER",
     re.IGNORECASE,
 )
+
+ANSI_REMEDY = (
+    "TestGen tries to read texts as dates, and in ANSI mode the first text that is none is an error. dqctl "
+    "profile switches that mode off for its own sessions unless DQCTL_PROFILE_ANSI is as-is: profile again. Or "
+    "set ANSI_MODE=false for the warehouse (in its SQL configuration parameters)"
+)
+"""What to do about columns that failed because of ANSI mode; a sentence without its stop."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ class Anomaly:
 
 
 def is_ansi(error: str | None) -> bool:
-    """Whether a query failed because ANSI mode is on."""
+    """Whether a query failed because a session was strict about texts that are no dates."""
     return error is not None and _ANSI.search(error) is not None
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dqctl.report.model import Kind, RunReport
-from dqctl.report.profiles import is_ansi
+from dqctl.report.profiles import ANSI_REMEDY, is_ansi
 from dqctl.report.words import count, counted, enumeration, moment, share
 
 
@@ -169,11 +169,7 @@ def _column_remedies(report: RunReport) -> tuple[str, ...]:
     ansi = sum(1 for column in report.incomplete_columns if is_ansi(column.error))
     remedies = []
     if ansi:
-        remedies.append(
-            f"ANSI mode made the queries of {counted(ansi, 'column')} fail: TestGen tries to read texts as dates, "
-            "and in ANSI mode the first text that is none is an error. Set ANSI_MODE = false for the warehouse "
-            "(in its SQL configuration parameters) or the session, and profile again."
-        )
+        remedies.append(f"ANSI mode made the queries of {counted(ansi, 'column')} fail: {ANSI_REMEDY}.")
     if other := len(report.incomplete_columns) - ansi:
         pronoun = "it" if other == 1 else "them"
         remedies.append(f"The queries of {counted(other, 'column')} failed for the reason given beside {pronoun}.")

@@ -87,7 +87,7 @@ def render_files(paths: StackPaths, settings: Settings, images: Images) -> Files
     )
     files = {paths.compose: (definition, PRIVATE_FILE), **secret_files(paths).content}
     if settings.scheduler:
-        files[paths.mounted / "engine" / _SCHEDULER] = (scheduler_program(), _MOUNTED_FILE)
+        files[paths.mounted / "engine" / _SCHEDULER] = (scheduler_program(settings.profile_ansi), _MOUNTED_FILE)
     if settings.ca_bundle:
         try:
             bundle = settings.ca_bundle.read_text(encoding="utf-8")
@@ -151,7 +151,7 @@ def _find_scheduler(settings: Settings) -> _Scheduler | None:
     environment = dict(ENVIRONMENT)
     if settings.ca_bundle:
         environment |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), f"{INSIDE}/{CA_BUNDLE}")
-    digest = hashlib.sha256(scheduler_program().encode()).hexdigest()[:16]
+    digest = hashlib.sha256(scheduler_program(settings.profile_ansi).encode()).hexdigest()[:16]
     return _Scheduler(digest, f"{INSIDE}/{_SCHEDULER}", environment, HEARTBEAT)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from dqctl.testgen import scheduler
+from dqctl.testgen import scheduler, sessions
 
 Program = Literal["testgen", "python"]
 
@@ -29,9 +29,9 @@ sys.exit(cli())
 ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def scheduler_program() -> str:
+def scheduler_program(profile_ansi: sessions.ProfileAnsi = "off") -> str:
     """The source of the scheduler's process, which is also that of the jobs that it starts."""
-    return _NOT_ASKED + scheduler.program()
+    return _NOT_ASKED + sessions.job_program(profile_ansi) + scheduler.program()
 
 
 def command(python: str, program: Program, argv: Sequence[str]) -> list[str]:

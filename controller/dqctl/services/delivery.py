@@ -19,7 +19,7 @@ from dqctl.databricks.failures import StatementFailed
 from dqctl.errors import NotPublished
 from dqctl.progress import Progress
 from dqctl.records import Row, Table
-from dqctl.report.profiles import is_ansi
+from dqctl.report.profiles import ANSI_REMEDY, is_ansi
 from dqctl.report.words import counted
 from dqctl.tables import encode
 from dqctl.tables.loader import Content, Loader
@@ -162,10 +162,7 @@ class _Taken:
 
 def _remedy(failed: list[Row]) -> str:
     if any(is_ansi(row["query_error"]) for row in failed):
-        return (
-            "TestGen asks text columns for dates, which raises in ANSI mode; set ANSI_MODE=false on the warehouse "
-            "(Settings > Advanced, SQL configuration parameters) and profile again"
-        )
+        return ANSI_REMEDY
     first = failed[0]
     return f"the first is {first['table_name']}.{first['column_name']}: {first['query_error']}"
 

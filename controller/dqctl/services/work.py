@@ -64,7 +64,12 @@ class _Session:
             access.wake(deadline, self.progress, self.clock)
         try:
             for outcome in jobs.run_all(
-                self.runtime, requests, deadline=deadline, environment=access.environment, progress=self.progress
+                self.runtime,
+                requests,
+                deadline=deadline,
+                environment=access.environment,
+                profile_ansi=self.settings.profile_ansi,
+                progress=self.progress,
             ):
                 self.ran.append(outcome)
         except DqctlError as error:

@@ -20,11 +20,12 @@ from psycopg import sql
 from dqctl.clock import Deadline
 from dqctl.errors import Busy, EnvironmentFault, UsageError
 from dqctl.progress import Progress, silent
-from dqctl.testgen import foreground, scheduler
+from dqctl.testgen import foreground, scheduler, sessions
 from dqctl.testgen.capabilities import Capabilities, capabilities
 from dqctl.testgen.driver import Ended, Failed, ask
 from dqctl.testgen.exclusive import JOB, SPACE, exclusive
 from dqctl.testgen.ports import Runtime
+from dqctl.testgen.sessions import ProfileAnsi
 from dqctl.testgen.settling import INTERRUPTED, Settled, settle, settle_orphans, statements
 from dqctl.testgen.watching import Watch
 
@@ -108,10 +109,18 @@ def run(
     *,
     deadline: Deadline,
     environment: Mapping[str, str] | None = None,
+    profile_ansi: ProfileAnsi = "off",
     progress: Progress = silent,
 ) -> JobOutcome:
     """Run one job to its end and say how it ended; see ``run_all``."""
-    (outcome,) = run_all(runtime, [request], deadline=deadline, environment=environment, progress=progress)
+    (outcome,) = run_all(
+        runtime,
+        [request],
+        deadline=deadline,
+        environment=environment,
+        profile_ansi=profile_ansi,
+        progress=progress,
+    )
     return outcome
 
 
@@ -121,10 +130,12 @@ def run_all(
     *,
     deadline: Deadline,
     environment: Mapping[str, str] | None = None,
+    profile_ansi: ProfileAnsi = "off",
     progress: Progress = silent,
 ) -> Iterator[JobOutcome]:
     """Run jobs one after the other, in one start of TestGen's Python, and say how each ended.
 
+    ``profile_ansi`` is the mode of a profile's sessions on Databricks (dqctl.testgen.sessions).
     A job that fails is an outcome, not an error; those after it run all the same. Raises ``UsageError`` before
     the first job when one has no target, ``Busy`` when another job of the stack runs, ``EnvironmentFault`` when
     the deadline passes or the metadata database goes away; the outcomes of the jobs before come first. However
@@ -140,7 +151,9 @@ def run_all(
         course = _Course(runtime, version, waiting, progress)
         fault: BaseException | None = None
         try:
-            asked = [_asked(version, job, shared) for job in waiting]
+            asked = [
+                each for job in waiting for each in (_prepared(job, profile_ansi), _asked(version, job, shared))
+            ]
             ask(runtime, asked, deadline=deadline, environment=environment, on_event=course.hear)
         except BaseException as error:  # noqa: BLE001 - raised below, after the outcomes of those before it
             fault = error
@@ -212,6 +225,11 @@ class _Course:
         if self._watch:
             self._watch.close()
             self._watch = None
+
+
+def _prepared(job: _Job, profile_ansi: ProfileAnsi) -> dict[str, Any]:
+    """What the driver is asked before the job."""
+    return {"verb": "prepare", "parameters": dict(sessions.parameters(job.task.job_key, profile_ansi))}
 
 
 def _asked(version: Capabilities, job: _Job, shared: bool) -> dict[str, Any]:

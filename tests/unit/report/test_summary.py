@@ -97,7 +97,8 @@ def test_profile_with_failed_queries_says_so_first_and_how_to_mend_it() -> None:
     summary = summarize(build(flights.profile_run(), generated_at=flights.GENERATED_AT))
     assert summary.level is Level.INCOMPLETE
     assert summary.headline == "16 of 53 columns could not be profiled completely."
-    assert "ANSI_MODE = false" in summary.remedies[0]
+    assert "DQCTL_PROFILE_ANSI" in summary.remedies[0]
+    assert "ANSI_MODE=false" in summary.remedies[0]
     assert "8.0 %" in " ".join(summary.sentences)
 
 

@@ -63,7 +63,7 @@ def test_it_is_the_engine_with_another_program(paths: StackPaths) -> None:
 
 def test_another_program_makes_another_container(paths: StackPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     before = services(paths, scheduler=True)["scheduler"]
-    monkeypatch.setattr(compose, "scheduler_program", lambda: "another")
+    monkeypatch.setattr(compose, "scheduler_program", lambda _: "another")
     assert services(paths, scheduler=True)["scheduler"]["labels"] != before["labels"]
 
 

@@ -127,10 +127,15 @@ def configured(key: str, value: str) -> dict[str, Any]:
         ((403, {"message": "admins only"}), Verdict.SKIPPED),
     ],
 )
-def test_ansi_mode_is_told_to_administrators(ask: Ask, answer: tuple[int, Any], verdict: Verdict) -> None:
-    found = databricks.ansi_mode.look(ask({"/api/2.0/sql/config/warehouses": answer}))
+def test_ansi_mode_matters_where_profiles_do_not_switch_it_off(
+    ask: Ask, answer: tuple[int, Any], verdict: Verdict
+) -> None:
+    subject = ask({"/api/2.0/sql/config/warehouses": answer})
+    assert databricks.ansi_mode.look(subject).verdict is Verdict.OK
+    as_is = Subject(subject.settings.model_copy(update={"profile_ansi": "as-is"}))
+    found = databricks.ansi_mode.look(as_is)
     assert found.verdict is verdict
-    assert verdict is Verdict.OK or "ANSI_MODE" in found.fix
+    assert verdict is Verdict.OK or "ANSI" in found.fix
 
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
