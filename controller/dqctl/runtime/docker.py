@@ -26,7 +26,7 @@ from dqctl.progress import Progress
 from dqctl.runtime import compose, controller, metadata
 from dqctl.runtime.call_log import both, call_log
 from dqctl.runtime.connection import connect, says_no_space
-from dqctl.runtime.engine import client, containers, explained, run_inside
+from dqctl.runtime.engine import client, containers, explained, glance, run_inside
 from dqctl.runtime.launch import ENVIRONMENT, Program, command
 from dqctl.runtime.recovery import connected, recover
 from dqctl.stack import lock, rotation
@@ -97,11 +97,9 @@ class ContainerPostgres:
             if known := controller.address_of(_container_name(self.project, "postgres")):
                 return known
         else:
-            container = containers(self.project).get("postgres")
-            networks = container.attrs["NetworkSettings"]["Networks"] if container else {}
-            for found in networks.values():
-                if found["IPAddress"]:
-                    return str(found["IPAddress"])
+            seen = glance(self.project).get("postgres")
+            if seen and seen.address:
+                return seen.address
         raise EnvironmentFault(
             "the metadata database does not answer: its container does not run",
             "dqctl starts it with the next command; dqctl doctor looks for the reason",
@@ -177,7 +175,7 @@ class DockerRuntime:
 
     def down(self) -> bool:
         """See ``dqctl.runtime.ports.Runtime``. Containers and network go, the volume with the data stays."""
-        if not containers(compose.project(self.paths)):
+        if not glance(compose.project(self.paths)):
             return False
         with self._starting():
             compose.down(self.paths)
@@ -242,16 +240,15 @@ class DockerRuntime:
         if not controller.has_engine():
             known = {each: controller.address_of(_container_name(name, each)) for each in self._services}
             return {each: "running" if address else "missing" for each, address in known.items()}
-        found = containers(name)
+        found = glance(name)
         return {each: found[each].status if each in found else "missing" for each in self._services}
 
     def _is_up(self) -> bool:
         if controller.has_engine():
-            found = containers(compose.project(self.paths))
+            found = glance(compose.project(self.paths))
             for service, image in self._services.items():
-                if service not in found or found[service].status != "running":
-                    return False
-                if found[service].attrs["Image"] != image:
+                seen = found.get(service)
+                if seen is None or (seen.status, seen.image) != ("running", image):
                     return False
         try:
             return metadata.is_current(self.postgres, self.images.engine.schema_revision)
@@ -267,7 +264,7 @@ class DockerRuntime:
         if not self.paths.compose.exists():
             raise UsageError(f"stack {self.paths.name!r} is not complete", "run: dqctl install")
         name = compose.project(self.paths)
-        before = {(service, each.id, each.status) for service, each in containers(name).items()}
+        before = glance(name)
         for service, each in containers(name).items():
             if each.status == "paused":
                 self._progress(f"the container of {service} was paused: it goes on")
@@ -275,7 +272,7 @@ class DockerRuntime:
                     each.unpause()
         compose.up(self.paths)
         self._wait()
-        changed = before != {(service, each.id, each.status) for service, each in containers(name).items()}
+        changed = before != glance(name)
         if changed:
             self._progress("the containers are up")
         return changed

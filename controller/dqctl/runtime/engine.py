@@ -13,7 +13,8 @@ import tarfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -81,15 +82,44 @@ def socket_path() -> Path:
     return path
 
 
-def containers(project: str) -> dict[str, Container]:
-    """The containers of a Compose project by service, running or not; one-off ones are left out."""
+@dataclass(frozen=True)
+class Seen:
+    """What one glance at all containers tells of one. ``address`` is None while it does not run."""
+
+    id: str
+    image: str
+    status: str
+    address: str | None
+
+
+def glance(project: str) -> dict[str, Seen]:
+    """The containers of a Compose project by service, running or not, by one question; no one-off ones."""
     with explained():
-        found = client().containers.list(
-            all=True,
-            filters={"label": [f"{PROJECT_LABEL}={project}", "com.docker.compose.oneoff=False"]},
-            ignore_removed=True,
+        found = client().api.containers(all=True, filters=_of_services(project))
+    return {
+        each["Labels"][SERVICE_LABEL]: Seen(
+            each["Id"],
+            each["ImageID"],
+            each["State"],
+            next((net["IPAddress"] for net in _networks(each) if net["IPAddress"]), None),
         )
+        for each in found
+    }
+
+
+def containers(project: str) -> dict[str, Container]:
+    """``glance`` with all that the engine knows: a question more for each container."""
+    with explained():
+        found = client().containers.list(all=True, filters=_of_services(project), ignore_removed=True)
     return {container.labels[SERVICE_LABEL]: container for container in found}
+
+
+def _of_services(project: str) -> dict[str, Any]:
+    return {"label": [f"{PROJECT_LABEL}={project}", "com.docker.compose.oneoff=False"]}
+
+
+def _networks(container: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    return ((container.get("NetworkSettings") or {}).get("Networks") or {}).values()
 
 
 def owners(project: str) -> set[str]:
