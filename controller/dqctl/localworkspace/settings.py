@@ -18,7 +18,12 @@ DEFAULTS: Mapping[str, str] = {
     "USE_CACHED_RESULT": "true",
 }
 # Spark's own names of those that an engine acts on; a warehouse takes them too.
-_SPARK = {"spark.sql.ansi.enabled": "ANSI_MODE", "spark.sql.session.timezone": "TIMEZONE"}
+_SPARK = {
+    "spark.sql.ansi.enabled": "ANSI_MODE",
+    "spark.sql.session.timezone": "TIMEZONE",
+    "spark.sql.legacy.timeparserpolicy": "LEGACY_TIME_PARSER_POLICY",
+}
+_TIME_PARSER_POLICIES = ("EXCEPTION", "LEGACY", "CORRECTED")
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,10 @@ class Settings:
             plain = plain.lower()
             if plain not in ("true", "false"):
                 raise _refused(key, value, "true or false")
+        if name == "LEGACY_TIME_PARSER_POLICY":
+            plain = plain.upper()
+            if plain not in _TIME_PARSER_POLICIES:
+                raise _refused(key, value, "one of " + ", ".join(_TIME_PARSER_POLICIES))
         if name == "STATEMENT_TIMEOUT" and not plain.isdecimal():
             raise _refused(key, value, "a number of seconds")
         if name == "TIMEZONE":
@@ -79,6 +88,8 @@ class Settings:
         return {
             "spark.sql.ansi.enabled": self._values["ANSI_MODE"],
             "spark.sql.session.timeZone": self._values["TIMEZONE"],
+            # Spark acts on it, Sail 0.7.2 does not.
+            "spark.sql.legacy.timeParserPolicy": self._values["LEGACY_TIME_PARSER_POLICY"],
         }
 
 

@@ -75,6 +75,9 @@ def test_the_time_zone_is_the_sessions(connect: Callable[..., Client]) -> None:
 def test_a_parameter_that_a_warehouse_does_not_have_is_refused(client: Client) -> None:
     assert client.error("SET spark.databricks.delta.write.txnAppId = 'x'").sqlstate == "42K0I"
     assert client.error("SET ANSI_MODE = maybe").error_class == "INVALID_CONF_VALUE"
+    assert client.error("SET LEGACY_TIME_PARSER_POLICY = modern").error_class == "INVALID_CONF_VALUE"
+    client.execute("SET spark.sql.legacy.timeParserPolicy = corrected")
+    assert client.rows("SET LEGACY_TIME_PARSER_POLICY") == [("LEGACY_TIME_PARSER_POLICY", "CORRECTED")]
 
 
 def test_cancel_frees_the_client_and_the_session_goes_on(client: Client) -> None:
