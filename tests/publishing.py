@@ -19,6 +19,7 @@ from corpora import assert_rows, corpus, own_id
 from dqctl import records
 from dqctl.databricks.warehouse import Warehouse
 from dqctl.localworkspace import control
+from dqctl.progress import Progress, silent
 from dqctl.runtime.postgres import Postgres
 from dqctl.services import publish, tables
 from dqctl.services.publish import PublishReport
@@ -108,12 +109,16 @@ def assert_exactly_once(settings: Settings, stack: Stack) -> None:
         assert {row["run_id"] for row in there[table.name]} <= {run["run_id"] for run in runs}
 
 
-def publish_to(stack: Stack, settings: Settings, open_warehouse: Callable[[], Any]) -> PublishReport:
+def publish_to(
+    stack: Stack, settings: Settings, open_warehouse: Callable[[], Any], progress: Progress = silent
+) -> PublishReport:
     with stack.metadata() as connection:
         reader = MetadataReader(connection, capabilities(stack.version), settings.stack)
         ledger = Ledger(connection)
         ledger.ensure()
-        return publish.publish_pending(open_warehouse, tables.find_target(settings), reader, ledger)
+        return publish.publish_pending(
+            open_warehouse, tables.find_target(settings), reader, ledger, progress=progress
+        )
 
 
 class Watched:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,13 +10,14 @@ import typer
 
 from dqctl.cli.context import context
 from dqctl.cli.options import Timeout, Wait
-from dqctl.cli.output import emit, note
+from dqctl.cli.output import emit, note, plain, table
 from dqctl.errors import EnvironmentFault, UsageError, worst
 from dqctl.report.options import FailOn
 from dqctl.report.words import counted
 
 if TYPE_CHECKING:
     from dqctl.report.model import RunReport
+    from dqctl.services.explain import Explanation
     from dqctl.services.publish import PublishReport
     from dqctl.services.work import WorkReport
 
@@ -96,7 +98,16 @@ def publish(
     pending: Annotated[
         bool, typer.Option("--pending", help="Publish what is waiting (this is the default)")
     ] = True,
-    again: Annotated[list[str] | None, typer.Option(help="Publish this run once more; may be repeated")] = None,
+    again: Annotated[
+        list[str] | None, typer.Option(help="Publish this run once more, or all; may be repeated")
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only runs that ended then or later (UTC)"),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Only say which statements and bytes it would cost")
+    ] = False,
     wait: Wait = None,
 ) -> None:
     """Publish finished runs that are not in Databricks yet, and rows of testgen --publish that wait."""
@@ -105,7 +116,12 @@ def publish(
     del pending
     here = context()
     settings = here.settings_with(lock_timeout=wait)
-    report = work.publish_waiting(settings, again or (), progress=here.progress)
+    begin = since.replace(tzinfo=UTC) if since else None
+    if explain:
+        found = work.explain_publish(settings, again or (), since=begin, progress=here.progress)
+        emit(plain(found) | {"bytes": found.bytes}, lambda: _explained(found))
+        return
+    report = work.publish_waiting(settings, again or (), since=begin, progress=here.progress)
     calls = testgen.publish_waiting(settings, progress=here.progress)
     for each in calls:
         if each.published:
@@ -163,3 +179,19 @@ def _as_text(report: "PublishReport") -> str:
         return f"nothing is waiting to be published to {report.target}"
     rows = counted(sum(report.rows.values()), "row")
     return f"published {counted(len(report.runs), 'run')} with {rows} to {report.target}"
+
+
+def _explained(found: "Explanation") -> str:
+    if not found.steps:
+        return (
+            f"nothing is waiting to be published to {found.target}: no statement, and nothing wakes the warehouse"
+        )
+    rows = [{"kind": step.kind, "table": step.table, "bytes": f"{step.bytes:,}"} for step in found.steps]
+    return "\n".join(
+        [
+            table(rows, {"kind": "statement", "table": "table", "bytes": "bytes"}, ""),
+            f"{counted(found.runs, 'run')} with {counted(found.rows, 'row')} in "
+            f"{counted(found.batches, 'batch', 'batches')}: {counted(len(found.steps), 'statement')}, "
+            f"{found.bytes:,} bytes, one session with {found.target}, which wakes a warehouse that sleeps once",
+        ]
+    )

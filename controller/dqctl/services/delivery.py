@@ -5,7 +5,7 @@ that is killed has lost one batch at most, and the next one goes on behind it.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -97,12 +97,8 @@ class Delivery:
 
     def _load(self, loader: Loader, batch: Sequence[str], pace: "_Pace") -> None:
         with self._reader.stored(batch) as runs:
-            taken = [_Taken(run, pace) for run in runs]
-            now = self._clock.now()
-            contents = [
-                Content({**each.run, "dqctl_version": dqctl.__version__, "published_at": now}, each.batches)
-                for each in taken
-            ]
+            taken = [_Taken(run, pace.read) for run in runs]
+            contents = [_content(each, self._clock, dqctl.__version__) for each in taken]
             loaded = loader.load(contents) if contents else ()
         self._ledger.record(self._home, self._target, {run.run_id: run.checksum for run in loaded})
         for found, each in zip(loaded, taken, strict=True):
@@ -110,6 +106,15 @@ class Delivery:
             rows = {**found.rows, records.RUNS.name: 1}
             self.done.append(PublishedRun(found.run_id, run["kind"], run["status"], rows, each.warnings))
         pace.done(len(batch))
+
+
+def contents_of(runs: Sequence[StoredRun], clock: Clock, version: str) -> Sequence[Content]:
+    """The runs as they are loaded, published by ``version`` of dqctl now."""
+    return [_content(_Taken(run), clock, version) for run in runs]
+
+
+def _content(taken: "_Taken", clock: Clock, version: str) -> Content:
+    return Content({**taken.run, "dqctl_version": version, "published_at": clock.now()}, taken.batches)
 
 
 def batches(run_ids: Sequence[str], sizes: Sizes) -> Iterator[Sequence[str]]:
@@ -130,10 +135,10 @@ def batches(run_ids: Sequence[str], sizes: Sizes) -> Iterator[Sequence[str]]:
 class _Taken:
     """A stored run while its rows are read for loading; notices what a person should know."""
 
-    def __init__(self, stored: StoredRun, pace: "_Pace") -> None:
+    def __init__(self, stored: StoredRun, read: Callable[[int], None] | None = None) -> None:
         self.run: Row = stored.run
         self._stored = stored
-        self._pace = pace
+        self._read = read
         self._columns = 0
         self._failed_columns: list[Row] = []
 
@@ -147,7 +152,8 @@ class _Taken:
                 self._columns += batch.num_rows
                 self._failed_columns += [row for row in batch.to_pylist() if row["query_error"]]
             yield batch
-            self._pace.read(batch.num_rows)
+            if self._read:
+                self._read(batch.num_rows)
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Protocol
 
 from dqctl.clock import SYSTEM_CLOCK, Clock
@@ -25,6 +26,9 @@ from dqctl.testgen.reader import FinishedRun, MetadataReader
 
 log = logging.getLogger(__name__)
 
+# Runs that are published once more: ids, or all.
+ALL = "all"
+Again = Collection[str]
 _SAFE = "the results are safe in TestGen's database; once this is mended run: dqctl publish --pending"
 
 
@@ -54,11 +58,14 @@ def publish(
     settings: Settings,
     runtime: Runtime,
     *,
-    again: Collection[str] = (),
+    again: Again = (),
+    since: datetime | None = None,
     progress: Progress = silent,
     clock: Clock = SYSTEM_CLOCK,
 ) -> PublishReport:
     """Publish whatever is waiting in the stack; runs named in ``again`` too if they are published already.
+
+    With ``since`` only runs that ended then or later.
 
     Raises ``NotPublished`` saying how many runs wait, and ``DatabricksRefused``.
     """
@@ -70,15 +77,14 @@ def publish(
             target = tables.find_target(settings)
         except EnvironmentFault as fault:
             # A local workspace that is stopped: the ledger knows all the same what is there.
-            place = str(settings.workspace and settings.workspace.resolve())
-            name = target_name(place, settings.catalog, settings.schema_name)
-            if not (waiting := len(_waiting(reader.finished_runs(), _known(ledger, name), again))):
+            name = name_of_target(settings)
+            if not (left := len(waiting(reader.finished_runs(), _known(ledger, name), again, since))):
                 return PublishReport(name)
-            raise _not_published(fault, waiting) from fault
+            raise _not_published(fault, left) from fault
         except MissingSetting as missing:
             # Nothing says where to: a stack may check PostgreSQL alone until somebody decides.
-            if waiting := len(reader.finished_runs()):
-                raise _not_published(missing, waiting) from missing
+            if left := len(waiting(reader.finished_runs(), frozenset(), (), since)):
+                raise _not_published(missing, left) from missing
             raise
         return publish_pending(
             lambda: Warehouse(target, clock, progress),
@@ -86,6 +92,7 @@ def publish(
             reader,
             ledger,
             again=again,
+            since=since,
             progress=progress,
             clock=clock,
         )
@@ -97,14 +104,15 @@ def publish_pending(
     reader: Results,
     ledger: Ledger,
     *,
-    again: Collection[str] = (),
+    again: Again = (),
+    since: datetime | None = None,
     progress: Progress = silent,
     clock: Clock = SYSTEM_CLOCK,
 ) -> PublishReport:
     """Publish what the ledger does not have. Nothing waiting, the warehouse is not woken."""
     finished = reader.finished_runs()
     known = _known(ledger, target.name)
-    if not _waiting(finished, known, again):
+    if not waiting(finished, known, again, since):
         return PublishReport(target.name)
     try:
         with open_warehouse() as warehouse:
@@ -113,12 +121,12 @@ def publish_pending(
             delivery = Delivery(reader, ledger, target.name, ready.home, progress, clock)
             loader = Loader(warehouse, place, ready.columns, volume_exists=ready.volume_exists)
             known = ledger.published(ready.home)
-            delivery.deliver(loader, [run.run_id for run in _waiting(finished, known, again)])
+            delivery.deliver(loader, [run.run_id for run in waiting(finished, known, again, since)])
     except DatabricksRefused as refusal:
         raise DatabricksRefused(refusal.message, f"{refusal.hint}; {_SAFE}") from refusal
     except EnvironmentFault as fault:
         known |= ledger.published(ledger.last_home(target.name) or "")
-        raise _not_published(fault, sum(run.run_id not in known for run in finished)) from fault
+        raise _not_published(fault, len(waiting(finished, known, (), since))) from fault
     if delivery.failed:
         raise NotPublished(
             f"{len(delivery.failed)} of {len(finished)} finished runs could not be published: "
@@ -137,16 +145,33 @@ def _known(ledger: Ledger, target: str) -> frozenset[str]:
     return ledger.published(last_home) if last_home else frozenset()
 
 
-def _waiting(
-    finished: tuple[FinishedRun, ...], known: frozenset[str], again: Collection[str]
+def waiting(
+    finished: Sequence[FinishedRun], known: frozenset[str], again: Again, since: datetime | None
 ) -> tuple[FinishedRun, ...]:
-    return tuple(run for run in finished if run.run_id not in known or run.run_id in again)
+    """The runs that are to be published, in their order: those that are not ``known``, and ``again``."""
+    return tuple(
+        run
+        for run in finished
+        if (run.run_id not in known or again == ALL or run.run_id in again)
+        and (since is None or (run.ended_at is not None and _in_utc(run.ended_at) >= since))
+    )
 
 
-def _not_published(fault: DqctlError, waiting: int) -> NotPublished:
-    wait = "waits" if waiting == 1 else "wait"
+def _in_utc(time: datetime) -> datetime:
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def name_of_target(settings: Settings) -> str:
+    """The name that the ledger knows the target by, also of a local workspace that does not run."""
+    if settings.workspace is None:
+        return tables.find_target(settings).name
+    return target_name(str(settings.workspace.resolve()), settings.catalog, settings.schema_name)
+
+
+def _not_published(fault: DqctlError, left: int) -> NotPublished:
+    wait = "waits" if left == 1 else "wait"
     return NotPublished(
-        f"{_runs(waiting)} {wait} to be published: {fault.message}", f"{fault.hint}; {_SAFE}".removeprefix("; ")
+        f"{_runs(left)} {wait} to be published: {fault.message}", f"{fault.hint}; {_SAFE}".removeprefix("; ")
     )
 
 

@@ -82,10 +82,10 @@ def init(settings: Settings, progress: Progress = silent) -> TablesReport:
     target = find_target(settings)
     with Warehouse(target, progress=progress) as warehouse:
         place = Place(target.catalog, target.schema)
-        before = migrations.look(warehouse, place)
+        before = _look(warehouse, place)
         statements = migrations.plan(before, place)
         ensure(warehouse, place, progress)
-        return _report(target, migrations.look(warehouse, place), statements)
+        return _report(target, _look(warehouse, place), statements)
 
 
 def show(settings: Settings) -> TablesReport:
@@ -93,7 +93,7 @@ def show(settings: Settings) -> TablesReport:
     target = find_target(settings)
     with Warehouse(target) as warehouse:
         place = Place(target.catalog, target.schema)
-        present = migrations.look(warehouse, place)
+        present = _look(warehouse, place)
         return _report(target, present, migrations.plan(present, place))
 
 
@@ -102,7 +102,7 @@ def ensure(warehouse: Statements, place: Place, progress: Progress = silent, mor
 
     ``more`` are tables that are made when something is to be put into them.
     """
-    present = migrations.look(warehouse, place)
+    present = _look(warehouse, place)
     for left in reversed(range(_ATTEMPTS)):
         statements = migrations.plan(present, place, more)
         record = migrations.record(present, place, present.home or str(uuid.uuid4()), dqctl.__version__)
@@ -117,13 +117,22 @@ def ensure(warehouse: Statements, place: Place, progress: Progress = silent, mor
             if not left:
                 raise
             log.info("prepared by another command as well? %s", failure.message)
-        present = migrations.look(warehouse, place)
+        present = _look(warehouse, place)
     if present.home is None:
         raise EnvironmentFault(
             f"{place.catalog}.{place.schema} was prepared, but its tables cannot be seen",
             "see whether this principal has USE CATALOG, USE SCHEMA and SELECT there",
         )
     return Ready(present.home, present.tables, present.volume_exists)
+
+
+def _look(warehouse: Statements, place: Place) -> Present:
+    """What is there: in one statement when the tables are, which is nearly always."""
+    try:
+        return migrations.look(warehouse, place)
+    except StatementFailed as failure:
+        log.debug("no tables yet? %s", failure.message)
+        return migrations.discover(warehouse, place)
 
 
 def _report(target: Target, present: Present, statements: tuple[str, ...]) -> TablesReport:

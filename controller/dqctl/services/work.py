@@ -7,6 +7,7 @@ TestGen's database and goes with the next command that publishes.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from dqctl.clock import SYSTEM_CLOCK, Clock, Deadline
@@ -17,7 +18,8 @@ from dqctl.report.verdict import FailOn, exit_code
 from dqctl.runtime import Runtime, open_runtime
 from dqctl.services import results
 from dqctl.services.access import find_access
-from dqctl.services.publish import PublishReport, publish
+from dqctl.services.explain import Explanation, explain
+from dqctl.services.publish import ALL, Again, PublishReport, publish
 from dqctl.services.systems import Suite, System, TableGroup, resolve_suites, resolve_system
 from dqctl.settings import Settings
 from dqctl.testgen import jobs
@@ -149,17 +151,42 @@ def assess(settings: Settings, system: str, *, progress: Progress, clock: Clock 
 
 
 def publish_waiting(
-    settings: Settings, again: Sequence[str] = (), *, progress: Progress, clock: Clock = SYSTEM_CLOCK
+    settings: Settings,
+    again: Sequence[str] = (),
+    *,
+    since: datetime | None = None,
+    progress: Progress,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> PublishReport:
-    """Publish what waits in the stack, and the runs ``again``, named by id or its beginning, once more.
+    """Publish what waits in the stack, and the runs ``again``, named by id or its beginning or ``all``, again.
 
     It is work like any other: two commands that publish the same run would get into each other's way. Raises what
     ``publish`` raises, and ``UsageError`` for a run that there is not.
     """
     with _session(settings, "publish", progress, clock) as session:
-        with results.open_reader(session.runtime, settings.stack) as reader:
-            named = [results.run_id(reader, each) for each in again]
-        return publish(settings, session.runtime, again=named, progress=progress, clock=clock)
+        named = _named(session.runtime, settings, again)
+        return publish(settings, session.runtime, again=named, since=since, progress=progress, clock=clock)
+
+
+def explain_publish(
+    settings: Settings,
+    again: Sequence[str] = (),
+    *,
+    since: datetime | None = None,
+    progress: Progress,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Explanation:
+    """What ``publish_waiting`` would cost; nothing is published, and no warehouse asked."""
+    with _session(settings, "publish --explain", progress, clock) as session:
+        named = _named(session.runtime, settings, again)
+        return explain(settings, session.runtime, again=named, since=since, progress=progress, clock=clock)
+
+
+def _named(runtime: Runtime, settings: Settings, again: Sequence[str]) -> Again:
+    if ALL in again:
+        return ALL
+    with results.open_reader(runtime, settings.stack) as reader:
+        return [results.run_id(reader, each) for each in again]
 
 
 def report_of(reader: MetadataReader, run_id: str, clock: Clock = SYSTEM_CLOCK) -> RunReport:

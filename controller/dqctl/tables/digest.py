@@ -41,15 +41,17 @@ class Digest:
         return Digest(self.rows + other.rows, self.total + other.total)
 
 
-def of(table: Table, batch: pa.RecordBatch) -> Digest:
-    """The digest of rows whose columns are those of ``table``, in order."""
-    if not batch.num_rows:
-        return Digest()
+def of(numbers: Sequence[int]) -> Digest:
+    """The digest of rows with these numbers."""
+    return Digest(len(numbers), sum(numbers))
+
+
+def numbers(table: Table, batch: pa.RecordBatch) -> Sequence[int]:
+    """The number of each row; the columns are those of ``table``, in order."""
     elements = [_element(column, batch.column(place)) for place, column in enumerate(table.columns)]
     texts = pc.binary_join_element_wise(*elements, "").to_pylist()
     sha256 = hashlib.sha256
-    total = sum(int(sha256(text.encode()).hexdigest()[:_DIGITS], 16) for text in texts)
-    return Digest(batch.num_rows, total)
+    return [int(sha256(text.encode()).hexdigest()[:_DIGITS], 16) for text in texts]
 
 
 def select(table: Table, relation: str, condition: str) -> str:

@@ -3,7 +3,8 @@
 # ruff: noqa: S608 - SQL text is what this module is for; names and literals pass through tables.sql
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from dqctl import records
 from dqctl.records import Table
@@ -46,40 +47,56 @@ class Present:
 
 
 def look(warehouse: Statements, place: Place) -> Present:
-    """What is there, in two statements (three where the schema is empty). Nothing is changed."""
-    information = f"{identifier(place.catalog)}.information_schema"
-    found = warehouse.query(
-        f"SELECT table_name AS name, column_name AS part, ordinal_position AS place FROM {information}.columns "
-        "WHERE table_schema = :schema "
-        f"UNION ALL SELECT volume_name, NULL, -1 FROM {information}.volumes WHERE volume_schema = :schema "
-        "ORDER BY name, place",
-        {"schema": place.schema.lower()},
-    ).to_pylist()
-    tables: dict[str, tuple[str, ...]] = {}
-    for row in found:
-        if row["part"] is not None:
-            name = row["name"].lower()
-            tables[name] = (*tables.get(name, ()), row["part"].lower())
-    volume_exists = any(row["part"] is None and row["name"].lower() == STAGING_VOLUME for row in found)
-    if not tables:
-        schemas = warehouse.query(
-            f"SELECT schema_name FROM {information}.schemata WHERE schema_name = :schema",
-            {"schema": place.schema.lower()},
-        )
-        return Present(schema=schemas.num_rows > 0, volume_exists=volume_exists)
-    if ddl.MIGRATIONS.name not in tables:
-        return Present(schema=True, tables=tables, volume_exists=volume_exists)
-    # The oldest home counts, should two commands have made the tables at the same time.
-    recorded = warehouse.query(
-        f"SELECT migration, home FROM {place.table(ddl.MIGRATIONS.name)} ORDER BY applied_at, home"
-    ).to_pylist()
-    return Present(
-        schema=True,
-        tables=tables,
-        volume_exists=volume_exists,
-        applied=frozenset(row["migration"] for row in recorded),
-        home=recorded[0]["home"] if recorded else None,
+    """What is there, in one statement, which fails when the tables were never made: then ``discover`` tells."""
+    recorded = (
+        "UNION ALL SELECT 'migration', home, CAST(migration AS STRING), unix_micros(applied_at) "
+        f"FROM {place.table(ddl.MIGRATIONS.name)}"
     )
+    found = warehouse.query(f"{_inventory(place)} {recorded}", {"schema": place.schema.lower()}).to_pylist()
+    # The oldest home counts, should two commands have made the tables at the same time.
+    migrations = sorted(
+        (row for row in found if row["kind"] == "migration"), key=lambda row: (row["at"], row["name"])
+    )
+    return replace(
+        _present(found),
+        applied=frozenset(int(row["part"]) for row in migrations),
+        home=migrations[0]["name"] if migrations else None,
+    )
+
+
+def discover(warehouse: Statements, place: Place) -> Present:
+    """What is there of tables that may be missing altogether, in up to three statements. Nothing is changed."""
+    present = _present(warehouse.query(_inventory(place), {"schema": place.schema.lower()}).to_pylist())
+    if ddl.MIGRATIONS.name in present.tables:
+        return look(warehouse, place)
+    if present.tables:
+        return present
+    schemas = warehouse.query(
+        f"SELECT schema_name FROM {identifier(place.catalog)}.information_schema.schemata "
+        "WHERE schema_name = :schema",
+        {"schema": place.schema.lower()},
+    )
+    return replace(present, schema=schemas.num_rows > 0)
+
+
+def _inventory(place: Place) -> str:
+    information = f"{identifier(place.catalog)}.information_schema"
+    return (
+        "SELECT 'column' AS kind, table_name AS name, column_name AS part, CAST(ordinal_position AS BIGINT) AS at "
+        f"FROM {information}.columns WHERE table_schema = :schema "
+        "UNION ALL SELECT 'volume', volume_name, NULL, NULL "
+        f"FROM {information}.volumes WHERE volume_schema = :schema"
+    )
+
+
+def _present(found: Sequence[Mapping[str, Any]]) -> Present:
+    columns = sorted((row for row in found if row["kind"] == "column"), key=lambda row: (row["name"], row["at"]))
+    tables: dict[str, tuple[str, ...]] = {}
+    for row in columns:
+        name = row["name"].lower()
+        tables[name] = (*tables.get(name, ()), row["part"].lower())
+    volumes = {row["name"].lower() for row in found if row["kind"] == "volume"}
+    return Present(schema=bool(tables or volumes), tables=tables, volume_exists=STAGING_VOLUME in volumes)
 
 
 def plan(present: Present, place: Place, more: Sequence[Table] = ()) -> tuple[str, ...]:

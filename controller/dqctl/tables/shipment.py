@@ -19,6 +19,8 @@ Batches = Iterable[tuple[str, pa.RecordBatch]]
 INLINE_BYTES = 700_000
 # Arrow never takes four times as much as JSON: a NULL decimal, 16 bytes to 5, is the worst.
 _HELD_BYTES = 4 * INLINE_BYTES
+# Runs that are small are taken together: a batch of few rows costs as much as one of thousands.
+_TOGETHER_ROWS = 4000
 # Of a file, up to which it stays in memory.
 _SPOOL_BYTES = 8_000_000
 
@@ -33,23 +35,39 @@ class Shipment:
         self.digests: dict[str, Digest] = {}
         self.text: str | None = None
         self.file: IO[bytes] | None = None
+        self._gathered: list[tuple[str, pa.RecordBatch]] = []
         self._held: list[pa.RecordBatch] = []
         self._held_bytes = 0
         self._writer: pq.ParquetWriter | None = None
 
     def add(self, owner: str, batch: pa.RecordBatch) -> None:
-        """Take some rows of ``owner``; ``digests`` says of each what its rows came to."""
-        self.digests[owner] = self.digests.get(owner, Digest()) + digest.of(self.table, batch)
+        """Take some rows of ``owner``; ``digests`` says of each, after ``seal``, what its rows came to."""
+        self._gathered.append((owner, batch))
+        if sum(gathered.num_rows for _, gathered in self._gathered) >= _TOGETHER_ROWS:
+            self._take()
+
+    def _take(self) -> None:
+        if not self._gathered:
+            return
+        batch = pa.concat_batches([gathered for _, gathered in self._gathered])
+        numbers = digest.numbers(self.table, batch)
+        start = 0
+        for owner, gathered in self._gathered:
+            end = start + gathered.num_rows
+            self.digests[owner] = self.digests.get(owner, Digest()) + digest.of(numbers[start:end])
+            start = end
+        self._gathered.clear()
         if self._writer:
             self._writer.write_batch(batch)
-        else:
-            self._held.append(batch)
-            self._held_bytes += batch.nbytes
-            if self._held_bytes > _HELD_BYTES:
-                self._spill()
+            return
+        self._held.append(batch)
+        self._held_bytes += batch.nbytes
+        if self._held_bytes > _HELD_BYTES:
+            self._spill()
 
     def seal(self) -> None:
         """No more rows come."""
+        self._take()
         if not self._writer:
             text = encode.to_json(self.table, self.rows)
             if len(text.encode()) <= INLINE_BYTES:
