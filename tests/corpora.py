@@ -39,14 +39,70 @@ def corpus(version: str) -> Corpus:
     """The corpus of ``version``."""
     found = json.loads((DIRECTORY / f"{version}.json").read_text(encoding="utf-8"))["tables"]
     names = {table: [name for name, _ in content["columns"]] for table, content in found.items()}
-    return Corpus(
-        version,
-        {table: [(name, kind) for name, kind in content["columns"]] for table, content in found.items()},
-        {
-            table: [dict(zip(names[table], row, strict=True)) for row in content["rows"]]
-            for table, content in found.items()
-        },
-    )
+    rows = {
+        table: [dict(zip(names[table], row, strict=True)) for row in content["rows"]]
+        for table, content in found.items()
+    }
+    columns = {table: [(name, kind) for name, kind in content["columns"]] for table, content in found.items()}
+    return Corpus(version, columns | _SCORED, rows | _scored(rows))
+
+
+# The corpora were made before scores were read: these tables stand beside them, as far as they are read, with the
+# tables and columns that were profiled. What TestGen itself writes there, tests of the main job see.
+_GROUP_COLUMNS = [
+    ("table_groups_id", "uuid"),
+    ("schema_name", "character varying"),
+    ("table_name", "character varying"),
+]
+_SCORE_COLUMNS = [
+    ("dq_score_profiling", "double precision"),
+    ("dq_score_testing", "double precision"),
+    ("drop_date", "timestamp without time zone"),
+]
+_SCORED = {
+    "data_table_chars": [("table_id", "uuid"), *_GROUP_COLUMNS, *_SCORE_COLUMNS],
+    "data_column_chars": [
+        ("column_id", "uuid"),
+        *_GROUP_COLUMNS,
+        ("column_name", "character varying"),
+        *_SCORE_COLUMNS,
+    ],
+    "score_definitions": [("id", "uuid"), ("project_code", "character varying"), ("name", "character varying")],
+    "score_definition_results": [("definition_id", "uuid"), ("category", "text"), ("score", "double precision")],
+}
+
+
+def _scored(rows: dict[str, list[dict[str, str | None]]]) -> dict[str, list[dict[str, str | None]]]:
+    """Scores of what was profiled: one table was dropped since, one scorecard has two categories."""
+    columns, tables = [], {}
+    profiled = {
+        (row["table_groups_id"], row["table_name"], row["column_name"]): row for row in rows["profile_results"]
+    }
+    for number, row in enumerate(profiled.values(), 1):
+        place = {name: row[name] for name, _ in _GROUP_COLUMNS}
+        scores = {"dq_score_profiling": f"0.{number:02d}", "dq_score_testing": None if number % 3 else "0.5"}
+        columns.append(
+            {"column_id": f"c0000000-0000-4000-8000-{number:012d}"}
+            | place
+            | {"column_name": row["column_name"]}
+            | scores
+            | {"drop_date": None}
+        )
+        tables[row["table_groups_id"], row["table_name"]] = (
+            {"table_id": f"7ab1e000-0000-4000-8000-{number:012d}"} | place | scores | {"drop_date": None}
+        )
+    gone = columns[0] | {"column_id": "c0000000-0000-4000-8000-00000000dead", "drop_date": "2026-01-01 00:00:00"}
+    card = "5c0e0000-0000-4000-8000-000000000001"
+    project = rows["projects"][0]["project_code"]
+    return {
+        "data_table_chars": list(tables.values()),
+        "data_column_chars": [*columns, gone],
+        "score_definitions": [{"id": card, "project_code": project, "name": "The board's card"}],
+        "score_definition_results": [
+            {"definition_id": card, "category": "score", "score": "0.875"},
+            {"definition_id": card, "category": "Completeness", "score": None},
+        ],
+    }
 
 
 def restore(one: Corpus, connection: "psycopg.Connection[Any]") -> None:

@@ -4,8 +4,9 @@ What arrived is read with deltalake, past all of our code.
 """
 
 import json
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import psycopg
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from corpora import assert_rows, corpus, own_id
+from corpora import Corpus, assert_rows, corpus, own_id
 from dqctl import records
 from dqctl.databricks.warehouse import Warehouse
 from dqctl.localworkspace import control
@@ -103,10 +104,39 @@ def assert_exactly_once(settings: Settings, stack: Stack) -> None:
                 stored, key, parent = STORED[table.name]
                 own = own_id(one, parent, run["run_id"])
                 assert_rows(one, rows, table, stored, {key: own})
+            elif table is records.SCORES:
+                assert_scores(one, rows, run["table_groups_id"])
             elif table is records.TEST_DEFINITIONS and rows:
                 assert_rows(one, rows, table, "test_definitions", {"test_suite_id": run["test_suite_id"]})
     for table in records.RUN_CONTENT:
         assert {row["run_id"] for row in there[table.name]} <= {run["run_id"] for run in runs}
+
+
+def assert_scores(one: Corpus, rows: Sequence[Mapping[str, Any]], table_groups_id: str) -> None:
+    """What is scored, and nothing that was dropped; the scorecards are those of the whole project."""
+    scored = {
+        row[key]: (as_value(row["dq_score_profiling"]), as_value(row["dq_score_testing"]))
+        for table, key in (
+            ("table_groups", "id"),
+            ("data_table_chars", "table_id"),
+            ("data_column_chars", "column_id"),
+        )
+        for row in one.rows[table]
+        if row.get("table_groups_id", row.get("id")) == table_groups_id and row.get("drop_date") is None
+    }
+    found = {row["id"]: row for row in rows if row["level"] != "scorecard"}
+    assert {key: (row["score_profiling"], row["score_testing"]) for key, row in found.items()} == scored
+    for row in found.values():
+        known = [score for score in (row["score_profiling"], row["score_testing"]) if score is not None]
+        assert row["score"] == (math.prod(known) if known else None)
+    cards = [(row["scorecard"], row["category"], row["score"]) for row in rows if row["level"] == "scorecard"]
+    assert sorted(cards, key=str) == [
+        ("The board's card", "Completeness", None), ("The board's card", "score", 0.875)
+    ]  # fmt: skip
+
+
+def as_value(text: str | None) -> float | None:
+    return None if text is None else float(text)
 
 
 def publish_to(

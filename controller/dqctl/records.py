@@ -46,13 +46,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One published table. ``key`` identifies a row for ever; ``cluster_by`` is how readers look for it."""
+    """One published table. ``key`` identifies a row for ever; ``cluster_by`` is how readers look for it.
+
+    ``since`` is the migration that brought it.
+    """
 
     name: str
     comment: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     cluster_by: tuple[str, ...]
+    since: int = 1
 
     def column(self, name: str) -> Column:
         """The column called ``name``; ``KeyError`` when there is none."""
@@ -397,6 +401,29 @@ ANOMALIES = Table(
     cluster_by=("run_id", "table_name"),
 )
 
+SCORES = Table(
+    "dq_scores",
+    "TestGen's scores, 0 to 1, as they stood when the run was published: what was checked, and the scorecards.",
+    (
+        _STACK,
+        _RUN_ID,
+        _text("id", "What is scored: its id in TestGen (UUID), and the category of a scorecard's.", required=True),
+        *_SUBJECT,
+        _text("level", "What is scored: table_group, table, column or scorecard.", required=True),
+        _text("schema_name", "Schema."),
+        _text("table_name", "Table."),
+        _text("column_name", "Column."),
+        _text("scorecard", "Name of the scorecard."),
+        _text("category", "What of the scorecard: score, cde_score (critical data elements), or a group of it."),
+        _number("score_profiling", "Score of the newest profile."),
+        _number("score_testing", "Score of the newest test runs."),
+        _number("score", "Both multiplied, as TestGen does; a scorecard's own score."),
+    ),
+    key=_RUN_KEY,
+    cluster_by=("run_id", "table_name"),
+    since=2,
+)
+
 SYSTEMS = Table(
     "dq_systems",
     "What the run's system consisted of: one row a test suite, or a table group without one.",
@@ -429,14 +456,14 @@ SYSTEMS = Table(
 )
 
 # In the order in which a publish writes them: the run's own row last makes the run visible.
-RUN_CONTENT = (TEST_RESULTS, TEST_DEFINITIONS, PROFILE_COLUMNS, ANOMALIES, SYSTEMS)
+RUN_CONTENT = (TEST_RESULTS, TEST_DEFINITIONS, PROFILE_COLUMNS, ANOMALIES, SCORES, SYSTEMS)
 TABLES = (*RUN_CONTENT, RUNS)
 
 # What each kind of run has rows in; the other tables are not touched.
 CONTENT_OF: Mapping[str, tuple[Table, ...]] = {
-    "profile": (PROFILE_COLUMNS, ANOMALIES, SYSTEMS),
+    "profile": (PROFILE_COLUMNS, ANOMALIES, SCORES, SYSTEMS),
     "generate": (TEST_DEFINITIONS, SYSTEMS),
-    "test": (TEST_RESULTS, TEST_DEFINITIONS, SYSTEMS),
+    "test": (TEST_RESULTS, TEST_DEFINITIONS, SCORES, SYSTEMS),
 }
 
 

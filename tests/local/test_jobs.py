@@ -20,6 +20,7 @@ from dqctl.services.apply import apply
 from dqctl.testgen import jobs
 from dqctl.testgen.capabilities import capabilities
 from dqctl.testgen.jobs import JobKind, JobRequest
+from dqctl.testgen.reader import MetadataReader
 from target_database import PASSWORD, Target, count
 
 pytestmark = pytest.mark.local
@@ -115,7 +116,52 @@ def driver_of(process):
     return int(pid)
 
 
+SCORECARD = """
+WITH card AS (INSERT INTO score_definitions (project_code, name, category)
+  SELECT project_code, 'The card', 'dq_dimension' FROM table_groups WHERE id = %(group)s RETURNING id),
+criteria AS (INSERT INTO score_definition_criteria (definition_id) SELECT id FROM card RETURNING id)
+INSERT INTO score_definition_filters (criteria_id, field, value)
+  SELECT criteria.id, 'table_groups_name', table_groups_name FROM criteria, table_groups WHERE id = %(group)s
+""".replace("WHERE id =", "WHERE table_groups.id =")
+
+
+def assert_scores(runtime, group, job_id):
+    """What TestGen made of the run is published as it stands in its tables."""
+    with runtime.metadata() as connection:
+        found = MetadataReader(connection, capabilities(runtime.version), "lab").content(str(job_id))
+        scores = found.rows["dq_scores"]
+        columns = connection.execute(
+            "SELECT table_name, column_name, dq_score_profiling, dq_score_testing FROM data_column_chars"
+            " WHERE table_groups_id = %s",
+            [group.id],
+        ).fetchall()
+        (of_group,) = connection.execute(
+            "SELECT dq_score_profiling, dq_score_testing FROM table_groups WHERE id = %s", [group.id]
+        ).fetchall()
+        card = connection.execute("SELECT category, score FROM score_definition_results").fetchall()
+    by_level = {}
+    for row in scores:
+        by_level.setdefault(row["level"], []).append(row)
+    assert len({row["id"] for row in scores}) == len(scores)
+    assert sorted(
+        (row["table_name"], row["column_name"], row["score_profiling"], row["score_testing"])
+        for row in by_level["column"]
+    ) == sorted(columns)
+    assert len(columns) == 8
+    assert {row["table_name"] for row in by_level["table"]} == {"customers", "orders"}
+    (whole,) = by_level["table_group"]
+    assert (whole["score_profiling"], whole["score_testing"]) == of_group
+    assert whole["score"] == pytest.approx(of_group[0] * of_group[1])
+    assert 0 < whole["score"] <= 1
+    assert {(row["scorecard"], row["category"], row["score"]) for row in by_level["scorecard"]} == {
+        ("The card", category, score) for category, score in card
+    }
+    assert {"score", "cde_score"} & {category for category, _ in card}
+
+
 def do_the_main_job(runtime, group):
+    with runtime.metadata() as connection:
+        connection.execute(SCORECARD, {"group": group.id})
     wanted = [
         JobRequest(JobKind.PROFILE, group.id),
         JobRequest(JobKind.GENERATE, group.suites[0].id),
@@ -146,6 +192,7 @@ def do_the_main_job(runtime, group):
     assert all(outcome.seconds > 0 and outcome.error_message is None for outcome in outcomes)
     assert (outcomes[0].run_id == outcomes[0].job_id) is version.run_id_is_job_id
     assert outcomes[1].run_id is None
+    assert_scores(runtime, group, outcomes[2].job_id)
     return outcomes
 
 

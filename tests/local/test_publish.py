@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from dqctl.progress import silent
 from dqctl.runtime import open_runtime
 from dqctl.runtime.postgres import Postgres
 from dqctl.services import delivery, publish, tables
+from dqctl.services.explain import explain
 from dqctl.settings import Settings
 from dqctl.tables import ddl
 from dqctl.testgen.capabilities import capabilities
@@ -159,6 +161,49 @@ def test_a_decision_that_a_person_took_later_is_published_when_asked_for(stack: 
     found = {row["run_id"]: row["disposition"] for row in published(settings, "dq_test_results")}
     assert found[test_run] == "Dismissed"
     assert set(found.values()) == {"Dismissed", None}
+
+
+def test_runs_since_a_day_are_published_and_the_older_ones_wait(stack: Stack, settings: Settings) -> None:
+    stack.execute("UPDATE job_executions SET completed_at = '2020-02-03 04:05' WHERE job_key <> 'run-tests'")
+    noon = datetime(2020, 2, 3, 12, tzinfo=UTC)
+    recent = publish.publish(settings, stack, since=noon)
+    assert {run.kind for run in recent.runs} == {"test"}
+    assert publish.publish(settings, stack, since=noon).runs == ()
+    early = publish.publish(settings, stack, since=noon - timedelta(hours=8))
+    assert {run.kind for run in early.runs} == {"profile", "generate"}
+    everything_again = publish.publish(settings, stack, again=publish.ALL, since=noon)
+    assert [run.run_id for run in everything_again.runs] == [run.run_id for run in recent.runs]
+    assert publish.publish(settings, stack).runs == ()
+
+
+def test_explain_says_what_a_publish_then_runs_and_runs_nothing(
+    stack: Stack, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = explain(settings, stack)
+    assert (first.runs, first.wakes, first.batches) == (7, 1, 1)
+    assert sum(step.kind == "create table" for step in first.steps) == len(records.TABLES) + 1
+    assert not tables.show(settings).home
+    report = publish.publish(settings, stack)
+    assert first.rows == sum(report.rows.values())
+    stack.execute("DELETE FROM dqctl.published WHERE run_id IN (SELECT id FROM test_runs)")
+    monkeypatch.setattr("dqctl.tables.shipment.INLINE_BYTES", 20_000)
+    with Warehouse(tables.find_target(settings)) as warehouse:
+        warehouse.execute(f"CREATE VOLUME main.{settings.schema_name}.dqctl_staging")
+    expected = explain(settings, stack)
+    watched = Watched(Warehouse(tables.find_target(settings)))
+    publish_to(stack, settings, lambda: watched)
+    assert [kind_of(text) for text in watched.statements] == [step.kind for step in expected.steps]
+    assert {"put", "insert", "remove", "look", "compare"} == {step.kind for step in expected.steps}
+    inserts = [len(text.encode()) for text in watched.statements if text.startswith("INSERT")]
+    assert expected.bytes > sum(inserts)
+    nothing = explain(settings, stack)
+    assert (nothing.wakes, nothing.steps) == (0, ())
+
+
+def kind_of(statement: str) -> str:
+    if statement.startswith("SELECT"):
+        return "look" if "information_schema" in statement else "compare"
+    return statement.split()[0].lower()
 
 
 def test_init_again_runs_no_ddl(settings: Settings) -> None:

@@ -69,7 +69,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_every_value_survives(place: Settings, inline: bool, profile: list[Row], systems: list[Row]) -> None:
+def test_every_value_survives(
+    caplog: pytest.LogCaptureFixture, place: Settings, inline: bool, profile: list[Row], systems: list[Row]
+) -> None:
     run_id = f"00000000-0000-4000-8000-{next(_runs):012d}"
     base = {"stack": "odd-stack", "run_id": run_id}
     content = RunContent(
@@ -86,6 +88,7 @@ def test_every_value_survives(place: Settings, inline: bool, profile: list[Row],
         where = Place(place.catalog, place.schema_name)
         ready = tables.ensure(warehouse, where)
         Loader(warehouse, where, ready.columns).load([as_content(content)])
+    assert "computes another digest" not in caplog.text
     for table in (records.PROFILE_COLUMNS, records.SYSTEMS):
         found = {row["id"]: row for row in stored(place, table) if row["run_id"] == run_id}
         assert len(found) == len(content.rows[table.name])

@@ -15,8 +15,10 @@ Made from `dqctl/records.py` by `python -m dqctl.tables.document docs/tables.md`
 
 They live in one schema, `DQCTL_CATALOG`.`DQCTL_SCHEMA` (default `main`.`data_quality`). `dqctl tables init` makes
 them and brings them up to date, `dqctl tables show` says what is there. A publish writes a run's rows into the
-content tables, reads them back, compares every value, and only then writes the run's row into `dq_runs`: join with
-`dq_runs` and you see complete runs only. Publishing a run again replaces its rows by the same rows.
+content tables, compares what is there with what was sent (few rows value by value, many by a checksum that the
+warehouse computes), and only then writes the run's row into `dq_runs`: join with `dq_runs` and you see complete
+runs only. Publishing a run again replaces its rows by the same rows. Definitions, scores and systems are those of
+the time when the run was published.
 
 Timestamps are UTC. Times outside of the years 1 to 9999, and decimals that are no number, are NULL. Columns that a
 version of TestGen does not have are NULL. A file of many rows passes through the volume `dqctl_staging` in the

@@ -17,13 +17,16 @@ MANAGED = (ddl.MIGRATIONS, *records.TABLES)
 
 @dataclass(frozen=True)
 class Migration:
-    """One step. Its columns are those whose ``since`` is its number."""
+    """One step. Its tables and columns are those whose ``since`` is its number."""
 
     number: int
     name: str
 
 
-MIGRATIONS = (Migration(1, "the tables and views of the first version"),)
+MIGRATIONS = (
+    Migration(1, "the tables and views of the first version"),
+    Migration(2, "scores"),
+)
 
 
 @dataclass(frozen=True)

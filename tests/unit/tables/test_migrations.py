@@ -60,7 +60,8 @@ def test_half_an_init_is_completed() -> None:
 def test_what_is_recorded_names_the_home_and_the_version() -> None:
     assert migrations.record(Present(), PLACE, "5e'1b", "1.0") == (
         "INSERT INTO `main`.`data_quality`.`dq_migrations` VALUES "
-        "(CAST(1 AS BIGINT), 'the tables and views of the first version', '5e\\'1b', '1.0', current_timestamp())"
+        "(CAST(1 AS BIGINT), 'the tables and views of the first version', '5e\\'1b', '1.0', current_timestamp()), "
+        "(CAST(2 AS BIGINT), 'scores', '5e\\'1b', '1.0', current_timestamp())"
     )
 
 
@@ -68,6 +69,7 @@ def test_every_column_belongs_to_a_migration_that_exists() -> None:
     numbers = [step.number for step in MIGRATIONS]
     assert numbers == list(range(1, len(numbers) + 1))
     for table in MANAGED:
+        assert table.since in numbers
         for column in table.columns:
             assert column.since in numbers
             assert column.since == 1 or not column.required, "rows that are there would have no value"

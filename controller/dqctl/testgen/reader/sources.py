@@ -37,11 +37,33 @@ _SUITE = {"test_suite": ("s.test_suite",), "test_suite_id": ("s.id",)}
 _CONSTANTS = {"stack": "%(stack)s::text", "run_id": "%(job)s::text"}
 
 
+# The same tables in all versions. What was dropped on the target keeps its last score: it is left out.
+_SCORED = (
+    "SELECT id::text AS id, id AS table_groups_id, 'table_group' AS level,"
+    " table_group_schema::text AS schema_name, NULL::text AS table_name, NULL::text AS column_name,"
+    " NULL::text AS scorecard, NULL::text AS category, dq_score_profiling::float8 AS score_profiling,"
+    " dq_score_testing::float8 AS score_testing, NULL::float8 AS score"
+    " FROM table_groups WHERE id = %(table_groups_id)s::uuid"
+    " UNION ALL SELECT table_id::text, table_groups_id, 'table', schema_name::text, table_name::text, NULL, NULL,"
+    " NULL, dq_score_profiling::float8, dq_score_testing::float8, NULL FROM data_table_chars"
+    " WHERE table_groups_id = %(table_groups_id)s::uuid AND drop_date IS NULL"
+    " UNION ALL SELECT column_id::text, table_groups_id, 'column', schema_name::text, table_name::text,"
+    " column_name::text, NULL, NULL, dq_score_profiling::float8, dq_score_testing::float8, NULL"
+    " FROM data_column_chars WHERE table_groups_id = %(table_groups_id)s::uuid AND drop_date IS NULL"
+    " UNION ALL SELECT score_definitions.id::text || ':' || score_definition_results.category,"
+    " NULL, 'scorecard', NULL, NULL, NULL,"
+    " score_definitions.name::text, score_definition_results.category::text, NULL, NULL,"
+    " score_definition_results.score::float8 FROM score_definition_results"
+    " JOIN score_definitions ON score_definitions.id = score_definition_results.definition_id"
+    " WHERE score_definitions.project_code = %(project_code)s"
+)
+
+
 def content_sources(capabilities: Capabilities) -> tuple[Source, ...]:
     """The sources of ``records.RUN_CONTENT``, in that order.
 
     Their parameters: ``stack``; ``job``, the id of the run's job, which is what dqctl calls the run; ``own_run``,
-    what TestGen calls it; ``test_suite_id`` and ``project_code`` of the run.
+    what TestGen calls it; ``test_suite_id``, ``table_groups_id`` and ``project_code`` of the run.
     """
     return (
         Source(
@@ -109,6 +131,25 @@ def content_sources(capabilities: Capabilities) -> tuple[Source, ...]:
                 "impact_dimension": ("a.impact_dimension", "t.impact_dimension"),
             },
             _CONSTANTS,
+        ),
+        Source(
+            records.SCORES,
+            {"g": "table_groups"},
+            f"({_SCORED}) x LEFT JOIN table_groups g ON g.id = x.table_groups_id",
+            "TRUE",
+            'x.level, x.schema_name COLLATE "C", x.table_name COLLATE "C", x.column_name COLLATE "C",'
+            ' x.category COLLATE "C", x.id',
+            _GROUP,
+            {
+                **_CONSTANTS,
+                **{name: f"x.{name}" for name in ("id", "level", "score_profiling", "score_testing")},
+                **{name: f"x.{name}" for name in ("schema_name", "table_name", "column_name")},
+                **{name: f"x.{name}" for name in ("scorecard", "category")},
+                "system": "%(project_code)s::text",
+                # As TestGen makes a scorecard's out of the two.
+                "score": "COALESCE(x.score, CASE WHEN x.score_profiling IS NOT NULL OR x.score_testing IS NOT NULL"
+                " THEN COALESCE(x.score_profiling, 1) * COALESCE(x.score_testing, 1) END)",
+            },
         ),
         Source(
             records.SYSTEMS,
