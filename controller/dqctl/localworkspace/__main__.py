@@ -25,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--engine", default="sail", help="sail, or the URL of a Spark Connect cluster")
     parser.add_argument("--catalog", action="append", dest="catalogs", help="may be given more than once")
+    parser.add_argument(
+        "--postgres-programs", type=Path, help="PostgreSQL's directory that has bin, for Lakebase; kept"
+    )
     given = parser.parse_args(arguments)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -45,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 catalogs=tuple(given.catalogs or ("main",)),
                 proxy_addresses=tuple(given.proxy_addresses or ()),
                 everywhere=given.everywhere,
+                postgres_programs=given.postgres_programs,
             )
         )
     except (AlreadyRunning, OSError) as error:

@@ -68,7 +68,12 @@ class Certificates:
 
     def _names(self) -> x509.SubjectAlternativeName:
         return x509.SubjectAlternativeName(
-            [x509.DNSName(self._host), x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
+            [
+                x509.DNSName(self._host),
+                x509.DNSName("localhost"),
+                x509.DNSName("host.docker.internal"),  # this machine, for its containers: PostgreSQL has no proxy
+                x509.IPAddress(IPv4Address("127.0.0.1")),
+            ]
         )
 
     def _make_authority(self, now: datetime) -> None:

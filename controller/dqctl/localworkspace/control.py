@@ -69,15 +69,17 @@ def start(
     engine: str = "sail",
     catalogs: Sequence[str] = ("main",),
     settings: Mapping[str, str] | None = None,
+    postgres_programs: Path | None = None,
     timeout: float = 60,
 ) -> Endpoint:
     """Start the workspace in ``data_dir`` unless it runs already; the endpoint, which has answered a statement.
 
     ``settings`` replace the warehouse's settings (``{"ANSI_MODE": "false"}``); None leaves them as they are.
     Port 0 means that of the last time if it is free, else any. ``proxy_addresses`` are where the proxy listens
-    beside loopback; without any, where it did the last time; loopback's own alone ends that. ``WorkspaceError``
-    when one of them is not of this machine, when the workspace runs without it, or when it does not answer
-    within ``timeout`` seconds; nothing is left running then that was not before.
+    beside loopback; without any, where it did the last time; loopback's own alone ends that. With
+    ``postgres_programs``, the directory of PostgreSQL that has ``bin``, it has Lakebase from then on.
+    ``WorkspaceError`` when one of them is not of this machine, when the workspace runs without it, or when it does
+    not answer within ``timeout`` seconds; nothing is left running then that was not before.
     """
     layout = Layout(data_dir.expanduser().resolve())
     end = time.monotonic() + timeout
@@ -87,6 +89,7 @@ def start(
             if _pid(layout) is not None:
                 endpoint = _wait_until_it_answers(layout, end, None)
                 _require(endpoint, proxy_addresses)
+                _require_programs(layout, postgres_programs)
                 _put_settings(endpoint, settings)
                 return endpoint
             for address in proxy_addresses:
@@ -94,6 +97,7 @@ def start(
             argv = [f"--data-dir={layout.data_dir}", f"--port={port}", f"--proxy-port={proxy_port}"]
             argv += [f"--proxy-address={address}" for address in proxy_addresses]
             argv += [f"--engine={engine}", *(f"--catalog={name}" for name in catalogs)]
+            argv += [f"--postgres-programs={postgres_programs}"] if postgres_programs else []
             process = _spawn(layout, argv)
             try:
                 endpoint = _wait_until_it_answers(layout, end, process)
@@ -113,6 +117,13 @@ def _require(endpoint: Endpoint, proxy_addresses: Sequence[str]) -> None:
         raise WorkspaceError(
             f"the local workspace in {endpoint.data_dir} runs, and its proxy does not listen at "
             f"{', '.join(sorted(missing))}: stop it, then start it again"
+        )
+
+
+def _require_programs(layout: Layout, postgres_programs: Path | None) -> None:
+    if postgres_programs and not layout.postgres_programs.exists():
+        raise WorkspaceError(
+            f"the local workspace in {layout.data_dir} runs without Lakebase: stop it, then start it again"
         )
 
 

@@ -19,6 +19,8 @@ class Layout:
     server/lock        held by the server as long as it lives; holds its process id
     server/start.lock  held while somebody starts or stops the server
     server/warehouse.json  settings of the warehouse
+    server/postgres-programs  where PostgreSQL's programs are, once Lakebase was asked for
+    lakebase/          the projects of Lakebase, a PostgreSQL each
     server/ports.json  the ports of the last time, taken again when they are free
     logs/server.log    what the server has to say
     workspace.json     the endpoint, while the server runs (``endpoint.Endpoint``)
@@ -50,6 +52,16 @@ class Layout:
     def warehouse(self) -> Path:
         """Settings of the warehouse."""
         return self.server / "warehouse.json"
+
+    @property
+    def postgres_programs(self) -> Path:
+        """Holds the path of PostgreSQL's programs."""
+        return self.server / "postgres-programs"
+
+    @property
+    def lakebase(self) -> Path:
+        """Projects of Lakebase."""
+        return self.data_dir / "lakebase"
 
     @property
     def log(self) -> Path:

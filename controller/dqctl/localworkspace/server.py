@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -22,6 +23,8 @@ from starlette.applications import Starlette
 from dqctl.localworkspace.certificates import Certificates
 from dqctl.localworkspace.contract import Lakehouse
 from dqctl.localworkspace.endpoint import FILE_NAME, Endpoint
+from dqctl.localworkspace.lakebase.cluster import Programs, find_account
+from dqctl.localworkspace.lakebase.projects import Projects
 from dqctl.localworkspace.lakehouse import open_lakehouse
 from dqctl.localworkspace.layout import HOST, Layout
 from dqctl.localworkspace.listeners import ADDRESS, Ports, existing, further, listening, listening_everywhere
@@ -50,6 +53,7 @@ class Options:
     """What a server is started with. Port 0: that of the last time if it is free, else any.
 
     ``proxy_addresses``: where the proxy listens beside loopback; without any, where it did the last time.
+    ``postgres_programs``: PostgreSQL's directory that has ``bin``, for Lakebase; without it, the one of before.
     ``everywhere``: HTTPS listens in every network, which is right in a container that has one of its own only.
     """
 
@@ -60,6 +64,7 @@ class Options:
     catalogs: Sequence[str] = ("main",)
     proxy_addresses: tuple[str, ...] = ()
     everywhere: bool = False
+    postgres_programs: Path | None = None
 
 
 class AlreadyRunning(Exception):  # noqa: N818 - named for what it is
@@ -101,14 +106,20 @@ def run(options: Options) -> None:
                 engine=options.engine,
                 proxy_addresses=addresses,
             )
-            _Service(endpoint, lakehouse, tokens, certificates).serve(listener, proxy_listeners, ending)
+            projects = _projects(layout, options.postgres_programs, certificates, (ADDRESS, *addresses))
+            _Service(endpoint, lakehouse, tokens, certificates, projects).serve(listener, proxy_listeners, ending)
 
 
 class _Service:
     """The application with its listeners, from first to last request."""
 
     def __init__(
-        self, endpoint: Endpoint, lakehouse: Lakehouse, tokens: Tokens, certificates: Certificates
+        self,
+        endpoint: Endpoint,
+        lakehouse: Lakehouse,
+        tokens: Tokens,
+        certificates: Certificates,
+        projects: Projects,
     ) -> None:
         self._endpoint = endpoint
         self._settings = WarehouseSettings(Layout(endpoint.data_dir).warehouse, lakehouse)
@@ -116,6 +127,7 @@ class _Service:
         self._disturbances = Disturbances(WarehouseState(), self._sessions.close_all)
         self._tokens = tokens
         self._certificates = certificates
+        self._projects = projects
         self._started = time.monotonic()
 
     def serve(
@@ -128,6 +140,7 @@ class _Service:
             proxy = ConnectProxy(HOST, (ADDRESS, self._endpoint.port))
             servers = [await asyncio.start_server(proxy.handle, sock=each) for each in proxy_listeners]
             expiring = asyncio.create_task(self._expire())
+            await self._projects.open()
             file = self._endpoint.data_dir / FILE_NAME
             _write(file, self._endpoint.as_json())
             logger.info("serving %s at %s:%s", HOST, ADDRESS, self._endpoint.port)
@@ -138,6 +151,7 @@ class _Service:
                 expiring.cancel()
                 for server in servers:
                     server.close()
+                await self._projects.close()
                 await asyncio.to_thread(self._sessions.close_all)
 
         application = build_application(
@@ -145,6 +159,7 @@ class _Service:
             self._tokens,
             self._settings,
             self._disturbances,
+            self._projects,
             description=self._description,
             lifespan=lifespan,
         )
@@ -185,6 +200,20 @@ class _Service:
             "sessions": sessions,
             "operations": operations,
         }
+
+
+def _projects(
+    layout: Layout, given: Path | None, certificates: Certificates, addresses: Sequence[str]
+) -> Projects:
+    if given:
+        _write(layout.postgres_programs, str(given))
+    programs = None
+    if layout.postgres_programs.exists():
+        directory = Path(layout.postgres_programs.read_text(encoding="utf-8").strip())
+        programs = Programs(directory, find_account())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.server_file, certificates.server_key_file)
+    return Projects(layout.lakebase, programs, context, addresses)
 
 
 def _probe(lakehouse: Lakehouse) -> None:

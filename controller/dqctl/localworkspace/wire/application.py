@@ -17,6 +17,7 @@ from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.transport.TTransport import TMemoryBuffer
 
 from dqctl.localworkspace.contract import StatementError
+from dqctl.localworkspace.lakebase.projects import Projects
 from dqctl.localworkspace.secret_scopes import SecretScopes
 from dqctl.localworkspace.tokens import OWNER, Tokens
 from dqctl.localworkspace.wire import oauth, secrets_api, workspace_api
@@ -24,6 +25,7 @@ from dqctl.localworkspace.wire.authentication import Authentication
 from dqctl.localworkspace.wire.catalog_api import CatalogApi
 from dqctl.localworkspace.wire.disturbances import Disturbances, Disturber
 from dqctl.localworkspace.wire.failures import ApiError, answer_failure
+from dqctl.localworkspace.wire.postgres_api import PostgresApi
 from dqctl.localworkspace.wire.sessions import Sessions, UnknownHandle
 from dqctl.localworkspace.wire.staging import Staging
 from dqctl.localworkspace.wire.statements_api import StatementsApi
@@ -46,6 +48,7 @@ def build_application(
     tokens: Tokens,
     settings: WarehouseSettings,
     disturbances: Disturbances,
+    projects: Projects,
     *,
     description: Callable[[], dict[str, Any]],
     lifespan: Lifespan[Starlette] | None = None,
@@ -58,6 +61,7 @@ def build_application(
         *oauth.routes(tokens),
         *settings.routes(),
         *secrets_api.routes(SecretScopes(tokens.secrets_file, OWNER.user_name)),
+        *PostgresApi(projects).routes(),
         *StatementsApi(sessions).routes(),
         *CatalogApi(sessions).routes(),
         *VolumesApi(sessions.lakehouse).routes(),
