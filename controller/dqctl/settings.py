@@ -90,6 +90,22 @@ class Settings(BaseSettings):
         None, description="Account that PostgreSQL runs as when dqctl runs as root."
     )
     runtime: Literal["docker", "local"] | None = Field(None, description="Where TestGen runs, for a new stack.")
+    metadata: Literal["disposable", "lakebase"] | None = Field(
+        None, description="Where the metadata of a new stack lives: in a PostgreSQL of its own, or in Lakebase."
+    )
+    lakebase_project: str | None = Field(
+        None,
+        description="Lakebase: id of the project, made if it is not there; dqctl-<stack> by default.",
+        pattern=r"^[a-z][a-z0-9-]{0,62}$",
+    )
+    lakebase_branch: str | None = Field(
+        None,
+        description="Lakebase: id of the branch, which has to be there; the project's default one by default.",
+        pattern=r"^[a-z][a-z0-9-]{0,62}$",
+    )
+    lakebase_ca: Path | None = Field(
+        None, description="Lakebase: certificates (PEM) that its own is checked with; the system's by default."
+    )
     image: str | None = Field(None, description="Docker: TestGen's image, in place of the stock one.")
     postgres_image: str | None = Field(None, description="Docker: image of the metadata's PostgreSQL.")
     registry: str | None = Field(None, description="Docker: registry or mirror that both images come from.")
@@ -132,7 +148,7 @@ class Settings(BaseSettings):
     def _bare_host(cls, value: str | None) -> str | None:
         return value.removeprefix("https://").split("/")[0] if value else None
 
-    @field_validator("home", "workspace", "ca_bundle", "controller_credential")
+    @field_validator("home", "workspace", "ca_bundle", "controller_credential", "lakebase_ca")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value else None

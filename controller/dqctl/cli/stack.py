@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _REMEMBERED = (
     "workspace", "catalog", "schema_name", "databricks_host", "databricks_warehouse_id", "http_path",
     "databricks_config_profile", "warehouse_name", "start_warehouse",
+    "metadata", "lakebase_project", "lakebase_branch", "lakebase_ca",
     "image", "postgres_image", "registry", "memory", "network", "ca_bundle", "publish_port", "scheduler",
     "controller", "controller_image", "controller_socket", "controller_credential",
 )  # fmt: skip
@@ -30,6 +31,13 @@ class Runtime(StrEnum):
     LOCAL = "local"
 
 
+class Metadata(StrEnum):
+    """Where TestGen's metadata lives."""
+
+    DISPOSABLE = "disposable"
+    LAKEBASE = "lakebase"
+
+
 class Pull(StrEnum):
     """When images are pulled."""
 
@@ -39,6 +47,7 @@ class Pull(StrEnum):
 
 
 _DOCKER = "Docker"
+_LAKEBASE = "Lakebase"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -75,6 +84,34 @@ def install(
     ] = None,
     postgres_account: Annotated[
         str | None, typer.Option(help="As root: account that PostgreSQL runs as (DQCTL_POSTGRES_ACCOUNT)")
+    ] = None,
+    metadata: Annotated[
+        Metadata | None,
+        typer.Option(
+            help="Where TestGen's metadata lives (DQCTL_METADATA) [default: what the stack has, else disposable]",
+            rich_help_panel=_LAKEBASE,
+        ),
+    ] = None,
+    lakebase_project: Annotated[
+        str | None,
+        typer.Option(
+            help="Project, made unless it is there (DQCTL_LAKEBASE_PROJECT) [default: dqctl-STACK]",
+            rich_help_panel=_LAKEBASE,
+        ),
+    ] = None,
+    lakebase_branch: Annotated[
+        str | None,
+        typer.Option(
+            help="Branch, which is there (DQCTL_LAKEBASE_BRANCH) [default: the project's]",
+            rich_help_panel=_LAKEBASE,
+        ),
+    ] = None,
+    lakebase_ca: Annotated[
+        Path | None,
+        typer.Option(
+            help="Certificates it is checked with (DQCTL_LAKEBASE_CA) [default: the system's]",
+            rich_help_panel=_LAKEBASE,
+        ),
     ] = None,
     image: Annotated[
         str | None,
@@ -164,6 +201,10 @@ def install(
         "databricks_config_profile": profile,
         "warehouse_name": warehouse,
         "start_warehouse": start_warehouse,
+        "metadata": metadata.value if metadata else None,
+        "lakebase_project": lakebase_project,
+        "lakebase_branch": lakebase_branch,
+        "lakebase_ca": lakebase_ca,
         "image": image,
         "postgres_image": postgres_image,
         "registry": registry,
@@ -211,7 +252,10 @@ def _plan(plan: "InstallPlan") -> str:
 
 
 def uninstall(
-    purge: Annotated[bool, typer.Option("--purge", help="Remove state, history and secrets too")] = False,
+    purge: Annotated[
+        bool,
+        typer.Option("--purge", help="Remove state, history and secrets too, and what dqctl made in Lakebase"),
+    ] = False,
     wait: Wait = None,
 ) -> None:
     """Stop the stack. What it knows stays, unless purged."""
@@ -224,7 +268,8 @@ def uninstall(
         if not report.changed and report.kept is None:
             return f"stack {report.stack}: nothing is installed"
         kept = f"; its state is kept in {report.kept}" if report.kept else "; nothing is left"
-        return f"stack {report.stack} is uninstalled{kept}"
+        where = f"; its metadata is kept in the Lakebase project {report.project}" if report.project else ""
+        return f"stack {report.stack} is uninstalled{kept}{where}"
 
     emit(plain(report), show)
 
@@ -243,12 +288,16 @@ def _status(found: "Status") -> str:
     revision = f"{found.schema_revision} (expected {found.expected_revision})"
     where = f" on port {found.postgres_port}" if found.postgres_port else ""
     running = f"runs{where}" if found.postgres_running else "does not run"
+    if found.lakebase:
+        running = f"{found.lakebase}, {'answers' if found.postgres_running else 'does not answer'}"
+    else:
+        running = f"{found.postgres_version}, {running}"
     facts = {
         "stack": f"{found.stack} in {found.home}",
         "runtime": str(found.runtime),
         "healthy": cell(found.healthy),
         "TestGen": f"{found.testgen_version}, schema revision {revision}",
-        "PostgreSQL": f"{found.postgres_version}, {running}",
+        "Lakebase" if found.lakebase else "PostgreSQL": running,
         "services": ", ".join(f"{name} {state}" for name, state in found.services.items()),
         "disk": f"{found.disk_bytes / 1e6:.0f} MB",
     }

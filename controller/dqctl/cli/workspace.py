@@ -48,12 +48,20 @@ def start(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Setting of the warehouse, KEY=VALUE; may be repeated")
     ] = None,
+    lakebase: Annotated[
+        bool, typer.Option("--lakebase", help="With Lakebase from now on: projects of a real PostgreSQL")
+    ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds it may take", min=1)] = 60,
 ) -> None:
     """Start it, unless it runs, and say how clients reach it."""
     from dqctl.localworkspace import control
 
     directory, pairs = _directory(data_dir), _pairs(settings or [])
+    programs = None
+    if lakebase:
+        from dqctl.services.workspace_programs import ensure_postgres
+
+        programs = ensure_postgres(context().settings, context().progress)
     context().progress(f"starting the local workspace in {directory}")
     try:
         endpoint = control.start(
@@ -64,6 +72,7 @@ def start(
             engine=engine,
             catalogs=catalog or ("main",),
             settings=pairs or None,
+            postgres_programs=programs,
             timeout=timeout,
         )
     except control.WorkspaceError as error:

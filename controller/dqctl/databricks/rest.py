@@ -79,6 +79,13 @@ class RestApi:
         headers = {**self._authorization(), "Content-Type": "application/json"}
         return self._send(path, headers, json.dumps(document).encode())
 
+    def call(self, method: str, path: str, query: Mapping[str, str], document: Mapping[str, Any] | None) -> Answer:
+        """The same with another method."""
+        question = f"?{urllib.parse.urlencode(query)}" if query else ""
+        headers = {**self._authorization(), "Content-Type": "application/json"}
+        body = None if document is None else json.dumps(document).encode()
+        return self._send(f"{path}{question}", headers, body, method)
+
     def anonymously(self, path: str) -> Answer:
         """Ask as nobody."""
         return self._send(path, {})
@@ -123,10 +130,12 @@ class RestApi:
         seconds = float(lasts) if isinstance(lasts, int | float) else 2 * _EARLY
         return _Bearer(token, asked + seconds - min(_EARLY, seconds / 2))
 
-    def _send(self, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
+    def _send(
+        self, path: str, headers: Mapping[str, str], body: bytes | None = None, method: str | None = None
+    ) -> Answer:
         url = f"https://{self.target.host}:{self.target.port}{path}"
         agent = {"User-Agent": f"dqctl/{dqctl.__version__}"}
-        request = urllib.request.Request(url, body, {**headers, **agent})
+        request = urllib.request.Request(url, body, {**headers, **agent}, method=method)
         try:
             with self._opener.open(request, timeout=self._timeout) as response:
                 return _answer(response.status, response.headers, response.read())

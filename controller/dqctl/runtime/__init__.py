@@ -35,9 +35,17 @@ def runtime_of(paths: StackPaths, record: StackRecord, progress: Progress) -> Ru
     """The runtime that ``record`` names, installed or not."""
     # Imported when it is needed: a local stack has no use for the engine's SDK.
     if record.runtime == "docker":
+        if record.lakebase:
+            from dqctl.runtime.docker_lakebase import DockerLakebaseRuntime
+
+            return DockerLakebaseRuntime(paths, record, progress)
         from dqctl.runtime.docker import DockerRuntime
 
         return DockerRuntime(paths, record, progress)
+    if record.lakebase:
+        from dqctl.runtime.local_lakebase import LocalLakebaseRuntime
+
+        return LocalLakebaseRuntime(paths, record, progress)
     from dqctl.runtime.local import LocalRuntime
 
     return LocalRuntime(paths, record, progress)

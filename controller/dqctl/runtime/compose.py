@@ -19,11 +19,16 @@ from dqctl.runtime.templates import render
 from dqctl.settings import Settings
 from dqctl.stack.images import Image, Images
 from dqctl.stack.paths import StackPaths
+from dqctl.stack.record import LakebaseRecord, read_record
 from dqctl.stack.secrets import LENGTHS, read_secret
 from dqctl.testgen.scheduler import HEARTBEAT
 
 INSIDE = "/run/dqctl"
 CA_BUNDLE = "ca-bundle.pem"
+LOOPBACK = ("127.0.0.1", "localhost")
+HOST = "host.docker.internal"  # this machine, as seen from the engine (compose/stack.yaml.j2)
+
+_LAKEBASE_CA = "lakebase-ca.pem"
 
 _SCHEDULER = "scheduler.py"
 _CREDENTIAL = Path(INSIDE) / "credential"
@@ -69,8 +74,11 @@ class Files:
 
 def render_files(paths: StackPaths, settings: Settings, images: Images) -> Files:
     """All files of the project. Raises ``EnvironmentFault`` when a secret or the CA bundle cannot be read."""
+    record = read_record(paths)
+    host, port = _address(record.lakebase) if record and record.lakebase else ("postgres", 5432)
     definition = render(
         "stack.yaml",
+        metadata={"host": host, "port": port},
         project=project(paths),
         engine=images.engine,
         postgres=images.postgres,
@@ -157,9 +165,18 @@ def _find_scheduler(settings: Settings) -> _Scheduler | None:
 
 def secret_files(paths: StackPaths) -> Files:
     """Those files of the project that hold secrets; ``EnvironmentFault`` when one cannot be read."""
+    record = read_record(paths)
+    if record and record.lakebase:
+        return _lakebase_files(paths, record.lakebase)
     secrets = {name: read_secret(paths, name).get_secret_value() for name in LENGTHS}
     configuration = render(
-        "config.env", host="postgres", port=5432, database=metadata.DATABASE, role=ROLE, **secrets
+        "config.env",
+        host="postgres",
+        port=5432,
+        ca_file=None,
+        database=metadata.DATABASE,
+        role=ROLE,
+        **secrets,
     )
     return Files(
         {
@@ -167,6 +184,37 @@ def secret_files(paths: StackPaths) -> Files:
             paths.mounted / "postgres" / "postgres_password": (secrets["postgres_password"] + "\n", _MOUNTED_FILE),
         }
     )
+
+
+def _lakebase_files(paths: StackPaths, lakebase: LakebaseRecord) -> Files:
+    host, port = _address(lakebase)
+    secrets = {name: read_secret(paths, name).get_secret_value() for name in LENGTHS}
+    configuration = render(
+        "config.env",
+        host=host,
+        port=port,
+        ca_file=f"{INSIDE}/{_LAKEBASE_CA}",
+        database=metadata.DATABASE,
+        role=ROLE,
+        **secrets,
+    )
+    try:
+        trusted = Path(lakebase.ca_file or "").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EnvironmentFault(
+            f"Lakebase's certificates {lakebase.ca_file} cannot be read: {error}", "name others with --lakebase-ca"
+        ) from None
+    folder = paths.mounted / "engine"
+    return Files(
+        {folder / "config.env": (configuration, _MOUNTED_FILE), folder / _LAKEBASE_CA: (trusted, _MOUNTED_FILE)}
+    )
+
+
+def _address(lakebase: LakebaseRecord) -> tuple[str, int]:
+    """Where the containers find it; a local workspace is on this machine."""
+    if lakebase.host is None:
+        raise EnvironmentFault("it is not known where the stack's Lakebase is", "run dqctl install again")
+    return (HOST if lakebase.host in LOOPBACK else lakebase.host), lakebase.port
 
 
 def make_directories(paths: StackPaths) -> None:

@@ -34,7 +34,7 @@ def connect(
     deadline = Deadline(_RECOVERY)
     while True:
         try:
-            return _Connection.connect(
+            return Connection.connect(
                 host=host,
                 hostaddr=host,  # given, so that PGHOSTADDR of the environment does not lead elsewhere
                 port=port,
@@ -65,7 +65,7 @@ def says_no_space(said: str) -> bool:
     return _NO_SPACE.search(said) is not None
 
 
-class _Connection(psycopg.Connection[tuple[Any, ...]]):
+class Connection(psycopg.Connection[tuple[Any, ...]]):
     """A connection whose ``with`` block ends by ``EnvironmentFault`` when the server goes away inside of it.
 
     Only what happened to the server is ours to explain: a statement that is wrong stays a ``psycopg.Error``.
@@ -94,6 +94,7 @@ class _Connection(psycopg.Connection[tuple[Any, ...]]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        """Commit or roll back, and close."""
         try:
             super().__exit__(kind, error, traceback)
         except psycopg.OperationalError as late:  # it went away before the commit

@@ -28,6 +28,7 @@ from dqctl.runtime.call_log import both, call_log
 from dqctl.runtime.connection import connect, says_no_space
 from dqctl.runtime.engine import client, containers, explained, glance, run_inside
 from dqctl.runtime.launch import ENVIRONMENT, Program, command
+from dqctl.runtime.ports import MetadataServer
 from dqctl.runtime.recovery import connected, recover
 from dqctl.stack import lock, rotation
 from dqctl.stack.images import Images, read_images
@@ -41,7 +42,6 @@ _READY = 90.0  # seconds for PostgreSQL to answer, its first set-up or crash rec
 _STOP = 5  # seconds for a PostgreSQL that hangs to stop by itself, which takes less than one where it can
 _POLL = 0.1
 _PORT = 5432
-_HOST = "host.docker.internal"  # this machine, as seen from the engine (compose/stack.yaml.j2)
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
 
@@ -53,6 +53,7 @@ class Health:
     """
 
     services: Mapping[str, str]
+    database_answers: bool
     schema_revision: int | None
     expected_revision: int
 
@@ -63,8 +64,8 @@ class Health:
 
     @property
     def postgres_running(self) -> bool:
-        """Whether PostgreSQL's container runs."""
-        return self.services["postgres"] == "running"
+        """Whether PostgreSQL's container runs, or Lakebase answers."""
+        return self.database_answers
 
     @property
     def is_good(self) -> bool:
@@ -142,13 +143,13 @@ class DockerRuntime:
         return found
 
     @property
-    def postgres(self) -> ContainerPostgres:
+    def postgres(self) -> MetadataServer:
         """The stack's PostgreSQL."""
         return self.server(read_secret(self.paths, "postgres_password"))
 
-    def server(self, password: SecretStr) -> ContainerPostgres:
+    def server(self, password: SecretStr) -> MetadataServer:
         """See ``dqctl.runtime.ports.Runtime``."""
-        return ContainerPostgres(compose.project(self.paths), password)
+        return self._container(password)
 
     def apply_secrets(self) -> None:
         """See ``dqctl.runtime.ports.Runtime``. Containers see it at once: directories are mounted, not files."""
@@ -189,11 +190,12 @@ class DockerRuntime:
     def health(self) -> Health:
         """See ``dqctl.runtime.ports.Runtime``."""
         services = self._states()
+        answers = self._answers(services)
         revision = None
         with contextlib.suppress(EnvironmentFault):
-            if services["postgres"] == "running" and metadata.database_exists(self.postgres):
+            if answers and metadata.database_exists(self.postgres):
                 revision = metadata.schema_revision(self.postgres)
-        return Health(services, revision, self.images.engine.schema_revision)
+        return Health(services, answers, revision, self.images.engine.schema_revision)
 
     def run(
         self,
@@ -231,8 +233,15 @@ class DockerRuntime:
     def _services(self) -> dict[str, str]:
         """What runs between commands, and the image of each."""
         pinned = self.images
-        found = {"postgres": pinned.postgres.id, "engine": pinned.engine.id}
+        found = {"postgres": pinned.postgres.id} if pinned.postgres else {}
+        found["engine"] = pinned.engine.id
         return found | ({"scheduler": pinned.engine.id} if self.record.scheduler else {})
+
+    def _container(self, password: SecretStr) -> ContainerPostgres:
+        return ContainerPostgres(compose.project(self.paths), password)
+
+    def _answers(self, services: Mapping[str, str]) -> bool:
+        return services["postgres"] == "running"
 
     def _states(self) -> dict[str, str]:
         """How the containers are, as far as it is told here: without the engine, whether they run."""
@@ -300,9 +309,10 @@ class DockerRuntime:
     def _wait_for_port(self) -> None:
         deadline = Deadline(_READY)
         name = compose.project(self.paths)
+        own = self._container(read_secret(self.paths, "postgres_password"))
         while True:
             try:
-                with socket.create_connection((self.postgres.address(), _PORT), timeout=1.0):
+                with socket.create_connection((own.address(), _PORT), timeout=1.0):
                     break
             except (OSError, EnvironmentFault):
                 container = containers(name).get("postgres")
@@ -348,17 +358,18 @@ class DockerRuntime:
                 write_atomically(self.paths.mounted / "engine" / copy, text, 0o444)
             return f"{compose.INSIDE}/{copy}"
         parts = urlsplit(value) if name.lower().endswith("_proxy") else None
-        if parts and parts.hostname in ("127.0.0.1", "localhost"):
-            self._require_reachable(parts.port or 80)
-            return value.replace(parts.hostname, _HOST, 1)
+        if parts and parts.hostname in compose.LOOPBACK:
+            self.require_reachable(parts.port or 80)
+            return value.replace(parts.hostname, compose.HOST, 1)
         return value
 
-    def _require_reachable(self, port: int) -> None:
+    def require_reachable(self, port: int) -> None:
+        """``EnvironmentFault`` when a server of this machine does not listen where containers can reach it."""
         address = host_address()
         with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=5.0):
             return
         raise EnvironmentFault(
-            f"the local workspace cannot be reached from a container: its proxy does not listen on {address}",
+            f"the local workspace cannot be reached from a container: it does not listen on {address}",
             f"start it with: dqctl workspace start --proxy-address {address}",
         )
 

@@ -35,7 +35,7 @@ _FIND_PYTHON = 'python=$(head -n 1 "$(command -v testgen)"); exec ${python#??} -
 
 def find_images(
     engine: str,
-    postgres: str,
+    postgres: str | None,
     controller: str | None = None,
     *,
     pinned: Images | None,
@@ -44,19 +44,23 @@ def find_images(
 ) -> Images:
     """The images called ``engine``, ``postgres`` and ``controller``; what is pinned under the same names stays.
 
-    Raises ``EnvironmentFault`` when one is neither here nor to be pulled, or is not the pinned one any more;
-    ``UsageError`` when it is no image of what it should be.
+    ``postgres`` is None with Lakebase. Raises ``EnvironmentFault`` when one is neither here nor to be pulled, or
+    is not the pinned one any more; ``UsageError`` when it is no image of what it should be.
     """
     keep = pinned if pull != "always" else None
     old = keep.engine if keep and keep.engine.reference == engine else None
     engine_id = _find(engine, old, pull, progress)
-    old_postgres = keep.postgres if keep and keep.postgres.reference == postgres else None
-    postgres_id = _find(postgres, old_postgres, pull, progress)
     return Images(
         engine=old if old else _testgen(engine, engine_id),
-        postgres=old_postgres if old_postgres else _postgres(postgres, postgres_id),
+        postgres=_find_postgres(postgres, keep, pull, progress) if postgres else None,
         controller=_find_controller(controller, keep, pull, progress) if controller else None,
     )
+
+
+def _find_postgres(reference: str, keep: Images | None, pull: Pull, progress: Progress) -> Image:
+    old = keep.postgres if keep and keep.postgres and keep.postgres.reference == reference else None
+    found = _find(reference, old, pull, progress)
+    return old or _postgres(reference, found)
 
 
 def _find_controller(reference: str, keep: Images | None, pull: Pull, progress: Progress) -> Image:

@@ -1,88 +1,28 @@
 """TestGen on this machine: its own virtual environment, and a PostgreSQL of the stack's own."""
 
 import contextlib
-import os
-import shutil
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-import psycopg
 from pydantic import SecretStr
 
-from dqctl import processes
-from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault, UsageError
-from dqctl.files import PRIVATE_DIR, write_private
-from dqctl.progress import Progress
-from dqctl.runtime import environments, metadata, postgres_programs
+from dqctl.runtime import metadata, postgres_programs
 from dqctl.runtime.accounts import owner_account
-from dqctl.runtime.call_log import both, call_log
-from dqctl.runtime.connection import ROLE
-from dqctl.runtime.launch import ENVIRONMENT, Program, command
+from dqctl.runtime.host import Health, HostRuntime
 from dqctl.runtime.postgres import HOST, PortTaken, Postgres, free_port
-from dqctl.runtime.recovery import connected, recover
-from dqctl.runtime.templates import render
-from dqctl.stack import lock, rotation
-from dqctl.stack.paths import StackPaths
-from dqctl.stack.record import StackRecord, write_record
-from dqctl.stack.secrets import LENGTHS, read_secret
-from dqctl.testgen.ports import Completed, Line
-
-_SETUP_TIMEOUT = 300.0
-_START_TIMEOUT = 400.0  # to wait for another command that starts PostgreSQL, a set-up included
-
-# All that TestGen gets of dqctl's environment: any variable that it knows (TG_*, PROJECT_*, DEFAULT_*, ...), or
-# libpq (PG*), would override what the stack says, and secrets are none of its business.
-_INHERITED = (
-    "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR",
-    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
-    "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
-)  # fmt: skip
+from dqctl.runtime.recovery import recover
+from dqctl.stack.record import write_record
+from dqctl.stack.secrets import read_secret
 
 
-@dataclass(frozen=True)
-class Health:
-    """How the stack is. ``schema_revision`` is None when the database does not answer."""
-
-    postgres_running: bool
-    postgres_pid: int | None
-    schema_revision: int | None
-    expected_revision: int
-
-    @property
-    def services(self) -> Mapping[str, str]:
-        """The state of each process that lasts."""
-        return {"postgres": "running" if self.postgres_running else "exited"}
-
-    @property
-    def is_good(self) -> bool:
-        """Whether TestGen can work."""
-        return self.postgres_running and self.schema_revision == self.expected_revision
-
-
-class LocalRuntime:
-    """One installed stack; implements ``dqctl.testgen.ports.Runtime``."""
-
-    def __init__(self, paths: StackPaths, record: StackRecord, progress: Progress) -> None:
-        self.paths = paths
-        self.record = record
-        self._progress = progress
-        self.environment = environments.environment(paths.environments, record.testgen_version)
+class LocalRuntime(HostRuntime):
+    """One installed stack; implements ``dqctl.runtime.ports.Runtime``."""
 
     @property
     def has_database_server(self) -> bool:
         """See ``dqctl.runtime.ports.Runtime``."""
         return self.postgres.exists
-
-    @property
-    def version(self) -> str:
-        """Version of TestGen."""
-        return self.record.testgen_version
 
     @property
     def postgres(self) -> Postgres:
@@ -100,38 +40,17 @@ class LocalRuntime:
             password=password,
         )
 
-    def apply_secrets(self) -> None:
-        """See ``dqctl.runtime.ports.Runtime``."""
-        if not self._is_configured():
-            write_private(self._configuration, self._render_configuration())
-
     def require_programs(self) -> None:
         """See ``dqctl.runtime.ports.Runtime``."""
-        if not self.environment.is_complete or not postgres_programs.location(self.paths.environments).is_dir():
+        super().require_programs()
+        if not postgres_programs.location(self.paths.environments).is_dir():
             raise UsageError(f"programs of the stack {self.paths.name!r} are missing", "run: dqctl install")
-
-    def up(self) -> bool:
-        """Start PostgreSQL if it is down and set the database up if it is not; whether anything was done.
-
-        Raises ``UsageError`` when the database belongs to another version of TestGen (nothing is migrated here).
-        """
-        self._remove_left_overs()
-        if not rotation.is_pending(self.paths) and self._is_up():
-            return False
-        with lock.hold(self.paths.root / "postgres.lock", "start of PostgreSQL", timeout=_START_TIMEOUT):
-            started = self._start()
-            return self._ensure_metadata() or started
-
-    def start_postgres(self) -> bool:
-        """Start PostgreSQL and nothing else; whether it was started."""
-        with lock.hold(self.paths.root / "postgres.lock", "start of PostgreSQL", timeout=_START_TIMEOUT):
-            return self._start()
 
     def down(self) -> bool:
         """Stop PostgreSQL; whether it ran."""
         if not self.paths.postgres.exists():
             return False
-        with lock.hold(self.paths.root / "postgres.lock", "stop of PostgreSQL", timeout=_START_TIMEOUT):
+        with self._starting("stop of PostgreSQL"):
             return self.postgres.stop()
 
     def remove(self) -> None:
@@ -149,36 +68,8 @@ class LocalRuntime:
             postgres_pid=running.pid if running else None,
             schema_revision=revision,
             expected_revision=self.environment.schema_revision,
+            services={"postgres": "running" if running else "exited"},
         )
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        program: Program = "testgen",
-        stdin: str = "",
-        deadline: Deadline,
-        environment: Mapping[str, str] | None = None,
-        on_line: Line | None = None,
-        on_error_line: Line | None = None,
-        fetch: str | None = None,
-    ) -> Completed:
-        """See ``dqctl.testgen.ports.Runtime``."""
-        with self._on_disk(), self._home() as home, call_log(self.paths, program, argv) as keep:
-            completed = processes.run(
-                command(str(self.environment.python), program, argv),
-                deadline=deadline,
-                stdin=stdin,
-                environment=self._environment(home, environment or {}),
-                cwd=home,
-                on_line=both(keep, on_line) if program == "testgen" else on_line,
-                on_error_line=both(keep, on_error_line),
-            )
-            return replace(completed, files=_read_files(home / fetch)) if fetch else completed
-
-    def metadata(self) -> "psycopg.Connection[tuple[Any, ...]]":
-        """See ``dqctl.testgen.ports.Runtime``."""
-        return connected(self, self._progress)
 
     @property
     def _port(self) -> int:
@@ -186,20 +77,8 @@ class LocalRuntime:
             raise EnvironmentFault(f"{self.paths.record} names no port", "run dqctl install again")
         return self.record.postgres_port
 
-    @property
-    def _configuration(self) -> Path:
-        return self.paths.secrets / "config.env"
-
-    def _render_configuration(self) -> str:
-        secrets = {name: read_secret(self.paths, name).get_secret_value() for name in LENGTHS}
-        return render(
-            "config.env",
-            host=HOST,
-            port=self._port,
-            database=metadata.DATABASE,
-            role=ROLE,
-            **secrets,
-        )
+    def _location(self) -> Mapping[str, object]:
+        return {"host": HOST, "port": self._port, "ca_file": None}
 
     def _is_up(self) -> bool:
         running = self.postgres.postmaster()
@@ -208,12 +87,6 @@ class LocalRuntime:
         try:
             return metadata.is_current(self.postgres, self.environment.schema_revision)
         except EnvironmentFault:  # it was killed a moment ago
-            return False
-
-    def _is_configured(self) -> bool:
-        try:
-            return self._configuration.read_text(encoding="ascii") == self._render_configuration()
-        except OSError:
             return False
 
     def _start(self) -> bool:
@@ -238,56 +111,3 @@ class LocalRuntime:
     def _move_to(self, port: int) -> None:
         self.record = self.record.model_copy(update={"postgres_port": port, "updated": datetime.now(UTC)})
         write_record(self.paths, self.record)
-
-    def _ensure_metadata(self) -> bool:
-        def set_up(variables: Mapping[str, str]) -> Completed:
-            self._progress("setting up TestGen's metadata database")
-            return self.run(["setup-system-db", "--yes"], deadline=Deadline(_SETUP_TIMEOUT), environment=variables)
-
-        wanted = metadata.Wanted(self.version, self.environment.schema_revision, self.paths)
-        return metadata.ensure_metadata(self.postgres, wanted, set_up)
-
-    def _environment(self, home: Path, on_top: Mapping[str, str]) -> dict[str, str]:
-        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        return inherited | {
-            "HOME": str(home),
-            "PATH": f"{self.environment.path / 'bin'}:/usr/local/bin:/usr/bin:/bin",
-            "TG_TESTGEN_HOME": str(self._configuration.parent),
-            **ENVIRONMENT,
-            **on_top,
-        }
-
-    @contextlib.contextmanager
-    def _on_disk(self) -> Iterator[None]:
-        """A home that cannot be made, or a log that cannot be written, is a fault of the machine."""
-        try:
-            yield
-        except OSError as error:
-            raise EnvironmentFault(
-                f"{error.filename or self.paths.root}: {error.strerror or error}",
-                f"free space at {self.paths.root} or see who owns it, then run the same command again",
-            ) from error
-
-    @contextlib.contextmanager
-    def _home(self) -> Iterator[Path]:
-        # TestGen writes its output to fixed names below HOME: one call would overwrite the other's.
-        self.paths.work.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
-        home = Path(tempfile.mkdtemp(dir=self.paths.work, prefix=f"{os.getpid()}-"))
-        try:
-            yield home
-        finally:
-            shutil.rmtree(home, ignore_errors=True)
-
-    def _remove_left_overs(self) -> None:
-        """Homes of calls whose dqctl was killed."""
-        if sys.platform != "linux" or not self.paths.work.is_dir():
-            return
-        for home in self.paths.work.iterdir():
-            if not Path(f"/proc/{home.name.partition('-')[0]}").exists():
-                shutil.rmtree(home, ignore_errors=True)
-
-
-def _read_files(directory: Path) -> dict[str, bytes]:
-    if not directory.is_dir():
-        return {}
-    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}

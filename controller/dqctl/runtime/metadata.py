@@ -17,7 +17,7 @@ from dqctl.runtime.ports import MetadataServer
 from dqctl.stack.paths import StackPaths
 
 DATABASE = "datakitchen"
-_MAKING = "datakitchen_making"
+MAKING = "datakitchen_making"
 _MAINTENANCE = "postgres"
 
 _EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Violation|Refused)\b.*:|\([\w.]+\) ")
@@ -52,13 +52,13 @@ def ensure_metadata(postgres: MetadataServer, wanted: Wanted, set_up: SetUp) -> 
                 "nothing was changed: install the version that the stack had (--version), or use another --stack",
             )
         drop_database(postgres, DATABASE)
-    drop_database(postgres, _MAKING)
-    completed = set_up({"TG_METADATA_DB_NAME": _MAKING})
+    drop_database(postgres, MAKING)
+    completed = set_up({"TG_METADATA_DB_NAME": MAKING})
     if completed.exit_code:
         raise _failed(postgres, wanted.paths, redact(completed.stdout + completed.stderr))
     with postgres.connect(_MAINTENANCE, autocommit=True) as connection:
         connection.execute(
-            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(_MAKING), sql.Identifier(DATABASE))
+            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(MAKING), sql.Identifier(DATABASE))
         )
     return True
 

@@ -29,6 +29,7 @@ class InstallReport:
     home: str
     runtime: str
     testgen_version: str
+    metadata: str
     postgres_version: str
     postgres_port: int | None
     postgres_account: str | None
@@ -132,6 +133,7 @@ def _converge(
         home=str(settings.home),
         runtime=record.runtime,
         testgen_version=record.testgen_version,
+        metadata=record.metadata,
         postgres_version=record.postgres_version,
         postgres_port=record.postgres_port,
         postgres_account=record.postgres_account,

@@ -7,14 +7,14 @@ import dqctl
 from dqctl.clock import Clock
 from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.progress import Progress
-from dqctl.runtime import compose, engine
-from dqctl.runtime.docker import DockerRuntime
+from dqctl.runtime import Runtime, compose, engine, runtime_of
 from dqctl.runtime.images import find_images
+from dqctl.services.lakebase import ensure_lakebase, project_of, require_tls, wanted_store
 from dqctl.services.standstill import leave_version, standstill
 from dqctl.settings import Settings
 from dqctl.stack.images import Images, read_images, write_images
 from dqctl.stack.paths import StackPaths
-from dqctl.stack.record import StackRecord, write_record
+from dqctl.stack.record import LakebaseRecord, StackRecord, read_record, write_record
 from dqctl.stack.secrets import ensure_secrets, missing_secrets
 from dqctl.testgen.capabilities import KNOWN, capabilities
 
@@ -34,7 +34,7 @@ def converge(
     changed: list[str],
     progress: Progress,
     clock: Clock,
-) -> DockerRuntime:
+) -> Runtime:
     """All that has to stand before the containers can be started; what was done is added to ``changed``."""
     compose.compose_version()
     require_own_project(paths)
@@ -42,7 +42,9 @@ def converge(
         changed.append("secrets")
     pinned = read_images(paths)
     check_controller(settings)
-    testgen, postgres = references(settings, pinned, before, version)
+    store = wanted_store(settings, before)
+    testgen, own = references(settings, pinned, before, version)
+    postgres = own if store == "disposable" else None
     wanted = controller_reference(settings)
     images = find_images(testgen, postgres, wanted, pinned=pinned, pull=settings.pull, progress=progress)
     if version and images.engine.version != version:
@@ -54,9 +56,14 @@ def converge(
     if pinned:
         _leave(settings, paths, before, pinned, images, progress)
     record = _record(settings, before, images, clock)
+    if store == "lakebase":
+        require_tls(images.engine.version)
+        write_images(paths, images)  # the record comes next, and whoever reads it looks for them
+        record = ensure_lakebase(settings, paths, record, changed, progress, clock)
+        before = read_record(paths)
     compose.make_directories(paths)
     files = compose.render_files(paths, settings, images)
-    runtime = DockerRuntime(paths, record, progress)
+    runtime = runtime_of(paths, record, progress)
     new_record = before is None or record != before.model_copy(update={"updated": record.updated})
     if images == pinned and not new_record and not any(files.differing()):
         return runtime
@@ -109,7 +116,7 @@ def references(
     if pinned and not settings.image and not settings.registry and wanted == pinned.engine.version:
         testgen = pinned.engine.reference
     postgres = settings.postgres_image or mirror + POSTGRES
-    if pinned and not settings.postgres_image and not settings.registry:
+    if pinned and pinned.postgres and not settings.postgres_image and not settings.registry:
         postgres = pinned.postgres.reference
     return testgen, postgres
 
@@ -140,7 +147,7 @@ def _leave(
     progress: Progress,
 ) -> None:
     """Refuse what the stack's data could not follow."""
-    if _major(images.postgres.version) != _major(pinned.postgres.version):
+    if images.postgres and pinned.postgres and _major(images.postgres.version) != _major(pinned.postgres.version):
         raise UsageError(
             f"the stack's data is of PostgreSQL {pinned.postgres.version}, {images.postgres.reference} is "
             f"{images.postgres.version}",
@@ -148,7 +155,7 @@ def _leave(
             "(--postgres-image), or use another --stack",
         )
     if before and images.engine.version != pinned.engine.version:
-        leave_version(DockerRuntime(paths, before, progress), images.engine.version, settings.lock_timeout)
+        leave_version(runtime_of(paths, before, progress), images.engine.version, settings.lock_timeout)
 
 
 def _record(settings: Settings, before: StackRecord | None, images: Images, clock: Clock) -> StackRecord:
@@ -157,13 +164,21 @@ def _record(settings: Settings, before: StackRecord | None, images: Images, cloc
         installed=before.installed if before and before.testgen_version == images.engine.version else False,
         runtime="docker",
         testgen_version=images.engine.version,
-        postgres_version=images.postgres.version,
+        postgres_version=images.postgres.version if images.postgres else "of Lakebase",
         postgres_port=settings.publish_port,
         postgres_account=None,
         scheduler=settings.scheduler,
+        lakebase=_lakebase(settings, before),
         created=before.created if before else now,
         updated=now,
     )
+
+
+def _lakebase(settings: Settings, before: StackRecord | None) -> LakebaseRecord | None:
+    if wanted_store(settings, before) == "disposable":
+        return None
+    project = project_of(settings, before)
+    return before.lakebase if before else LakebaseRecord(project=project)
 
 
 def _major(version: str) -> str:

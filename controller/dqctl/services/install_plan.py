@@ -9,6 +9,7 @@ from dqctl.errors import EnvironmentFault
 from dqctl.redaction import redact
 from dqctl.runtime import environments, postgres_programs
 from dqctl.services.install import require_possible, require_runtime
+from dqctl.services.lakebase import Store, project_of, wanted_store
 from dqctl.settings import Settings
 from dqctl.stack import remembered
 from dqctl.stack.paths import StackPaths
@@ -48,7 +49,9 @@ def plan_install(
     if runtime == "docker":
         steps += _docker(settings, paths, before, version, diffs)
     else:
-        steps += _local(paths, before, version)
+        steps += _local(paths, before, version, wanted_store(settings, before))
+    if wanted_store(settings, before) == "lakebase":
+        steps += _lakebase(settings, before)
     if not (before and before.installed):
         steps.append("set the metadata database up, unless it is")
     if changed := remembered.changed(paths.settings, remember or {}):
@@ -56,18 +59,28 @@ def plan_install(
     return InstallPlan(settings.stack, runtime, tuple(steps), diffs)
 
 
-def _local(paths: StackPaths, before: StackRecord | None, version: str | None) -> Iterator[str]:
+def _local(paths: StackPaths, before: StackRecord | None, version: str | None, store: Store) -> Iterator[str]:
     if version is not None:
         environments.check_version(version)
     wanted = version or (before.testgen_version if before else KNOWN[0].version)
-    if not postgres_programs.location(paths.environments).is_dir():
+    own = store == "disposable"
+    if own and not postgres_programs.location(paths.environments).is_dir():
         yield f"install PostgreSQL {postgres_programs.VERSION} in {paths.environments}"
     if before and before.testgen_version != wanted:
         yield f"leave TestGen {before.testgen_version}, unless there is data of it"
     if not environments.environment(paths.environments, wanted).is_complete:
         yield f"install TestGen {wanted} in {paths.environments}"
-    if not (paths.postgres / "PG_VERSION").exists():
+    if own and not (paths.postgres / "PG_VERSION").exists():
         yield f"make a database cluster in {paths.postgres}"
+
+
+def _lakebase(settings: Settings, before: StackRecord | None) -> Iterator[str]:
+    project = project_of(settings, before)
+    if before and before.lakebase and before.lakebase.host:
+        return
+    branch = f"branch {settings.lakebase_branch}" if settings.lakebase_branch else "default branch"
+    yield f"find the Lakebase project {project}, or make it: 0.5 to 1 CU, asleep after 30 minutes"
+    yield f"make the role testgen and the database postgres in its {branch}, unless they are there"
 
 
 def _docker(

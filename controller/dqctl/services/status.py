@@ -35,8 +35,9 @@ class LastJob:
 class Status:
     """One stack. Everything after ``installed`` is empty when nothing was ever installed.
 
-    ``healthy`` is True when TestGen could work at once. ``schema_revision`` and ``last_jobs`` are unknown (None,
-    empty) while PostgreSQL is down. ``disk_bytes`` are those of the stack's directory, programs not included.
+    ``healthy`` is True when TestGen could work at once. ``metadata`` is disposable or lakebase, ``lakebase`` the
+    endpoint. ``schema_revision`` and ``last_jobs`` are unknown (None, empty) while PostgreSQL is down.
+    ``disk_bytes`` are those of the stack's directory, programs not included.
     """
 
     stack: str
@@ -46,6 +47,8 @@ class Status:
     healthy: bool = False
     runtime: str | None = None
     testgen_version: str | None = None
+    metadata: str | None = None
+    lakebase: str | None = None
     postgres_version: str | None = None
     services: Mapping[str, str] = field(default_factory=dict)
     postgres_running: bool = False
@@ -76,6 +79,8 @@ def status(settings: Settings) -> Status:
         healthy=record.installed and health.is_good,
         runtime=record.runtime,
         testgen_version=record.testgen_version,
+        metadata=record.metadata,
+        lakebase=(record.lakebase.endpoint or record.lakebase.project) if record.lakebase else None,
         postgres_version=record.postgres_version,
         services=dict(health.services),
         postgres_running=health.postgres_running,

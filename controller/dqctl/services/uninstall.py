@@ -17,11 +17,15 @@ from dqctl.stack.record import StackRecord, read_record, write_record
 
 @dataclass(frozen=True)
 class UninstallReport:
-    """What was done. ``kept`` is where state and secrets still are, None when there are none any more."""
+    """What was done. ``kept`` is where state and secrets still are, None when there are none any more.
+
+    ``project`` is the Lakebase project that still holds the metadata.
+    """
 
     stack: str
     changed: tuple[str, ...]
     kept: str | None
+    project: str | None = None
 
 
 def uninstall(
@@ -29,7 +33,10 @@ def uninstall(
 ) -> UninstallReport:
     """Stop the stack; with ``purge`` also remove its directory, and the programs that no other stack uses.
 
-    Raises ``Busy`` when another command works on the stack, ``EnvironmentFault`` when PostgreSQL does not stop.
+    With ``purge`` that is true of Lakebase, too: a project that dqctl made goes, one of somebody else keeps all
+    but the stack's databases and role. Raises ``Busy`` when another command works on the stack,
+    ``EnvironmentFault`` when PostgreSQL does not stop; what Databricks says when Lakebase cannot be asked, and
+    then the stack stays.
     """
     controller.require_host("dqctl uninstall")
     paths = StackPaths(settings.home, settings.stack)
@@ -50,8 +57,14 @@ def uninstall(
                     changed.append("containers" if record.runtime == "docker" else "PostgreSQL")
                 if purge:
                     runtime.remove()
+            if purge and record.lakebase:
+                from dqctl.services.lakebase import remove_lakebase  # Databricks takes long to import
+
+                if removed := remove_lakebase(settings, paths, record, progress):
+                    changed.append(removed)
         if not purge:
-            return UninstallReport(settings.stack, tuple(changed), str(paths.root))
+            project = record.lakebase.project if record and record.lakebase else None
+            return UninstallReport(settings.stack, tuple(changed), str(paths.root), project)
         progress(f"removing {paths.root}")
         _remove(paths.root)
         changed.append("state and secrets")
@@ -68,12 +81,14 @@ def _remove_programs(paths: StackPaths, purged: StackRecord | None) -> list[str]
         for stack in paths.root.parent.iterdir()
         if (record := read_record(StackPaths(paths.home, stack.name))) is not None and record.runtime == "local"
     ]
+    own = purged.lakebase is None
     removed = []
     if all(other.testgen_version != purged.testgen_version for other in others):
         _remove(environments.environment(paths.environments, purged.testgen_version).path)
         removed.append(f"TestGen {purged.testgen_version}")
     if not others:
         _remove(paths.environments)
+    if not others and own:
         removed.append(f"PostgreSQL {purged.postgres_version}")
     return removed
 

@@ -33,12 +33,12 @@ class TestGenImage(Image):
 
 
 class Images(BaseModel):
-    """All images of a stack. ``controller`` is None where none was asked for."""
+    """All images of a stack. ``controller`` is None where none was asked for, ``postgres`` with Lakebase."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     engine: TestGenImage
-    postgres: Image
+    postgres: Image | None = None
     controller: Image | None = None
 
 

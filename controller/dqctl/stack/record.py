@@ -1,6 +1,7 @@
 """What is installed: ``stack.json``, without secrets."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -8,6 +9,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dqctl.errors import EnvironmentFault
 from dqctl.files import PRIVATE_FILE, write_atomically
 from dqctl.stack.paths import StackPaths
+
+
+class LakebaseRecord(BaseModel):
+    """The Lakebase that a stack's metadata lives in. ``host`` and what follows are None until they are known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    project: str
+    mark: str | None = Field(
+        default=None, description="What the project that dqctl made is tagged with; None: somebody else made it."
+    )
+    endpoint: str | None = None
+    host: str | None = None
+    port: int = Field(default=5432, gt=0, lt=65536)
+    ca_file: Path | None = Field(default=None, description="Certificates that its own is checked with.")
 
 
 class StackRecord(BaseModel):
@@ -25,8 +41,16 @@ class StackRecord(BaseModel):
         description="Account that PostgreSQL runs as; None is dqctl's own, or the image's."
     )
     scheduler: bool = Field(default=False, description="Whether TestGen's scheduler runs all the time (docker).")
+    lakebase: LakebaseRecord | None = Field(
+        default=None, description="None: the stack has a PostgreSQL of its own."
+    )
     created: datetime
     updated: datetime
+
+    @property
+    def metadata(self) -> Literal["disposable", "lakebase"]:
+        """The kind of its metadata store."""
+        return "lakebase" if self.lakebase else "disposable"
 
 
 def read_record(paths: StackPaths) -> StackRecord | None:

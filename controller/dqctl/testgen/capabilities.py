@@ -65,6 +65,10 @@ class Capabilities:
     test_run_list_has_process_id: bool
     """Whether the CSV of ``list-test-runs`` has a last column ``process_id``."""
 
+    metadata_over_tls: bool
+    """Whether it can be told to verify the metadata server's certificate (``TG_METADATA_DB_SSLMODE``). libpq's own
+    variables are no way out: they would count for the databases that it checks, too."""
+
     broken_commands: tuple[str, ...]
     """Commands of the command line that fail whatever they are asked."""
 
@@ -97,6 +101,7 @@ _V5_134_0 = Capabilities(
     monitor_value="monitor",
     regular_suites="suite_type = 'regular'",
     test_run_list_has_process_id=False,
+    metadata_over_tls=True,
     broken_commands=(),
 )
 
@@ -107,6 +112,7 @@ _V5_92_2 = replace(
     active_statuses=_BEFORE_THE_END,
     stale_statuses=_BEFORE_THE_END,
     job_has_active_seconds=False,
+    metadata_over_tls=False,
     follow_up_jobs=("run-score-update",),
     monitor_column="is_monitor",
     monitor_value=True,

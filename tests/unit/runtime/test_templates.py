@@ -10,7 +10,8 @@ SECRETS = {name: f"{name}VALUE" for name in LENGTHS}
 
 
 def config_env(**change: object) -> str:
-    values: dict[str, object] = {"host": "127.0.0.1", "port": 5432, "database": "datakitchen", "role": "testgen"}
+    values: dict[str, object] = {"host": "127.0.0.1", "port": 5432, "database": "datakitchen"}
+    values |= {"role": "testgen", "ca_file": None}
     return render("config.env", **(values | SECRETS | change))
 
 
@@ -45,7 +46,7 @@ def test_every_variable_has_its_reason_above_it() -> None:
 
 @pytest.mark.parametrize("name", sorted(SECRETS))
 def test_a_missing_value_is_an_error_and_no_empty_line(name: str) -> None:
-    values = {"host": "h", "port": 1, "database": "d", "role": "r"} | SECRETS
+    values = {"host": "h", "port": 1, "database": "d", "role": "r", "ca_file": None} | SECRETS
     del values[name]
     with pytest.raises(jinja2.UndefinedError, match=name):
         render("config.env", **values)
@@ -57,3 +58,13 @@ def test_postgresql_listens_on_the_given_address_alone() -> None:
     assert "port = 40123\n" in text
     assert "unix_socket_directories = ''\n" in text
     assert "fsync = on\n" in text
+
+
+def test_lakebase_is_encrypted_and_nobody_else_is_taken_for_it() -> None:
+    found = parse(config_env(host="ep-1.database.cloud.databricks.com", ca_file="/run/dqctl/lakebase-ca.pem"))
+    assert found["TG_METADATA_DB_SSLMODE"] == "verify-full"
+    assert found["TG_METADATA_DB_SSLROOTCERT"] == "/run/dqctl/lakebase-ca.pem"
+
+
+def test_the_stacks_own_server_has_no_tls() -> None:
+    assert not [name for name in parse(config_env()) if "SSL" in name]

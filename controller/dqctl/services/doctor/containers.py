@@ -94,7 +94,8 @@ def images(subject: Subject) -> Finding:
     problems = [problem for service in services for problem in _unpinned(subject, service, pinned)]
     if problems:
         return failed("; ".join(problems), subject.command("install"))
-    return ok(", ".join(f"{each.reference} {each.id[7:19]}" for each in (pinned.engine, pinned.postgres)))
+    names = [f"{each.reference} {each.id[7:19]}" for each in (pinned.engine, pinned.postgres) if each]
+    return ok(", ".join(names))
 
 
 def _unpinned(subject: Subject, service: str, pinned: Images) -> list[str]:

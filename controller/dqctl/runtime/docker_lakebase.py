@@ -1,0 +1,44 @@
+"""TestGen in containers, and its metadata in Lakebase: no PostgreSQL in the Compose project, and no volume."""
+
+from collections.abc import Mapping
+
+from pydantic import SecretStr
+
+from dqctl.runtime import compose
+from dqctl.runtime.docker import DockerRuntime
+from dqctl.runtime.lakebase import LakebaseServer, lakebase_server
+from dqctl.stack.record import LakebaseRecord
+from dqctl.stack.secrets import read_secret
+
+
+class DockerLakebaseRuntime(DockerRuntime):
+    """One installed stack; implements ``dqctl.runtime.ports.Runtime``."""
+
+    @property
+    def postgres(self) -> LakebaseServer:
+        """See ``dqctl.runtime.ports.Runtime``."""
+        return self.server(read_secret(self.paths, "postgres_password"))
+
+    def server(self, password: SecretStr) -> LakebaseServer:
+        """See ``dqctl.runtime.ports.Runtime``."""
+        return lakebase_server(self._lakebase, password)
+
+    @property
+    def has_database_server(self) -> bool:
+        """See ``dqctl.runtime.ports.Runtime``."""
+        return self._lakebase.host is not None
+
+    @property
+    def _lakebase(self) -> LakebaseRecord:
+        assert self.record.lakebase, "runtime_of looks"  # noqa: S101
+        return self.record.lakebase
+
+    def _answers(self, services: Mapping[str, str]) -> bool:
+        del services
+        return self.has_database_server and self.postgres.answers
+
+    def _wait(self) -> None:
+        """Wait until Lakebase lets us in, and an engine that reaches a workspace of this machine too."""
+        if self._lakebase.host in compose.LOOPBACK:
+            self.require_reachable(self._lakebase.port)
+        self._greet()
