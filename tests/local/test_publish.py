@@ -21,7 +21,8 @@ from dqctl.databricks.failures import StatementFailed, Unreachable
 from dqctl.databricks.target import PersonalToken, ServicePrincipal, Target
 from dqctl.databricks.warehouse import Warehouse
 from dqctl.errors import DatabricksRefused, NotPublished
-from dqctl.localworkspace import control
+from dqctl.localworkspace import client, control
+from dqctl.localworkspace.faults import Effect, Fault
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
 from dqctl.runtime.postgres import Postgres
@@ -299,6 +300,43 @@ def test_a_bad_token_is_refused_and_the_results_are_said_to_be_safe(stack: Stack
         publish_to(stack, settings, lambda: Warehouse(target))
     assert "results are safe" in caught.value.hint
     assert "dapi-nobody" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("said", "grant"),
+    [
+        (
+            "Insufficient privileges:\nUser does not have USE SCHEMA on Schema 'main.data_quality'.",
+            "GRANT USE SCHEMA ON SCHEMA main.data_quality TO `local`",
+        ),
+        (
+            "PERMISSION_DENIED: you may not do that",
+            "GRANT USE CATALOG ON CATALOG `main` TO `local`; GRANT USE SCHEMA, CREATE TABLE, CREATE VOLUME, "
+            "SELECT, MODIFY, READ VOLUME, WRITE VOLUME ON SCHEMA `main`.`",
+        ),
+    ],
+)
+def test_a_missing_grant_is_named_with_whom_it_is_for(
+    stack: Stack, settings: Settings, shared_workspace: Path, said: str, grant: str
+) -> None:
+    endpoint = tables.find_endpoint(shared_workspace)
+    fault = Fault(
+        Effect.ERROR,
+        matching="CREATE TABLE",
+        error_class="INSUFFICIENT_PERMISSIONS",
+        message=said,
+        sqlstate="42501",
+    )
+    client.add_fault(endpoint, fault)
+    client.add_fault(endpoint, fault)
+    with pytest.raises(DatabricksRefused) as caught:
+        publish.publish(settings, stack)
+    assert grant in caught.value.hint
+    assert "dqctl publish --pending" in caught.value.hint
+    with pytest.raises(DatabricksRefused) as caught:
+        tables.init(settings)
+    assert grant in caught.value.hint
+    client.clear_faults(endpoint)
 
 
 def test_a_workspace_that_does_not_run_leaves_all_runs_waiting(stack: Stack, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_every_value_survives(
                 assert same(found[row["id"]][column.name], row.get(column.name)), (table.name, column.name)
     (run,) = [row for row in stored(place, records.RUNS) if row["run_id"] == run_id]
     assert (run["error_message"], run["test_ct"]) == ("\\'\n", None)
-    assert run["row_counts"] == f'{{"dq_anomalies": 0, "dq_profile_columns": {len(profile)}, ' + (
+    assert run["row_counts"] == f'{{"dq_anomalies": 0, "dq_profile_columns": {len(profile)}, "dq_scores": 0, ' + (
         f'"dq_systems": {len(systems)}}}'
     )
 

@@ -1,13 +1,17 @@
 """The reader on the metadata of real runs of every version, in a real PostgreSQL."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from corpora import VERSIONS, assert_rows, corpus, own_id, restore
 from dqctl import records
@@ -17,6 +21,7 @@ from dqctl.records import RunContent
 from dqctl.runtime import open_runtime
 from dqctl.services import results
 from dqctl.settings import Settings
+from dqctl.tables import encode
 from dqctl.testgen.capabilities import capabilities
 from dqctl.testgen.reader import MetadataReader
 
@@ -272,3 +277,60 @@ def test_history_ends_with_the_run_that_is_looked_at(reader: MetadataReader) -> 
         ("profile", profile.run["table_groups_id"])
     }
     assert results.history(reader, results.run(reader, kind="generate")) == ()
+
+
+ODD_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | st.sampled_from(
+    ["", '"', '""', "\\N", "\\.", "\n", "\r\n", ",", "NULL", "t", " ", 'a,b\nc"d', "'", "é😀\u2028"]
+)
+
+
+@pytest.fixture(scope="module")
+def own_copy(installed_stack: Settings) -> Iterator["psycopg.Connection[Any]"]:
+    """A corpus that may be changed."""
+    postgres = open_runtime(installed_stack, silent).postgres
+    with postgres.connect("postgres", autocommit=True) as admin:
+        admin.execute("CREATE DATABASE corpus_to_change")
+    with postgres.connect("corpus_to_change") as connection:
+        restore(corpus("5.134.0"), connection)
+        yield connection
+
+
+@hypothesis_settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@given(
+    text=st.none() | ODD_TEXT,
+    number=st.none() | st.floats(),
+    count=st.none() | st.integers(-(2**63), 2**63 - 1),
+    total=st.none() | st.integers(-(10**38) + 1, 10**38 - 1).map(lambda n: Decimal(f"{n}E-8")),
+    date=st.none() | st.datetimes(),
+)
+def test_whatever_is_stored_is_read_by_the_stream_as_it_is(
+    own_copy: "psycopg.Connection[Any]",
+    text: str | None,
+    number: float | None,
+    count: int | None,
+    total: Decimal | None,
+    date: datetime | None,
+) -> None:
+    """The way of a publish from PostgreSQL to Arrow."""
+    connection = own_copy
+    reader = MetadataReader(connection, capabilities("5.134.0"), "lab")
+    run_id = next(
+        run.run_id for run in reader.finished_runs() if (run.kind, run.status) == ("profile", "completed")
+    )
+    connection.execute(
+        "UPDATE profile_results SET min_text = %s, avg_value = %s, value_ct = %s, sum_value = %s, min_date = %s"
+        " WHERE profile_run_id = %s",
+        (text, number, count, total, date, run_id),
+    )
+    connection.commit()
+    with reader.stored([run_id]) as (stored,):
+        batches = [
+            encode.from_csv(records.PROFILE_COLUMNS, block) for block in stored.csv(records.PROFILE_COLUMNS)
+        ]
+    (row, *others) = [row for batch in batches for row in batch.to_pylist()]
+    assert len(others) == 16
+    assert (row["min_text"], row["value_ct"], row["sum_value"]) == (text, count, total)
+    assert row["avg_value"] == number or (
+        number is not None and math.isnan(number) and math.isnan(row["avg_value"])
+    )
+    assert row["min_date"] == (date and date.replace(tzinfo=UTC))

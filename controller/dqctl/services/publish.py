@@ -13,7 +13,7 @@ from dqctl.databricks.target import Target, target_name
 from dqctl.databricks.warehouse import Warehouse
 from dqctl.errors import DatabricksRefused, DqctlError, EnvironmentFault, MissingSetting, NotPublished
 from dqctl.progress import Progress, silent
-from dqctl.services import tables
+from dqctl.services import grants, tables
 from dqctl.services.delivery import Delivery, PublishedRun, StoredRuns
 from dqctl.settings import Settings
 from dqctl.tables.loader import Loader
@@ -115,7 +115,7 @@ def publish_pending(
     if not waiting(finished, known, again, since):
         return PublishReport(target.name)
     try:
-        with open_warehouse() as warehouse:
+        with open_warehouse() as warehouse, grants.named(warehouse, target):
             place = Place(target.catalog, target.schema)
             ready = tables.ensure(warehouse, place, progress)
             delivery = Delivery(reader, ledger, target.name, ready.home, progress, clock)

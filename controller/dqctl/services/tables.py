@@ -15,6 +15,7 @@ from dqctl.errors import EnvironmentFault
 from dqctl.localworkspace.endpoint import Endpoint
 from dqctl.progress import Progress, silent
 from dqctl.records import Table
+from dqctl.services import grants
 from dqctl.settings import Settings
 from dqctl.tables import ddl, migrations
 from dqctl.tables.migrations import Present
@@ -80,7 +81,7 @@ def init(settings: Settings, progress: Progress = silent) -> TablesReport:
     there to what should be.
     """
     target = find_target(settings)
-    with Warehouse(target, progress=progress) as warehouse:
+    with Warehouse(target, progress=progress) as warehouse, grants.named(warehouse, target):
         place = Place(target.catalog, target.schema)
         before = _look(warehouse, place)
         statements = migrations.plan(before, place)
@@ -91,7 +92,7 @@ def init(settings: Settings, progress: Progress = silent) -> TablesReport:
 def show(settings: Settings) -> TablesReport:
     """What is there, and what ``migrate`` would run. Changes nothing."""
     target = find_target(settings)
-    with Warehouse(target) as warehouse:
+    with Warehouse(target) as warehouse, grants.named(warehouse, target):
         place = Place(target.catalog, target.schema)
         present = _look(warehouse, place)
         return _report(target, present, migrations.plan(present, place))
