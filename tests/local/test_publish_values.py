@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from contents import as_content
 from dqctl import records
 from dqctl.databricks.warehouse import Warehouse
+from dqctl.errors import NotPublished
 from dqctl.records import Row, RunContent, Table, Type
 from dqctl.services import tables
 from dqctl.settings import Settings
-from dqctl.tables import shipment
+from dqctl.tables import loader, shipment
 from dqctl.tables.loader import Loader
 from dqctl.tables.sql import Place
-from publishing import delta, running
+from publishing import Watched, delta, running
 
 pytestmark = [pytest.mark.local, pytest.mark.timeout(600)]
 
@@ -110,3 +111,46 @@ def same(found: Any, sent: Any) -> bool:
     if isinstance(sent, float) and math.isnan(sent):
         return isinstance(found, float) and math.isnan(found)
     return bool(found == sent) and (found is None) == (sent is None)
+
+
+@pytest.mark.parametrize(
+    ("tampering", "said"),
+    [
+        ("UPDATE {table} SET severity = 'Fail ' WHERE id = '7'", "not the values that were sent"),
+        ("UPDATE {table} SET dq_prevalence = 0.30000000000000004 WHERE id = '7'", "not the values that were sent"),
+        (
+            "UPDATE {table} SET result_code = NULL, dq_record_ct = 1 WHERE id = '7'",
+            "not the values that were sent",
+        ),
+        ("UPDATE {table} SET test_time = test_time + INTERVAL 1 MICROSECOND WHERE id = '7'", "not the values"),
+        ("DELETE FROM {table} WHERE id = '7'", "has 2999 of 3000 rows"),
+        ("INSERT INTO {table} SELECT * FROM {table} WHERE id = '7'", "has 3001 of 3000 rows"),
+        ("UPDATE {table} SET id = '8' WHERE id = '7'", "not the values that were sent"),
+    ],
+    ids=["text", "double", "null", "microsecond", "lost", "doubled", "one twice for another"],
+)
+def test_the_digest_of_the_engine_finds_what_is_wrong_with_many_rows(
+    place: Settings, tampering: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "READ_BACK_ROWS", 0)
+    monkeypatch.setattr(shipment, "INLINE_BYTES", 100_000)
+    run_id = f"00000000-0000-4000-9000-{next(_runs):012d}"
+    base = {"stack": "odd-stack", "run_id": run_id, "severity": "Fail", "dq_prevalence": 0.3, "result_code": 1}
+    rows = tuple({**base, "id": str(n), "test_time": datetime(2026, 1, 2, tzinfo=UTC)} for n in range(3000))
+    content = RunContent(
+        {**base, "kind": "test", "status": "completed"},
+        {**{table.name: () for table in records.RUN_CONTENT}, "dq_test_results": rows},
+    )
+    where = Place(place.catalog, place.schema_name)
+    name = where.table("dq_test_results")
+
+    def tamper(number: int, text: str) -> None:
+        if text.startswith("SELECT 'dq_test_results' AS t, v"):
+            watched.warehouse.execute(f"{tampering.format(table=name)} AND run_id = '{run_id}'")
+
+    with Watched(Warehouse(tables.find_target(place)), tamper) as watched:
+        ready = tables.ensure(watched, where)
+        with pytest.raises(NotPublished, match=f"dq_test_results .*{said}"):
+            Loader(watched, where, ready.columns).load([as_content(content)])
+        watched.happen = None
+        Loader(watched, where, ready.columns).load([as_content(content)])
