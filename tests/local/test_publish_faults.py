@@ -166,7 +166,7 @@ def test_opening_a_session_and_fetching_rows_survive(kind: Kind, settings: Setti
 def test_files_on_their_way_into_a_volume_survive(
     stack: Stack, settings: Settings, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dqctl.tables.loader.INLINE_BYTES", 0)
+    monkeypatch.setattr("dqctl.tables.shipment.INLINE_BYTES", 0)
     for effect in (Effect.STATUS, Effect.RESET, Effect.LOST, Effect.CUT):
         client.add_fault(endpoint, Fault(effect, Kind.FILE, "^PUT", times=2))
         client.add_fault(endpoint, Fault(effect, Kind.FILE, "^DELETE"))
