@@ -22,7 +22,8 @@ def test_incomplete_columns_come_first() -> None:
     [
         '[CAST_INVALID_INPUT] The value \'abc\' of the type "STRING" cannot be cast to "DATE".',
         "[CANNOT_PARSE_TIMESTAMP] Unparseable date. If necessary set spark.sql.ansi.enabled to false",
-        "[INCONSISTENT_BEHAVIOR_CROSS_VERSION.PARSE_DATETIME_BY_NEW_PARSER] You may get a different result",
+        "[INCONSISTENT_BEHAVIOR_CROSS_VERSION.PARSE_DATETIME_BY_NEW_PARSER] You may get a different result due to "
+        "the upgrading to Spark >= 3.0: Fail to parse '1/2/2020' in the new parser.",
         "expected numeric datetime field at byte offset 0",
         "invalid timestamp: x",
     ],
