@@ -12,9 +12,11 @@ from typing import Any
 import psycopg
 import pytest
 from databricks.sdk import WorkspaceClient
+from pydantic import SecretStr
 
 from dqctl.databricks.auth import PersonalToken
 from dqctl.databricks.target import Target
+from dqctl.runtime.lakebase import LakebaseServer, find_ca_file
 
 pytestmark = [
     pytest.mark.live,
@@ -96,3 +98,42 @@ def test_a_role_needs_a_password_of_some_strength(lakebase: Lakebase) -> None:
             connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'weak'".encode())
         connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{secrets.token_urlsafe(24)}aA1!'".encode())
         connection.execute(f"DROP ROLE {name}".encode())
+
+
+def test_a_role_that_may_only_make_databases_is_enough(lakebase: Lakebase) -> None:
+    # What dqctl gives TestGen (5.134): no CREATEROLE, and a database that is made and renamed by its owner.
+    name, password = f"dqctl_live_{secrets.token_hex(4)}", f"{secrets.token_urlsafe(24)}aA1"
+    host = lakebase.status.hosts.host
+    with lakebase.connect(host, "databricks_postgres") as owner:
+        owner.execute(f"CREATE ROLE {name} LOGIN CREATEDB PASSWORD '{password}'".encode())
+        try:
+            role = Lakebase(lakebase.status, name, password)
+            with role.connect(host, "postgres", options=OPTIONS) as connection:
+                connection.execute(f"CREATE DATABASE {name}_making".encode())
+                connection.execute(f"ALTER DATABASE {name}_making RENAME TO {name}".encode())
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        finally:
+            owner.execute(f"DROP ROLE {name}".encode())
+
+
+def test_a_role_may_change_its_own_password_and_is_told_when_it_is_weak(lakebase: Lakebase) -> None:
+    # dqctl sends it in the clear, inside of TLS: whether Lakebase would take SCRAM's verifier is the question.
+    name, password = f"dqctl_live_{secrets.token_hex(4)}", f"{secrets.token_urlsafe(24)}aA1"
+    host = lakebase.status.hosts.host
+    with lakebase.connect(host, "databricks_postgres") as owner:
+        owner.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'".encode())
+        try:
+            with Lakebase(lakebase.status, name, password).connect(host, "postgres") as connection:
+                with pytest.raises(psycopg.Error):
+                    connection.execute(f"ALTER ROLE {name} PASSWORD 'weak'".encode())
+                connection.execute(f"ALTER ROLE {name} PASSWORD '{password}2'".encode())
+            Lakebase(lakebase.status, name, f"{password}2").connect(host, "postgres").close()
+        finally:
+            owner.execute(f"DROP ROLE {name}".encode())
+
+
+def test_the_certificate_is_one_that_the_systems_store_vouches_for(lakebase: Lakebase) -> None:
+    server = LakebaseServer(
+        lakebase.status.hosts.host, 5432, find_ca_file(None), SecretStr(lakebase.password), lakebase.user
+    )
+    server.connect("databricks_postgres").close()

@@ -16,7 +16,7 @@ from dqctl.services.doctor.findings import Finding, check, failed, ok, skipped, 
 from dqctl.services.doctor.subject import Subject
 from dqctl.stack.images import Images, read_images
 
-SERVICES = ("postgres", "engine", "scheduler")
+SERVICES = ("engine", "scheduler")
 _NEEDS = ("stack.record", "docker.engine")
 
 
@@ -90,7 +90,8 @@ def images(subject: Subject) -> Finding:
     pinned = read_images(subject.paths)
     if pinned is None:
         return failed("no images are pinned: an install was interrupted", subject.command("install"))
-    services = [*SERVICES, *(["controller"] if pinned.controller else [])]
+    optional = {"postgres": pinned.postgres, "controller": pinned.controller}
+    services = [*SERVICES, *(name for name, image in optional.items() if image)]
     problems = [problem for service in services for problem in _unpinned(subject, service, pinned)]
     if problems:
         return failed("; ".join(problems), subject.command("install"))
@@ -152,4 +153,5 @@ def describe(subject: Subject) -> dict[str, Any]:
     return found
 
 
-CHECKS = (postgres, testgen, scheduler, images, definition, workspace)
+SERVER_CHECKS = (postgres,)
+CHECKS = (testgen, scheduler, images, definition, workspace)

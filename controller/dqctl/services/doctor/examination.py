@@ -55,13 +55,20 @@ def checks_for(subject: Subject) -> tuple[Check, ...]:
         from dqctl.services.doctor import containers, engine  # the SDK takes a third of a second to import
 
         of_runtime: tuple[Check, ...] = (*engine.CHECKS, *(containers.CHECKS if installed else ()))
+        of_server: tuple[Check, ...] = containers.SERVER_CHECKS if installed else ()
     else:
-        of_runtime = (*stack.LOCAL_CHECKS, *metadata.LOCAL_CHECKS) if installed else ()
+        of_runtime = stack.LOCAL_CHECKS if installed else ()
+        of_server = metadata.LOCAL_CHECKS if installed else ()
+    if subject.record and subject.record.lakebase:
+        from dqctl.services.doctor import lakebase
+
+        of_server = lakebase.CHECKS
     of_stack = stack.CHECKS if installed else (stack.record, stack.config_env)
     return (
         *machine.CHECKS,
         *of_stack,
         *of_runtime,
+        *of_server,
         *(metadata.CHECKS if installed else ()),
         *databricks.CHECKS,
         *grants.CHECKS,

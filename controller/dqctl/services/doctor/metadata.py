@@ -60,7 +60,12 @@ def running(subject: Subject) -> Finding:
     return ok(f"PostgreSQL {runtime.record.postgres_version} runs, process {postmaster.pid}")
 
 
-@check("metadata.reachable", seconds=2.0, needs=("postgres.running", "docker.postgres"), late=_LATE)
+@check(
+    "metadata.reachable",
+    seconds=2.0,
+    needs=("postgres.running", "docker.postgres", "lakebase.endpoint"),
+    late=_LATE,
+)
 def reachable(subject: Subject) -> Finding:
     """Whether the database lets us in."""
     with subject.runtime.postgres.connect("postgres", autocommit=True) as connection:

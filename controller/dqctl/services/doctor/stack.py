@@ -34,11 +34,14 @@ def programs(subject: Subject) -> Finding:
     if found is None:
         return skipped("nothing is installed")
     testgen = environments.environment(subject.paths.environments, found.testgen_version)
-    postgres = postgres_programs.location(subject.paths.environments)
-    missing = [str(path) for path in (testgen.python, postgres / "bin" / "postgres") if not path.exists()]
+    needed = [testgen.python]
+    if not found.lakebase:
+        needed.append(postgres_programs.location(subject.paths.environments) / "bin" / "postgres")
+    missing = [str(path) for path in needed if not path.exists()]
     if missing:
         return failed(f"missing: {', '.join(missing)}", subject.command("install"))
-    return ok(f"TestGen {found.testgen_version} and PostgreSQL {found.postgres_version} are in place")
+    own = "" if found.lakebase else f" and PostgreSQL {found.postgres_version}"
+    return ok(f"TestGen {found.testgen_version}{own} {'are' if own else 'is'} in place")
 
 
 @check("testgen.version", needs=("stack.record",))

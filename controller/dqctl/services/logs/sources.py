@@ -119,12 +119,15 @@ def _all(settings: Settings, paths: StackPaths, record: StackRecord | None) -> I
     zone = UTC if record and record.runtime == "docker" else None  # that of containers
     yield FileSource("testgen", lambda: _there(paths.logs, "testgen.log*"), zone)
     yield FileSource("install", lambda: _there(paths.logs, "install.log*"))
+    own = record is None or record.lakebase is None  # that of Lakebase is Databricks'
     if record is None or record.runtime == "local":
-        yield FileSource("postgres", lambda: _there(paths.postgres / "log", "*.log"))
+        if own:
+            yield FileSource("postgres", lambda: _there(paths.postgres / "log", "*.log"))
     else:
         from dqctl.services.logs.containers import ContainerSource  # the SDK takes a third of a second to import
 
-        for service in ("postgres", "engine", *(["scheduler"] if record.scheduler else [])):
+        services = (("postgres", own), ("engine", True), ("scheduler", record.scheduler))
+        for service in (name for name, wanted in services if wanted):
             yield ContainerSource(service, paths)
     if settings.workspace:
         log = Layout(settings.workspace).log
