@@ -184,8 +184,10 @@ def test_explain_says_what_a_publish_then_runs_and_runs_nothing(
     assert (first.runs, first.wakes, first.batches) == (7, 1, 1)
     assert sum(step.kind == "create table" for step in first.steps) == len(records.TABLES) + 1
     assert not tables.show(settings).home
-    report = publish.publish(settings, stack)
+    fresh = Watched(Warehouse(tables.find_target(settings)))
+    report = publish_to(stack, settings, lambda: fresh)
     assert first.rows == sum(report.rows.values())
+    assert len(fresh.statements) == len(first.steps)
     stack.execute("DELETE FROM dqctl.published WHERE run_id IN (SELECT id FROM test_runs)")
     monkeypatch.setattr("dqctl.tables.shipment.INLINE_BYTES", 20_000)
     with Warehouse(tables.find_target(settings)) as warehouse:

@@ -117,14 +117,15 @@ def explain(
             return Explanation(target, 0, 0, 0, 0, ())
         rehearsal = Rehearsal()
         place = Place(settings.catalog, settings.schema_name)
-        if home is None:
+        migrations.look(rehearsal, place)
+        if home is None:  # as tables.ensure goes about it
+            migrations.discover(rehearsal, place)
             for statement in (
                 *migrations.plan(Present(), place),
                 migrations.record(Present(), place, "", "") or "",
             ):
                 rehearsal.execute(statement)
-        else:
-            rehearsal.steps.append(Step("look", "information_schema, dq_migrations", 0))
+            migrations.look(rehearsal, place)
         columns = {table.name: table.column_names for table in records.TABLES}
         loader = Loader(rehearsal, place, columns, volume_exists=home is not None, rehearsal=True)
         count = rows = 0

@@ -17,8 +17,8 @@ Batches = Iterable[tuple[str, pa.RecordBatch]]
 
 # A warehouse takes 1 MB of parameters; the rest is for what the wire adds.
 INLINE_BYTES = 700_000
-# Arrow never takes four times as much as JSON: a NULL decimal, 16 bytes to 5, is the worst.
-_HELD_BYTES = 4 * INLINE_BYTES
+# Of Arrow, which takes about as much as JSON, or less: beyond it nobody need try whether the rows fit.
+_HELD_BYTES = INLINE_BYTES * 3 // 2
 # Runs that are small are taken together: a batch of few rows costs as much as one of thousands.
 _TOGETHER_ROWS = 4000
 # Of a file, up to which it stays in memory.
@@ -79,8 +79,13 @@ class Shipment:
             self.file.seek(0)
 
     @property
+    def count(self) -> int:
+        """How many rows, after ``seal``."""
+        return sum(found.rows for found in self.digests.values())
+
+    @property
     def rows(self) -> Sequence[Row]:
-        """Those that are held: all of them when they are few."""
+        """Those that are held: all of them when ``text`` holds them."""
         return [row for batch in self._held for row in batch.to_pylist()]
 
     @property
