@@ -27,8 +27,7 @@ INSIDE = "/run/dqctl"
 CA_BUNDLE = "ca-bundle.pem"
 LOOPBACK = ("127.0.0.1", "localhost")
 HOST = "host.docker.internal"  # this machine, as seen from the engine (compose/stack.yaml.j2)
-
-_LAKEBASE_CA = "lakebase-ca.pem"
+LAKEBASE_CA = "lakebase-ca.pem"
 
 _SCHEDULER = "scheduler.py"
 _CREDENTIAL = Path(INSIDE) / "credential"
@@ -193,7 +192,7 @@ def _lakebase_files(paths: StackPaths, lakebase: LakebaseRecord) -> Files:
         "config.env",
         host=host,
         port=port,
-        ca_file=f"{INSIDE}/{_LAKEBASE_CA}",
+        ca_file=f"{INSIDE}/{LAKEBASE_CA}",
         database=metadata.DATABASE,
         role=ROLE,
         **secrets,
@@ -206,7 +205,7 @@ def _lakebase_files(paths: StackPaths, lakebase: LakebaseRecord) -> Files:
         ) from None
     folder = paths.mounted / "engine"
     return Files(
-        {folder / "config.env": (configuration, _MOUNTED_FILE), folder / _LAKEBASE_CA: (trusted, _MOUNTED_FILE)}
+        {folder / "config.env": (configuration, _MOUNTED_FILE), folder / LAKEBASE_CA: (trusted, _MOUNTED_FILE)}
     )
 
 

@@ -1,6 +1,7 @@
 """TestGen in containers, and its metadata in Lakebase: no PostgreSQL in the Compose project, and no volume."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pydantic import SecretStr
 
@@ -21,7 +22,10 @@ class DockerLakebaseRuntime(DockerRuntime):
 
     def server(self, password: SecretStr) -> LakebaseServer:
         """See ``dqctl.runtime.ports.Runtime``."""
-        return lakebase_server(self._lakebase, password)
+        found = lakebase_server(self._lakebase, password)
+        # The copy that containers have, dqctl's own among them: the original may be of this machine alone.
+        copy = self.paths.mounted / "engine" / compose.LAKEBASE_CA
+        return replace(found, ca_file=copy) if copy.exists() else found
 
     @property
     def has_database_server(self) -> bool:
