@@ -65,8 +65,10 @@ class LocalLakebaseRuntime(HostRuntime):
     def _is_up(self) -> bool:
         try:
             return self._is_configured() and metadata.is_current(self.postgres, self.environment.schema_revision)
-        except EnvironmentFault:  # the next look says why
-            return False
+        except EnvironmentFault as fault:
+            if "authentication failed" in fault.message:  # a rotation has just ended
+                return False
+            raise
 
     def _start(self) -> bool:
         recover(self, self._progress)

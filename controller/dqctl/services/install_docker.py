@@ -43,8 +43,7 @@ def converge(
     pinned = read_images(paths)
     check_controller(settings)
     store = wanted_store(settings, before)
-    testgen, own = references(settings, pinned, before, version)
-    postgres = own if store == "disposable" else None
+    testgen, postgres = references(settings, pinned, before, version)
     wanted = controller_reference(settings)
     images = find_images(testgen, postgres, wanted, pinned=pinned, pull=settings.pull, progress=progress)
     if version and images.engine.version != version:
@@ -108,13 +107,18 @@ def require_own_project(paths: StackPaths) -> None:
 
 def references(
     settings: Settings, pinned: Images | None, before: StackRecord | None, version: str | None
-) -> tuple[str, str]:
-    """Names of the two images: what is set, else what the stack has, else the stock ones."""
+) -> tuple[str, str | None]:
+    """Names of the two images: what is set, else what the stack has, else the stock ones.
+
+    With Lakebase there is no second one.
+    """
     mirror = f"{settings.registry.rstrip('/')}/" if settings.registry else ""
     wanted = version or (before.testgen_version if before else KNOWN[0].version)
     testgen = settings.image or mirror + STOCK.format(version=wanted)
     if pinned and not settings.image and not settings.registry and wanted == pinned.engine.version:
         testgen = pinned.engine.reference
+    if wanted_store(settings, before) == "lakebase":
+        return testgen, None
     postgres = settings.postgres_image or mirror + POSTGRES
     if pinned and pinned.postgres and not settings.postgres_image and not settings.registry:
         postgres = pinned.postgres.reference

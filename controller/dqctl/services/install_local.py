@@ -31,7 +31,7 @@ def converge(
     store = wanted_store(settings, before)
     if store == "lakebase":
         project_of(settings, before)
-        require_tls(version or (before.testgen_version if before else KNOWN[0].version))
+        require_tls(wanted_version(before, version))
     # PostgreSQL's account passes through; what is private has a directory of its own (0700).
     accounts.open_way(paths.home, paths.postgres)
     accounts.open_way(paths.home, paths.environments / "bin")
@@ -58,6 +58,11 @@ def converge(
     return runtime
 
 
+def wanted_version(before: StackRecord | None, version: str | None) -> str:
+    """The version that is asked for, else what the stack has, else the newest that is known."""
+    return version or (before.testgen_version if before else KNOWN[0].version)
+
+
 def _new_record(
     settings: Settings, paths: StackPaths, version: str | None, store: Store, clock: Clock
 ) -> StackRecord:
@@ -65,7 +70,7 @@ def _new_record(
     record = StackRecord(
         installed=False,
         runtime="local",
-        testgen_version=version or KNOWN[0].version,
+        testgen_version=wanted_version(None, version),
         postgres_version="of Lakebase",
         postgres_port=None,
         postgres_account=None,

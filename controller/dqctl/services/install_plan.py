@@ -9,13 +9,13 @@ from dqctl.errors import EnvironmentFault
 from dqctl.redaction import redact
 from dqctl.runtime import environments, postgres_programs
 from dqctl.services.install import require_possible, require_runtime
-from dqctl.services.lakebase import Store, project_of, wanted_store
+from dqctl.services.install_local import wanted_version
+from dqctl.services.lakebase import Store, project_of, require_tls, wanted_store
 from dqctl.settings import Settings
 from dqctl.stack import remembered
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord, read_record
 from dqctl.stack.secrets import missing_secrets
-from dqctl.testgen.capabilities import KNOWN
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ def plan_install(
     remembered.check(remember or {})
     steps = [f"make secrets: {', '.join(names)}"] if (names := missing_secrets(paths)) else []
     diffs: dict[str, str] = {}
+    if wanted_store(settings, before) == "lakebase":
+        steps += _lakebase(settings, before)
     if runtime == "docker":
         steps += _docker(settings, paths, before, version, diffs)
     else:
         steps += _local(paths, before, version, wanted_store(settings, before))
-    if wanted_store(settings, before) == "lakebase":
-        steps += _lakebase(settings, before)
     if not (before and before.installed):
         steps.append("set the metadata database up, unless it is")
     if changed := remembered.changed(paths.settings, remember or {}):
@@ -62,8 +62,10 @@ def plan_install(
 def _local(paths: StackPaths, before: StackRecord | None, version: str | None, store: Store) -> Iterator[str]:
     if version is not None:
         environments.check_version(version)
-    wanted = version or (before.testgen_version if before else KNOWN[0].version)
+    wanted = wanted_version(before, version)
     own = store == "disposable"
+    if not own:
+        require_tls(wanted)
     if own and not postgres_programs.location(paths.environments).is_dir():
         yield f"install PostgreSQL {postgres_programs.VERSION} in {paths.environments}"
     if before and before.testgen_version != wanted:
