@@ -1,5 +1,6 @@
 """A stack whose metadata is in Lakebase: the whole path against the local workspace, which is as strict."""
 
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -246,15 +247,24 @@ def test_the_sdk_makes_and_removes_a_project(client: WorkspaceClient, stack: Sta
     assert "by-sdk" not in str(stack.ask("GET", "/api/2.0/postgres/projects"))
 
 
-def test_uninstall_keeps_the_metadata_and_so_does_a_workspace_that_stops(stack: Stack) -> None:
+def test_uninstall_keeps_the_metadata_and_so_does_a_workspace_that_is_killed(stack: Stack) -> None:
     run = stack.run
     runs = {each["run_id"] for each in run.document("runs")["runs"]}
+    stack.server.connect("postgres").close()  # awake
     kept = run.document("uninstall")
     assert kept["project"] == PROJECT
-    control.stop(stack.workspace)
+    sockets = _sockets(stack)
+    os.kill(stack.endpoint.pid, signal.SIGKILL)
     run("workspace", "start")  # Lakebase comes back with it, at the same port
     assert run.document(*INSTALL)["changed"] == ["record"]
     assert {each["run_id"] for each in run.document("runs")["runs"]} == runs
+    assert _sockets(stack) != sockets
+    assert not sockets.exists()
+
+
+def _sockets(stack: Stack) -> Path:
+    data = stack.workspace / "lakebase" / "projects" / PROJECT / "data"
+    return Path((data / "postmaster.pid").read_text().splitlines()[4])
 
 
 @pytest.mark.parametrize("made_by", ["dqctl", "others"])

@@ -28,6 +28,7 @@ DATABASE = "databricks_postgres"  # the only database of a new project
 SUPERUSER = "databricks_superuser"  # what an owner is a member of, and no superuser at all
 
 _PORT = 5432  # of the socket file's name
+_SOCKETS = "dqctl-pg-"  # directories of socket files: their path is limited to 107 bytes
 _SECONDS = 60.0
 _SET_UP: tuple[LiteralString, ...] = (
     f"CREATE ROLE {SUPERUSER} NOLOGIN CREATEDB CREATEROLE",
@@ -160,10 +161,8 @@ class Cluster:
         with self._lock:
             if self.is_running:
                 return
-            if (self._data / "postmaster.pid").exists():  # a workspace was killed, and this is its server
-                with contextlib.suppress(ClusterError):
-                    self._stop("immediate")
-            self._sockets = Path(tempfile.mkdtemp(prefix="dqctl-pg-"))
+            self._end_orphan()
+            self._sockets = Path(tempfile.mkdtemp(prefix=_SOCKETS))
             self._programs.give(self._sockets)
             self._process = self._programs.start(
                 "postgres",
@@ -212,6 +211,17 @@ class Cluster:
     @property
     def _data(self) -> Path:
         return self._directory / "data"
+
+    def _end_orphan(self) -> None:
+        """Stop what a workspace that was killed left running: its sockets are known to nobody."""
+        try:
+            sockets = Path((self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[4])
+        except (OSError, IndexError):
+            return
+        with contextlib.suppress(ClusterError):  # it was killed, too
+            self._stop("immediate")
+        if sockets.name.startswith(_SOCKETS):
+            shutil.rmtree(sockets, ignore_errors=True)
 
     def _log(self) -> Path:
         log = self._directory / "postgres.log"

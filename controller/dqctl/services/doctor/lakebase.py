@@ -41,7 +41,8 @@ def network(subject: Subject) -> Finding:
     if server.answers:
         return ok(f"{server.host}:{server.port} answers")
     return failed(
-        f"{server.host}:{server.port} does not answer", "let this machine out to it (firewall, DNS, private link)"
+        f"{server.host}:{server.port} does not answer",
+        f"let this machine out to it (firewall, DNS, private link); if it has moved: {subject.command('install')}",
     )
 
 
