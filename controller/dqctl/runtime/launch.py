@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from dqctl.testgen import scheduler, sessions
+from dqctl.testgen import driver, scheduler, sessions
 
 Program = Literal["testgen", "python"]
 
@@ -18,8 +18,15 @@ def refuse(url, *args, **kwargs):
     return get(url, *args, **kwargs)
 requests.get = refuse
 """
+_DEFERRED = f"""\
+import types
+deferring = types.ModuleType("dqctl_defer")
+exec(compile({driver.source("defer")!r}, "<dqctl: defer>", "exec"), deferring.__dict__)
+deferring.defer()
+"""
 _LAUNCHER = f"""\
 {_NOT_ASKED}
+{_DEFERRED}
 sys.argv[0] = "testgen"
 from testgen.__main__ import cli
 sys.exit(cli())
@@ -31,7 +38,7 @@ ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTEC
 
 def scheduler_program(profile_ansi: sessions.ProfileAnsi = "off") -> str:
     """The source of the scheduler's process, which is also that of the jobs that it starts."""
-    return _NOT_ASKED + sessions.job_program(profile_ansi) + scheduler.program()
+    return _NOT_ASKED + _DEFERRED + sessions.job_program(profile_ansi) + scheduler.program()
 
 
 def command(python: str, program: Program, argv: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """The program that runs inside TestGen's own Python, and how it is asked.
 
-One interpreter start (1.3 s of imports) serves several requests. The program travels on stdin together with
+One interpreter start serves several requests. The program travels on stdin together with
 them: it works the same where no file of ours is at hand, and neither source nor request shows in a list of
 processes.
 """
@@ -59,7 +59,7 @@ def ask(
 
     package = {
         "marker": MARKER,
-        "sources": {name: _source(name) for name in {"main", *(request["verb"] for request in requests)}},
+        "sources": {name: source(name) for name in {"main", "defer", *(each["verb"] for each in requests)}},
         "requests": list(requests),
     }
     done = runtime.run(
@@ -100,5 +100,6 @@ class Ended(TestGenFailed):
         )
 
 
-def _source(name: str) -> str:
+def source(name: str) -> str:
+    """The text of a file of this package."""
     return (files(__package__) / f"{name}.py").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 
 It imports nothing of dqctl (other interpreter, other place) and is started by ``BOOTSTRAP`` of this package,
 which hands it the whole of stdin: the sources of the verbs, and the requests. Each request is an object with
-``verb``; verbs are the other files of this directory, each with ``serve(request, say)``. Everything that is said
+``verb``; verbs are the files of this directory that have ``serve(request, say)``. Everything that is said
 is one line of JSON after ``marker``: events while a verb works, then its answer. TestGen's own output goes to
 stderr. A request that fails ends the program with 1; those after it are not served.
 """
@@ -44,11 +44,13 @@ def load(name: str, source: str) -> types.ModuleType:
 def main(package: dict[str, Any]) -> int:
     """Serve all requests of ``package``; the exit code."""
     say = Said(package["marker"])
+    sources = dict(package["sources"])
+    load("defer", sources.pop("defer")).defer()
     from testgen.common import models
 
     # The parameters of a failed statement may be secrets; SQLAlchemy would put them into the message.
     models.engine.hide_parameters = True
-    verbs = {name: load(name, source) for name, source in package["sources"].items() if name != "main"}
+    verbs = {name: load(name, source) for name, source in sources.items() if name != "main"}
     for request in package["requests"]:
         try:
             say("answer", answer=verbs[request["verb"]].serve(request, say))

@@ -1,0 +1,69 @@
+"""TestGen's imports that most of its work has no use for, put off until they are used.
+
+Half of a start of TestGen (5.33.3 to 5.134.0) goes to four packages: a template compiler for mails, a forecast
+for monitors, statistics for thresholds, and a library of its UI of which one function hashes passwords. TestGen
+imports them at the top of its modules and uses them inside of functions. Only its own import statements are put
+off, only those of these packages: every other module gets, and sees, the real ones.
+"""
+
+import builtins
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+PUT_OFF = ("pybars", "scipy", "statsmodels.tsa.statespace.sarimax", "streamlit_authenticator")
+
+
+class Later:
+    """A module, or something in it, that is imported when it is called or asked for anything."""
+
+    def __init__(self, module: str, name: str | None = None) -> None:
+        self._module = module
+        self._name = name
+
+    def _real(self) -> Any:
+        module = importlib.import_module(self._module)
+        if self._name is None:
+            return module
+        try:
+            return getattr(module, self._name)
+        except AttributeError:
+            return importlib.import_module(f"{self._module}.{self._name}")
+
+    def __getattr__(self, name: str) -> Any:
+        """Ask the real one."""
+        return getattr(self._real(), name)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Call the real one."""
+        return self._real()(*arguments, **named)
+
+    def __mro_entries__(self, _: Any) -> tuple[Any, ...]:
+        """To derive from it is to use it."""
+        return (self._real(),)
+
+
+class Module:
+    """What an import statement gets: names of a ``from`` are put off one by one, all else is the module's."""
+
+    def __init__(self, name: str, wanted: Sequence[str]) -> None:
+        self.__dict__.update({each: Later(name, each) for each in wanted})
+
+
+def defer() -> None:
+    """Put off what TestGen imports from now on."""
+    real = builtins.__import__
+
+    def importing(
+        name: str,
+        variables: Mapping[str, Any] | None = None,
+        local: Mapping[str, Any] | None = None,
+        wanted: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> Any:
+        importer = str((variables or {}).get("__name__"))
+        if level or name not in PUT_OFF or not importer.startswith("testgen."):
+            return real(name, variables, local, wanted, level)
+        return Module(name, wanted) if wanted else Later(name)
+
+    builtins.__import__ = importing  # type: ignore[assignment]  # typeshed has it as one function, not its kind
