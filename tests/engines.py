@@ -39,6 +39,7 @@ class OwnEngine:
         self._namespace = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sleep", "infinity"]
         )
+        self._wait_for_namespace()
         self._argv = [
             *("setpriv", "--pdeathsig", "TERM", *self.inside()),
             *("dockerd", "--config-file", str(place / "daemon.json"), "--data-root", str(data)),
@@ -46,6 +47,15 @@ class OwnEngine:
         ]
         self._daemon: subprocess.Popen[bytes] | None = None
         self._client: docker.DockerClient | None = None
+
+    def _wait_for_namespace(self) -> None:
+        """A daemon that came too early would be in the machine's own, beside the machine's engine."""
+        own = Path("/proc/self/ns/net").stat().st_ino
+        end = time.monotonic() + 30
+        while Path(f"/proc/{self._namespace.pid}/ns/net").stat().st_ino == own:
+            assert self._namespace.poll() is None, "there is no network namespace to be had"
+            assert time.monotonic() < end, "the network namespace did not come"
+            time.sleep(0.01)
 
     def inside(self) -> tuple[str, ...]:
         """What to put in front of a command that has to reach the containers."""

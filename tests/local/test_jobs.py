@@ -132,6 +132,8 @@ def assert_scores(runtime, group, job_id):
         cards = connection.execute(
             "SELECT d.name, r.category, r.score FROM score_definition_results r"
             " JOIN score_definitions d ON d.id = r.definition_id"
+            " WHERE d.project_code = (SELECT project_code FROM table_groups WHERE id = %s)",
+            [group.id],
         ).fetchall()
     by_level = {}
     for row in scores:
