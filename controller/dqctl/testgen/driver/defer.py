@@ -54,16 +54,17 @@ def defer() -> None:
     """Put off what TestGen imports from now on."""
     real = builtins.__import__
 
+    # Whoever calls it may name its arguments, as Python's documentation does.
     def importing(
         name: str,
-        variables: Mapping[str, Any] | None = None,
-        local: Mapping[str, Any] | None = None,
-        wanted: Sequence[str] | None = (),
+        globals: Mapping[str, Any] | None = None,  # noqa: A002 - see above
+        locals: Mapping[str, Any] | None = None,  # noqa: A002 - see above
+        fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> Any:
-        importer = str((variables or {}).get("__name__"))
+        importer = str((globals or {}).get("__name__"))
         if level or name not in PUT_OFF or not importer.startswith("testgen."):
-            return real(name, variables, local, wanted, level)
-        return Module(name, wanted) if wanted else Later(name)
+            return real(name, globals, locals, fromlist, level)
+        return Module(name, fromlist) if fromlist else Later(name)
 
-    builtins.__import__ = importing  # type: ignore[assignment]  # typeshed has it as one function, not its kind
+    builtins.__import__ = importing
