@@ -81,7 +81,7 @@ def test_what_is_killed_under_a_call_ends_it(run: CommandLine, runtime: Runtime)
 
 def test_containers_that_somebody_removed_come_back(run: CommandLine) -> None:
     for container in containers(STACK).values():
-        container.remove(force=True)
+        container.remove(force=True, v=True)
     assert "missing" in run.document("status")["services"].values()
     assert run.document("install")["changed"]
     assert run.document("status")["healthy"]

@@ -138,7 +138,7 @@ def idle_controller(run: CommandLine) -> Iterator[Container]:
         yield container
     finally:
         with contextlib.suppress(docker.errors.NotFound):
-            container.remove(force=True)
+            container.remove(force=True, v=True)
 
 
 def test_what_testgen_found_is_in_the_workspace_and_the_host_sees_the_same(

@@ -226,7 +226,7 @@ def test_postgres_killed_at_any_moment_of_its_first_start_recovers(run_postgres)
         container = run_postgres()
         time.sleep(delay)
         container.kill()
-        container.remove()
+        container.remove(v=True)
     with connect(run_postgres()) as connection:
         assert connection.execute("SELECT current_database()").fetchone() == ("owner",)
 
