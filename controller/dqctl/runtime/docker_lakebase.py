@@ -34,7 +34,7 @@ class DockerLakebaseRuntime(DockerRuntime):
 
     @property
     def _lakebase(self) -> LakebaseRecord:
-        assert self.record.lakebase, "runtime_of looks"  # noqa: S101
+        assert self.record.lakebase, "runtime_of looks"  # noqa: S101 - nobody else makes one
         return self.record.lakebase
 
     def _answers(self, services: Mapping[str, str]) -> bool:

@@ -55,7 +55,7 @@ class LocalLakebaseRuntime(HostRuntime):
 
     @property
     def _lakebase(self) -> LakebaseRecord:
-        assert self.record.lakebase, "runtime_of looks"  # noqa: S101
+        assert self.record.lakebase, "runtime_of looks"  # noqa: S101 - nobody else makes one
         return self.record.lakebase
 
     def _location(self) -> Mapping[str, object]:
