@@ -26,7 +26,7 @@ from dqctl.services import systems
 from dqctl.services.apply import apply
 from dqctl.services.credentials import read, rotate, secrets_of
 from dqctl.settings import Settings, load
-from dqctl.stack import rotation
+from dqctl.stack import lock, rotation
 from dqctl.stack.secrets import LENGTHS, read_secret
 from dqctl.testgen import encrypted, jobs
 from dqctl.testgen.jobs import JobKind, JobRequest
@@ -385,6 +385,23 @@ def test_nothing_is_rotated_while_a_job_runs(runtime: LocalRuntime, running_job:
         rotate(settings_of(runtime), list(LENGTHS), progress=silent)
     assert values_of(runtime) == before
     assert not rotation.is_pending(runtime.paths)
+
+
+def test_a_look_at_an_interrupted_rotation_is_waited_for(runtime: LocalRuntime) -> None:
+    before = values_of(runtime)
+    looking = threading.Event()
+
+    def look() -> None:
+        with lock.hold(rotation.lock_file(runtime.paths), "recovery of secrets", timeout=30):
+            looking.set()
+            time.sleep(1.5)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    assert looking.wait(30)
+    rotate(settings_of(runtime), ["jwt_key"], progress=silent)
+    thread.join(30)
+    assert values_of(runtime)["jwt_key"] != before["jwt_key"]
 
 
 def test_who_reads_meanwhile_reads_on(runtime: LocalRuntime) -> None:
