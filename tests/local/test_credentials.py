@@ -22,6 +22,7 @@ from dqctl.errors import Busy, EnvironmentFault, UsageError
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
 from dqctl.runtime.local import LocalRuntime
+from dqctl.runtime.ports import MetadataServer
 from dqctl.services import systems
 from dqctl.services.apply import apply
 from dqctl.services.credentials import read, rotate, secrets_of
@@ -402,6 +403,26 @@ def test_a_look_at_an_interrupted_rotation_is_waited_for(runtime: LocalRuntime) 
     rotate(settings_of(runtime), ["jwt_key"], progress=silent)
     thread.join(30)
     assert values_of(runtime)["jwt_key"] != before["jwt_key"]
+
+
+def test_each_of_several_rotations_before_a_connection_is_followed(
+    runtime: LocalRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = open_runtime(settings_of(runtime), silent)
+    server = reader.server
+    left = 3
+
+    def rotated_just_before(password: SecretStr) -> MetadataServer:
+        nonlocal left
+        if left:
+            left -= 1
+            rotate(settings_of(runtime), ["postgres_password"], progress=silent)
+        return server(password)
+
+    monkeypatch.setattr(reader, "server", rotated_just_before)
+    with reader.metadata() as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("testgen",)
+    assert left == 0
 
 
 def test_who_reads_meanwhile_reads_on(runtime: LocalRuntime) -> None:

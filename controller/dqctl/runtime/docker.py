@@ -29,7 +29,7 @@ from dqctl.runtime.connection import connect, says_no_space
 from dqctl.runtime.engine import client, containers, explained, glance, run_inside
 from dqctl.runtime.launch import ENVIRONMENT, Program, command
 from dqctl.runtime.ports import MetadataServer
-from dqctl.runtime.recovery import connected, recover
+from dqctl.runtime.recovery import CurrentServer, recover
 from dqctl.stack import lock, rotation
 from dqctl.stack.images import Images, read_images
 from dqctl.stack.paths import StackPaths
@@ -227,7 +227,7 @@ class DockerRuntime:
 
     def metadata(self) -> "psycopg.Connection[tuple[Any, ...]]":
         """See ``dqctl.testgen.ports.Runtime``."""
-        return connected(self, self._progress)
+        return CurrentServer(self, self._progress).connect(metadata.DATABASE)
 
     @property
     def _services(self) -> dict[str, str]:
@@ -304,7 +304,7 @@ class DockerRuntime:
 
     def _greet(self) -> None:
         recover(self, self._progress)
-        self.postgres.connect("postgres").close()
+        CurrentServer(self, self._progress).connect("postgres").close()
 
     def _wait_for_port(self) -> None:
         deadline = Deadline(_READY)
@@ -340,7 +340,7 @@ class DockerRuntime:
             return self.run(["setup-system-db", "--yes"], deadline=Deadline(_SETUP_TIMEOUT), environment=variables)
 
         wanted = metadata.Wanted(self.version, self.images.engine.schema_revision, self.paths)
-        return metadata.ensure_metadata(self.postgres, wanted, set_up)
+        return metadata.ensure_metadata(CurrentServer(self, self._progress), wanted, set_up)
 
     def variables(self, on_top: Mapping[str, str]) -> dict[str, str]:
         """The environment of a call inside; ``on_top`` is for this machine and is translated."""

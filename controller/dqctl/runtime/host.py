@@ -24,7 +24,7 @@ from dqctl.runtime.call_log import both, call_log
 from dqctl.runtime.connection import ROLE
 from dqctl.runtime.launch import ENVIRONMENT, Program, command
 from dqctl.runtime.ports import MetadataServer
-from dqctl.runtime.recovery import connected
+from dqctl.runtime.recovery import CurrentServer
 from dqctl.runtime.templates import render
 from dqctl.stack import lock, rotation
 from dqctl.stack.paths import StackPaths
@@ -169,7 +169,7 @@ class HostRuntime(ABC):
 
     def metadata(self) -> "psycopg.Connection[tuple[Any, ...]]":
         """See ``dqctl.testgen.ports.Runtime``."""
-        return connected(self, self._progress)
+        return CurrentServer(self, self._progress).connect(metadata.DATABASE)
 
     @contextlib.contextmanager
     def _starting(self, what: str) -> Iterator[None]:
@@ -196,7 +196,7 @@ class HostRuntime(ABC):
             return self.run(["setup-system-db", "--yes"], deadline=Deadline(_SETUP_TIMEOUT), environment=variables)
 
         wanted = metadata.Wanted(self.version, self.environment.schema_revision, self.paths)
-        return metadata.ensure_metadata(self.postgres, wanted, set_up)
+        return metadata.ensure_metadata(CurrentServer(self, self._progress), wanted, set_up)
 
     def _environment(self, home: Path, on_top: Mapping[str, str]) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}

@@ -9,7 +9,7 @@ from dqctl.errors import EnvironmentFault
 from dqctl.runtime import metadata
 from dqctl.runtime.host import Health, HostRuntime
 from dqctl.runtime.lakebase import LakebaseServer, lakebase_server
-from dqctl.runtime.recovery import recover
+from dqctl.runtime.recovery import CurrentServer, recover
 from dqctl.stack.record import LakebaseRecord
 from dqctl.stack.secrets import read_secret
 
@@ -73,5 +73,5 @@ class LocalLakebaseRuntime(HostRuntime):
     def _start(self) -> bool:
         recover(self, self._progress)
         self.apply_secrets()
-        self.postgres.connect("postgres").close()
+        CurrentServer(self, self._progress).connect("postgres").close()
         return False

@@ -6,6 +6,7 @@ A runtime does this as soon as its PostgreSQL runs, before it connects for anyth
 from typing import Any
 
 import psycopg
+from pydantic import SecretStr
 
 from dqctl.errors import EnvironmentFault
 from dqctl.progress import Progress
@@ -32,16 +33,35 @@ def recover(runtime: Runtime, progress: Progress) -> bool:
         return settle(runtime, progress)
 
 
-def connected(runtime: Runtime, progress: Progress) -> "psycopg.Connection[tuple[Any, ...]]":
-    """``Runtime.metadata``, also in the moment in which another command rotates the password."""
-    password = read_secret(runtime.paths, _PASSWORD)
-    try:
-        return runtime.server(password).connect(metadata.DATABASE)
-    except EnvironmentFault:
-        recover(runtime, progress)
-        if (changed := read_secret(runtime.paths, _PASSWORD)) == password:
-            raise
-        return runtime.server(changed).connect(metadata.DATABASE)
+class CurrentServer:
+    """The server of the metadata with the password of the moment: others may rotate it between two connections.
+
+    Implements ``dqctl.runtime.ports.MetadataServer``.
+    """
+
+    def __init__(self, runtime: Runtime, progress: Progress) -> None:
+        self._runtime = runtime
+        self._progress = progress
+
+    def connect(self, database: str, *, autocommit: bool = False) -> "psycopg.Connection[tuple[Any, ...]]":
+        """See ``dqctl.runtime.ports.MetadataServer``."""
+        password = self._password()
+        while True:
+            try:
+                return self._runtime.server(password).connect(database, autocommit=autocommit)
+            except EnvironmentFault:
+                recover(self._runtime, self._progress)
+                # A password that was tried never counts again: each further turn takes a rotation of its own.
+                tried, password = password, self._password()
+                if password == tried:
+                    raise
+
+    def ran_out_of_space(self, said: str) -> bool:
+        """See ``dqctl.runtime.ports.MetadataServer``."""
+        return self._runtime.server(self._password()).ran_out_of_space(said)
+
+    def _password(self) -> SecretStr:
+        return read_secret(self._runtime.paths, _PASSWORD)
 
 
 def settle(runtime: Runtime, progress: Progress) -> bool:
