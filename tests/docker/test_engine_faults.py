@@ -110,11 +110,12 @@ def test_without_the_engine_a_command_says_so_and_with_it_all_is_there_again(
     assert run.document("status")["healthy"]
 
 
-def test_an_engine_that_is_killed_under_a_job_ends_it_and_the_next_command_settles_it(
-    daemon: OwnEngine, run: CommandLine
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_an_engine_that_goes_away_under_a_job_ends_it_and_the_next_command_settles_it(
+    daemon: OwnEngine, run: CommandLine, how: signal.Signals
 ) -> None:
     process = begin_job(daemon, run)
-    daemon.stop(signal.SIGKILL)
+    daemon.stop(how)
     daemon.start()
     said = process.end(60)
     assert said.code == 3, said
