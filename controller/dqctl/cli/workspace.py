@@ -161,7 +161,7 @@ def _pairs(given: list[str]) -> dict[str, str]:
 def _fault(error: "WorkspaceError") -> "DqctlError":
     from dqctl.errors import EnvironmentFault
 
-    hint = f"the last lines of its log:\n{error.log_tail}" if error.log_tail else "try again; nothing is lost"
+    hint = f"the last lines of its log:\n{error.log_tail}" if error.log_tail else error.hint
     return EnvironmentFault(error.message, hint)
 
 

@@ -39,10 +39,20 @@ _children: list["subprocess.Popen[bytes]"] = []
 class WorkspaceError(Exception):
     """The local workspace cannot be started or stopped; ``log_tail`` is what the server said last."""
 
+    hint = "try again; nothing is lost"
+
     def __init__(self, message: str, log_tail: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.log_tail = log_tail
+
+
+class RunsOtherwiseError(WorkspaceError):
+    """It runs, and not as it was asked for. Nothing is stopped behind its clients' back: the caller is told."""
+
+    def __init__(self, data_dir: Path, how: str) -> None:
+        super().__init__(f"the local workspace in {data_dir} runs {how}")
+        self.hint = f"dqctl workspace stop --data-dir {data_dir}, then the same command again; its data stays"
 
 
 @dataclass(frozen=True)
@@ -112,19 +122,15 @@ def start(
 
 
 def _require(endpoint: Endpoint, proxy_addresses: Sequence[str]) -> None:
-    """Nothing that runs is stopped behind its clients' back: the caller is told."""
     if missing := set(further(tuple(proxy_addresses))) - set(endpoint.proxy_addresses):
-        raise WorkspaceError(
-            f"the local workspace in {endpoint.data_dir} runs, and its proxy does not listen at "
-            f"{', '.join(sorted(missing))}: stop it, then start it again"
+        raise RunsOtherwiseError(
+            endpoint.data_dir, f"and its proxy does not listen at {', '.join(sorted(missing))}"
         )
 
 
 def _require_programs(layout: Layout, postgres_programs: Path | None) -> None:
     if postgres_programs and not layout.postgres_programs.exists():
-        raise WorkspaceError(
-            f"the local workspace in {layout.data_dir} runs without Lakebase: stop it, then start it again"
-        )
+        raise RunsOtherwiseError(layout.data_dir, "without Lakebase")
 
 
 def ensure(
