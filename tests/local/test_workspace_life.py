@@ -218,7 +218,7 @@ def test_the_proxy_listens_for_containers_too_where_it_is_told_to(empty: Path) -
     assert said_by_the_proxy(first, bridge, "example.com:443").startswith(b"HTTP/1.1 403")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((bridge, first.port), timeout=5)
-    with pytest.raises(control.WorkspaceError, match=r"does not listen at 127\.0\.0\.3: stop it"):
+    with pytest.raises(control.WorkspaceError, match=r"runs and its proxy does not listen at 127\.0\.0\.3$"):
         control.start(empty, proxy_addresses=(bridge, "127.0.0.3"))
     control.stop(empty)
     # Like the ports, remembered; until it is told otherwise.
