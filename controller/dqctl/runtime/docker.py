@@ -370,7 +370,8 @@ class DockerRuntime:
             return
         raise EnvironmentFault(
             f"the local workspace cannot be reached from a container: it does not listen on {address}",
-            f"start it with: dqctl workspace start --proxy-address {address}",
+            "dqctl workspace stop, then dqctl workspace start "
+            f"--proxy-address {address}; both with its --data-dir, and its data stays",
         )
 
 
