@@ -1,7 +1,8 @@
-"""``credentials show|rotate``: the secrets of a stack."""
+"""``credentials show|rotate|export|import``: the secrets of a stack."""
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +20,14 @@ def add_to(app: typer.Typer) -> None:
     credentials = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="The secrets of a stack.")
     credentials.command(epilog="Example: dqctl credentials show --reveal testgen_password")(show)
     credentials.command(epilog="Example: dqctl credentials rotate --all")(rotate)
+    credentials.command(
+        "export",
+        epilog="Example: dqctl credentials export --file keys.json --passphrase-file ~/.dqctl-passphrase",
+    )(export_keys)
+    credentials.command(
+        "import",
+        epilog="Example: dqctl credentials import --file keys.json --passphrase-file ~/.dqctl-passphrase",
+    )(import_keys)
     app.add_typer(credentials, name="credentials")
 
 
@@ -76,6 +85,32 @@ def rotate(
         here.settings_with(lock_timeout=wait), wanted, dry_run=dry_run, progress=here.progress
     )
     emit(vars(done), lambda: _said(done))
+
+
+_KeyFile = Annotated[Path, typer.Option("--file", metavar="FILE", help="The sealed file", dir_okay=False)]
+_PassphraseFile = Annotated[
+    Path,
+    typer.Option("--passphrase-file", metavar="FILE", help="A file with the passphrase, 12 characters or more"),
+]
+
+
+def export_keys(file: _KeyFile, passphrase_file: _PassphraseFile) -> None:
+    """Write the stack's keys to a file, sealed, so that its state can be restored on another host."""
+    from dqctl.services import key_transfer
+
+    here = context()
+    done = key_transfer.export_keys(here.settings, file, passphrase_file, progress=here.progress)
+    emit(vars(done), lambda: f"stack {done.stack}: {', '.join(done.secrets)} sealed in {done.file}")
+
+
+def import_keys(file: _KeyFile, passphrase_file: _PassphraseFile) -> None:
+    """Give a stack that is not installed yet the keys that another host exported."""
+    from dqctl.services import key_transfer
+
+    here = context()
+    done = key_transfer.import_keys(here.settings, file, passphrase_file, progress=here.progress)
+    what = f"{', '.join(done.secrets)} imported" if done.secrets else "has these keys already"
+    emit(vars(done), lambda: f"stack {done.stack}: {what}")
 
 
 def _said(done: "Rotated") -> str:

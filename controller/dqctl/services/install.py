@@ -58,7 +58,7 @@ def install(
     require_possible(settings, runtime)
     paths = StackPaths(settings.home, settings.stack)
     try:
-        _make_directories(paths)
+        make_directories(paths)
         with lock.hold(paths.lock, "install", timeout=settings.lock_timeout, progress=progress):
             return _converge(settings, paths, runtime, version, remember or {}, progress, clock)
     except OSError as error:
@@ -153,7 +153,8 @@ def _steps(kind: Literal["docker", "local"]) -> "Callable[..., Runtime]":
     return local
 
 
-def _make_directories(paths: StackPaths) -> None:
+def make_directories(paths: StackPaths) -> None:
+    """The stack's directories, each open to nobody but those who need it."""
     if not paths.home.exists():
         paths.home.mkdir(parents=True)
         paths.home.chmod(_PASS_THROUGH)

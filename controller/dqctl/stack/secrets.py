@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from dqctl.errors import EnvironmentFault
 from dqctl.files import ensure_private_dir
-from dqctl.redaction import register
+from dqctl.redaction import register, reveal
 from dqctl.stack.paths import StackPaths
 
 _ALPHABET = string.ascii_letters + string.digits
@@ -40,7 +40,13 @@ def missing_secrets(paths: StackPaths) -> tuple[str, ...]:
 def ensure_secrets(paths: StackPaths) -> tuple[str, ...]:
     """Make the secrets that are missing; the names of those that were made."""
     ensure_private_dir(paths.secrets)
-    return tuple(name for name, length in LENGTHS.items() if _create(paths.secrets / name, length))
+    return tuple(name for name, length in LENGTHS.items() if _create(paths.secrets / name, _generate(length)))
+
+
+def adopt_secret(paths: StackPaths, name: str, value: SecretStr) -> bool:
+    """Make the secret ``name`` with a value from elsewhere; False when the stack has one, which stays."""
+    ensure_private_dir(paths.secrets)
+    return _create(paths.secrets / name, reveal(value))
 
 
 def new_secret(name: str) -> SecretStr:
@@ -74,14 +80,14 @@ def _generate(length: int) -> str:
             return value
 
 
-def _create(path: Path, length: int) -> bool:
+def _create(path: Path, value: str) -> bool:
     """Make the file with its whole content in one step, unless it is there; whether it was made."""
     if path.exists():
         return False
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(_generate(length) + "\n")
+            file.write(value + "\n")
             file.flush()
             os.fsync(file.fileno())
         # A link, unlike a rename, never replaces what another install made meanwhile.

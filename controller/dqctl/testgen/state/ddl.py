@@ -6,7 +6,8 @@ them (keys, indexes, triggers), so that rows go in fast and are not captured as 
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import IO, Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import psycopg
 from psycopg import sql
@@ -18,7 +19,7 @@ from dqctl.processes import Completed
 SCHEMAS = ("testgen", "dqctl")
 
 _TIMEOUT = 120.0
-# What psql understands and no server does: newer pg_dumps begin and end with \restrict (16.10, 15.14, CVE-2025-8714).
+# What psql understands and no server does: pg_dump 16.10 and 15.14 and newer begin and end with it.
 _OF_PSQL = re.compile(r"^\\(un)?restrict .*\n", re.MULTILINE)
 _GRANT = re.compile(r"^GRANT .* TO (testgen_\w+);$", re.MULTILINE)
 
@@ -36,31 +37,33 @@ class DatabasePrograms(Protocol):
         self,
         argv: Sequence[str],
         *,
-        stdin: IO[bytes] | None = None,
-        stdout: IO[bytes] | None = None,
+        stdin: str | Path = "",
+        stdout: Path | None = None,
         deadline: Deadline,
     ) -> Completed:
-        """Run pg_dump, pg_restore or psql against the stack's server."""
+        """Run pg_dump against the stack's server."""
         ...
 
 
-def read(runtime: DatabasePrograms, *, snapshot: str | None = None) -> dict[str, str]:
-    """The schema of the metadata database: SQL to run ``before`` its rows are there, and ``after``.
+def read(
+    runtime: DatabasePrograms, *, database: str = "datakitchen", snapshot: str | None = None
+) -> dict[str, str]:
+    """The schema of ``database``: SQL to run ``before`` its rows are there, and ``after``.
 
     ``snapshot`` is one that a transaction has exported: the schema of that moment. Raises ``EnvironmentFault``
     when pg_dump fails.
     """
-    return {part: _section(runtime, section, snapshot) for part, section in _SECTIONS.items()}
+    argv = ["pg_dump", "--schema-only", "--no-owner", f"--dbname={database}"]
+    argv += [f"--schema={name}" for name in SCHEMAS]
+    if snapshot:
+        argv.append(f"--snapshot={snapshot}")
+    return {part: _section(runtime, [*argv, f"--section={section}"]) for part, section in _SECTIONS.items()}
 
 
 _SECTIONS = {"before": "pre-data", "after": "post-data"}
 
 
-def _section(runtime: DatabasePrograms, section: str, snapshot: str | None) -> str:
-    argv = ["pg_dump", "--schema-only", "--no-owner", f"--section={section}"]
-    argv += [f"--schema={name}" for name in SCHEMAS]
-    if snapshot:
-        argv.append(f"--snapshot={snapshot}")
+def _section(runtime: DatabasePrograms, argv: Sequence[str]) -> str:
     completed = runtime.database_program(argv, deadline=Deadline(_TIMEOUT))
     if completed.exit_code:
         raise EnvironmentFault(
@@ -70,25 +73,29 @@ def _section(runtime: DatabasePrograms, section: str, snapshot: str | None) -> s
     return _OF_PSQL.sub("", completed.stdout)
 
 
-def ensure_roles(connection: Connection, ddl: Mapping[str, str], password: bytes) -> tuple[str, ...]:
-    """Make the cluster's roles that ``ddl`` gives rights to; the names of those that were made.
+def roles(ddl: Mapping[str, str]) -> frozenset[str]:
+    """The roles beside its owner that ``ddl`` gives rights to: those of TestGen's set-up, or none."""
+    return frozenset(_GRANT.findall(ddl["before"])) & _USERS.keys()
 
-    ``password`` is the stack's, as TestGen's own set-up would take it; the server is told its verifier only.
+
+def ensure_roles(connection: Connection, wanted: frozenset[str], password: bytes) -> tuple[str, ...]:
+    """Make the cluster's roles ``wanted`` and their users as TestGen's set-up does; the names of those made.
+
+    ``password`` is the stack's. What is there already stays as it is.
     """
-    wanted = set(_GRANT.findall(ddl["before"]))
     made = []
-    for role, user in _USERS.items():
-        if role not in wanted:
-            continue
+    for role in sorted(wanted):
+        user = _USERS[role]
         for name in (role, user):
-            if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone():
-                continue
-            connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(name)))
-            made.append(name)
-        verifier = connection.pgconn.encrypt_password(password, user.encode(), b"scram-sha-256").decode()
-        connection.execute(
-            sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(user), sql.Literal(verifier))
-        )
+            if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone():
+                connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(name)))
+                made.append(name)
+        if user in made:
+            # The server is told the verifier of SCRAM, never the password.
+            verifier = connection.pgconn.encrypt_password(password, user.encode(), b"scram-sha-256").decode()
+            connection.execute(
+                sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(user), sql.Literal(verifier))
+            )
         connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(user)))
     return tuple(made)
 
