@@ -26,6 +26,7 @@ from typing import IO
 
 from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault
+from dqctl.files import PRIVATE_FILE
 from dqctl.redaction import holds_secret
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,8 @@ def run(
     *,
     deadline: Deadline,
     environment: Mapping[str, str],
-    stdin: str = "",
+    stdin: str | Path = "",
+    stdout: Path | None = None,
     cwd: Path | None = None,
     on_line: Line | None = None,
     on_error_line: Line | None = None,
@@ -68,17 +70,23 @@ def run(
 ) -> Completed:
     """Run ``argv`` to its end and return what it said; any exit code is returned, not raised.
 
-    ``environment`` is all that the process gets. ``on_line`` (``on_error_line``) gets each line of stdout
-    (stderr) as it comes, without its end, in the caller's thread. ``account`` is the OS account to become (root
+    ``environment`` is all that the process gets. ``stdin`` is text or a file; ``stdout`` is a file that takes what
+    it says, as bytes, and belongs to nobody else (0600): neither passes through our memory, and there are no
+    lines then. ``on_line`` (``on_error_line``) gets each line of stdout (stderr) as it comes, without its end, in
+    the caller's thread. ``account`` is the OS account to become (root
     only), ``grace`` the seconds that SIGTERM leaves it. Raises ``EnvironmentFault`` when the program cannot be
     started or the deadline passes, ``ValueError`` when an argument holds a secret.
     """
     _refuse_secrets(argv)
     started = time.monotonic()
-    with _sigterm_raises():
-        process = _start(argv, environment, cwd, account)
+    with contextlib.ExitStack() as opened, _sigterm_raises():
+        source = opened.enter_context(stdin.open("rb")) if isinstance(stdin, Path) else subprocess.PIPE
+        sink = opened.enter_context(private_file(stdout)) if stdout else subprocess.PIPE
+        process = _start(argv, environment, cwd, account, (source, sink))
         try:
-            output = _converse(process, stdin, deadline, (on_line, on_error_line))
+            output = _converse(
+                process, "" if isinstance(stdin, Path) else stdin, deadline, (on_line, on_error_line)
+            )
         except BaseException:
             stop_group(process, grace)
             raise
@@ -91,6 +99,11 @@ def run(
     seconds = time.monotonic() - started
     logger.debug("exit code %s after %.1f s: %s", process.returncode, seconds, shlex.join(argv))
     return Completed(process.returncode, output[0], output[1], seconds)
+
+
+def private_file(path: Path) -> IO[bytes]:
+    """``path``, new or emptied, for a program's output: nobody else may read it."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE), "wb")
 
 
 def stop_group(process: "subprocess.Popen[bytes]", grace: float) -> None:
@@ -131,14 +144,18 @@ def _sigterm_raises() -> Iterator[None]:
 
 
 def _start(
-    argv: Sequence[str], environment: Mapping[str, str], cwd: Path | None, account: str | None
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    cwd: Path | None,
+    account: str | None,
+    streams: tuple[IO[bytes] | int, IO[bytes] | int],
 ) -> "subprocess.Popen[bytes]":
     entry = pwd.getpwnam(account) if account else None
     try:
         return subprocess.Popen(
             list(argv),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdin=streams[0],
+            stdout=streams[1],
             stderr=subprocess.PIPE,
             env=dict(environment),
             cwd=cwd,
@@ -177,7 +194,7 @@ def _converse(
     """Feed and read the process until it ends; None when the deadline passed first."""
     lines = _attach(process, stdin.encode())
     read: tuple[list[str], list[str]] = ([], [])
-    open_streams = 2
+    open_streams = 2 if process.stdout else 1
     ended: Deadline | None = None
     while open_streams or not ended:
         if ended is None and _has_exited(process):
@@ -205,9 +222,11 @@ def _converse(
 def _attach(process: "subprocess.Popen[bytes]", data: bytes) -> "queue.SimpleQueue[tuple[int, str | None]]":
     """Feed and read in threads, so that no full pipe stops the process; the queue gets (stream, line or end)."""
     lines: queue.SimpleQueue[tuple[int, str | None]] = queue.SimpleQueue()
-    threading.Thread(target=_feed, args=(process.stdin, data), daemon=True).start()
+    if process.stdin:
+        threading.Thread(target=_feed, args=(process.stdin, data), daemon=True).start()
     for stream, pipe in enumerate((process.stdout, process.stderr)):
-        threading.Thread(target=_read, args=(pipe, stream, lines), daemon=True).start()
+        if pipe:
+            threading.Thread(target=_read, args=(pipe, stream, lines), daemon=True).start()
     return lines
 
 

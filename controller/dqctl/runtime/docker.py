@@ -23,11 +23,12 @@ from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.files import write_atomically
 from dqctl.processes import Completed, Line
 from dqctl.progress import Progress
-from dqctl.runtime import compose, controller, metadata
+from dqctl.runtime import compose, controller, database_programs, metadata
 from dqctl.runtime.call_log import both, call_log
 from dqctl.runtime.connection import connect, says_no_space
 from dqctl.runtime.engine import client, containers, explained, glance, run_inside
 from dqctl.runtime.launch import ENVIRONMENT, Program, command
+from dqctl.runtime.metadata_template import Template
 from dqctl.runtime.ports import MetadataServer
 from dqctl.runtime.recovery import CurrentServer, recover
 from dqctl.stack import lock, rotation
@@ -35,6 +36,7 @@ from dqctl.stack.images import Images, read_images
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord
 from dqctl.stack.secrets import read_secret
+from dqctl.testgen.capabilities import capabilities
 
 _SETUP_TIMEOUT = 300.0
 _START_TIMEOUT = 400.0  # to wait for another command that starts the stack, a set-up included
@@ -42,6 +44,7 @@ _READY = 90.0  # seconds for PostgreSQL to answer, its first set-up or crash rec
 _STOP = 5  # seconds for a PostgreSQL that hangs to stop by itself, which takes less than one where it can
 _POLL = 0.1
 _PORT = 5432
+_SOCKETS = "/var/run/postgresql"  # in the container; compose/stack.yaml.j2 has a tmpfs there
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
 
@@ -225,6 +228,22 @@ class DockerRuntime:
                 fetch=fetch,
             )
 
+    def database_program(
+        self, argv: Sequence[str], *, stdin: str | Path = "", stdout: Path | None = None, deadline: Deadline
+    ) -> Completed:
+        """See ``dqctl.runtime.ports.Runtime``: an exec beside the server, whose socket asks for no password."""
+        container = containers(compose.project(self.paths)).get("postgres")
+        if container is None:
+            raise EnvironmentFault("PostgreSQL's container is gone", "run the same command again: dqctl starts it")
+        return run_inside(
+            container,
+            database_programs.command(argv),
+            deadline=deadline,
+            stdin=stdin,
+            stdout=stdout,
+            environment={**database_programs.ENVIRONMENT, "PGHOST": _SOCKETS},
+        )
+
     def metadata(self) -> "psycopg.Connection[tuple[Any, ...]]":
         """See ``dqctl.testgen.ports.Runtime``."""
         return CurrentServer(self, self._progress).connect(metadata.DATABASE)
@@ -340,7 +359,13 @@ class DockerRuntime:
             return self.run(["setup-system-db", "--yes"], deadline=Deadline(_SETUP_TIMEOUT), environment=variables)
 
         wanted = metadata.Wanted(self.version, self.images.engine.schema_revision, self.paths)
-        return metadata.ensure_metadata(CurrentServer(self, self._progress), wanted, set_up)
+        return metadata.ensure_metadata(CurrentServer(self, self._progress), wanted, set_up, self._template())
+
+    def _template(self) -> Template | None:
+        images = self.images
+        if images.postgres is None or not capabilities(self.version).known:
+            return None
+        return Template(self, f"{images.engine.id}\nPostgreSQL {images.postgres.version}")
 
     def variables(self, on_top: Mapping[str, str]) -> dict[str, str]:
         """The environment of a call inside; ``on_top`` is for this machine and is translated."""

@@ -1,11 +1,14 @@
 """TestGen in containers, and its metadata in Lakebase: no PostgreSQL in the Compose project, and no volume."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from pydantic import SecretStr
 
-from dqctl.runtime import compose
+from dqctl.clock import Deadline
+from dqctl.processes import Completed
+from dqctl.runtime import compose, lakebase
 from dqctl.runtime.docker import DockerRuntime
 from dqctl.runtime.lakebase import LakebaseServer, lakebase_server
 from dqctl.stack.record import LakebaseRecord
@@ -31,6 +34,20 @@ class DockerLakebaseRuntime(DockerRuntime):
     def has_database_server(self) -> bool:
         """See ``dqctl.runtime.ports.Runtime``."""
         return self._lakebase.host is not None
+
+    def database_program(
+        self, argv: Sequence[str], *, stdin: str | Path = "", stdout: Path | None = None, deadline: Deadline
+    ) -> Completed:
+        """See ``dqctl.runtime.ports.Runtime``: on this machine, by Lakebase's address."""
+        return lakebase.database_program(
+            self.postgres,
+            self.paths,
+            argv,
+            stdin=stdin,
+            stdout=stdout,
+            deadline=deadline,
+            progress=self._progress,
+        )
 
     @property
     def _lakebase(self) -> LakebaseRecord:

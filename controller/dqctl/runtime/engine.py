@@ -28,8 +28,9 @@ from docker.models.containers import Container
 import docker
 from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault
-from dqctl.processes import GRACE, Completed, Line
+from dqctl.processes import GRACE, Completed, Line, private_file
 from dqctl.runtime import controller
+from dqctl.runtime.feeding import feeding
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
@@ -38,6 +39,7 @@ ROOT_LABEL = "dqctl.root"  # on the volume: directory of the stack that it belon
 _API_SECONDS = 20
 _HOMES = "/tmp/dqctl"  # noqa: S108 - inside a container of ours, where it is a tmpfs of its own
 _POLL = 0.02
+_FRAMES = 256  # of 32 KB at most
 _LAST_WORDS = 2.0  # seconds for the stream to end after the leash has killed everything
 
 
@@ -135,7 +137,8 @@ def run_inside(
     *,
     deadline: Deadline,
     environment: Mapping[str, str],
-    stdin: str = "",
+    stdin: str | Path = "",
+    stdout: Path | None = None,
     on_line: Line | None = None,
     on_error_line: Line | None = None,
     fetch: str | None = None,
@@ -146,24 +149,31 @@ def run_inside(
     dqctl is killed the program gets SIGTERM at once and SIGKILL after ``processes.GRACE``.
     """
     home = f"{_HOMES}/{uuid.uuid4().hex}"
-    payload = stdin.encode()
+    payload = b"" if isinstance(stdin, Path) else stdin.encode()
     variables = {
         **environment,
         "HOME": home,
-        "DQCTL_STDIN_BYTES": str(len(payload)),
+        "DQCTL_STDIN_BYTES": "" if isinstance(stdin, Path) else str(len(payload)),
         "DQCTL_GRACE": f"{GRACE:.0f}",
         "DQCTL_KEEP_HOME": "yes" if fetch else "",
     }
     started = time.monotonic()
     script = (files(__package__) / "inside.sh").read_text(encoding="utf-8")
-    with explained():
-        call = _Call(container, ["sh", "-c", script, "dqctl", *argv], variables)
-    try:
-        call.send(payload)
-        ended = call.converse(deadline, on_line, on_error_line)
-    except BaseException:
-        call.stop()
-        raise
+    with contextlib.ExitStack() as opened:
+        sink = opened.enter_context(private_file(stdout)) if stdout else None
+        with explained():
+            call = _Call(container, ["sh", "-c", script, "dqctl", *argv], variables, sink)
+        try:
+            if isinstance(stdin, Path):
+                with explained():
+                    feed = feeding(client().api, str(container.id), f"{home}/.stdin", stdin, deadline.left)
+                    opened.enter_context(feed)
+            else:
+                call.send(payload)
+            ended = call.converse(deadline, on_line, on_error_line)
+        except BaseException:
+            call.stop()
+            raise
     if not ended:
         call.stop()
         raise EnvironmentFault(
@@ -173,14 +183,16 @@ def run_inside(
     found = _fetch(container, home, fetch) if fetch else {}
     code = call.exit_code()
     code = 128 - code if 128 < code <= 128 + 64 else code  # a shell's way to say a signal; ours is -N
-    stdout, stderr = call.said()
-    return Completed(code, stdout, stderr, time.monotonic() - started, found)
+    said = call.said()
+    return Completed(code, *said, time.monotonic() - started, found)
 
 
 class _Call:
     """One exec: its stream, read by a thread of its own."""
 
-    def __init__(self, container: Container, command: list[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, container: Container, command: list[str], environment: Mapping[str, str], sink: IO[bytes] | None
+    ) -> None:
         self._api = client().api
         self._id: str = self._api.exec_create(
             container.id, command, stdin=True, stdout=True, stderr=True, environment=dict(environment)
@@ -194,7 +206,9 @@ class _Call:
         # Read where the answer's head was read: the first frames may have come with it.
         self._answer: requests.Response = stream._response
         self._stream: IO[bytes] = self._answer.raw._fp.fp
-        self._heard: queue.Queue[tuple[int, bytes] | None] = queue.Queue()
+        self._sink = sink
+        # A disk that is slower than the program makes the program wait, not our memory grow.
+        self._heard: queue.Queue[tuple[int, bytes] | None] = queue.Queue(_FRAMES)
         self._said: dict[int, bytearray] = {1: bytearray(), 2: bytearray()}
         self._reader = threading.Thread(target=self._read, name="exec-stream", daemon=True)
         self._reader.start()
@@ -217,6 +231,9 @@ class _Call:
                     each.end()
                 return True
             number, data = frame
+            if self._sink and number == 1:
+                self._sink.write(data)
+                continue
             self._said[number] += data
             lines[number].hear(data)
         return False

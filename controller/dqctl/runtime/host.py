@@ -2,9 +2,6 @@
 
 import contextlib
 import os
-import shutil
-import sys
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +14,14 @@ from pydantic import SecretStr
 from dqctl import processes
 from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault, UsageError
-from dqctl.files import PRIVATE_DIR, write_private
+from dqctl.files import write_private
 from dqctl.progress import Progress
 from dqctl.runtime import environments, metadata
 from dqctl.runtime.call_log import both, call_log
 from dqctl.runtime.connection import ROLE
+from dqctl.runtime.homes import call_home, remove_left_overs
 from dqctl.runtime.launch import ENVIRONMENT, Program, command
+from dqctl.runtime.metadata_template import Template
 from dqctl.runtime.ports import MetadataServer
 from dqctl.runtime.recovery import CurrentServer
 from dqctl.runtime.templates import render
@@ -92,6 +91,12 @@ class HostRuntime(ABC):
         """See ``dqctl.runtime.ports.Runtime``."""
 
     @abstractmethod
+    def database_program(
+        self, argv: Sequence[str], *, stdin: str | Path = "", stdout: Path | None = None, deadline: Deadline
+    ) -> Completed:
+        """See ``dqctl.runtime.ports.Runtime``."""
+
+    @abstractmethod
     def down(self) -> bool:
         """See ``dqctl.runtime.ports.Runtime``."""
 
@@ -130,7 +135,7 @@ class HostRuntime(ABC):
 
         Raises ``UsageError`` when the database belongs to another version of TestGen (nothing is migrated here).
         """
-        self._remove_left_overs()
+        remove_left_overs(self.paths.work)
         if not rotation.is_pending(self.paths) and self._is_up():
             return False
         with self._starting("start of PostgreSQL"):
@@ -155,7 +160,7 @@ class HostRuntime(ABC):
         fetch: str | None = None,
     ) -> Completed:
         """See ``dqctl.testgen.ports.Runtime``."""
-        with self._on_disk(), self._home() as home, call_log(self.paths, program, argv) as keep:
+        with self._on_disk(), call_home(self.paths.work) as home, call_log(self.paths, program, argv) as keep:
             completed = processes.run(
                 command(str(self.environment.python), program, argv),
                 deadline=deadline,
@@ -196,7 +201,11 @@ class HostRuntime(ABC):
             return self.run(["setup-system-db", "--yes"], deadline=Deadline(_SETUP_TIMEOUT), environment=variables)
 
         wanted = metadata.Wanted(self.version, self.environment.schema_revision, self.paths)
-        return metadata.ensure_metadata(CurrentServer(self, self._progress), wanted, set_up)
+        return metadata.ensure_metadata(CurrentServer(self, self._progress), wanted, set_up, self._template())
+
+    def _template(self) -> Template | None:
+        """Where a fresh database is kept for stacks like this one; None where each is set up by TestGen."""
+        return None
 
     def _environment(self, home: Path, on_top: Mapping[str, str]) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
@@ -218,24 +227,6 @@ class HostRuntime(ABC):
                 f"{error.filename or self.paths.root}: {error.strerror or error}",
                 f"free space at {self.paths.root} or see who owns it, then run the same command again",
             ) from error
-
-    @contextlib.contextmanager
-    def _home(self) -> Iterator[Path]:
-        # TestGen writes its output to fixed names below HOME: one call would overwrite the other's.
-        self.paths.work.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
-        home = Path(tempfile.mkdtemp(dir=self.paths.work, prefix=f"{os.getpid()}-"))
-        try:
-            yield home
-        finally:
-            shutil.rmtree(home, ignore_errors=True)
-
-    def _remove_left_overs(self) -> None:
-        """Homes of calls whose dqctl was killed."""
-        if sys.platform != "linux" or not self.paths.work.is_dir():
-            return
-        for home in self.paths.work.iterdir():
-            if not Path(f"/proc/{home.name.partition('-')[0]}").exists():
-                shutil.rmtree(home, ignore_errors=True)
 
 
 def _read_files(directory: Path) -> dict[str, bytes]:

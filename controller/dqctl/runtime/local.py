@@ -1,19 +1,25 @@
 """TestGen on this machine: its own virtual environment, and a PostgreSQL of the stack's own."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pydantic import SecretStr
 
+from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault, UsageError
-from dqctl.runtime import metadata, postgres_programs
+from dqctl.processes import Completed
+from dqctl.runtime import database_programs, metadata, postgres_programs
 from dqctl.runtime.accounts import owner_account
+from dqctl.runtime.homes import call_home
 from dqctl.runtime.host import Health, HostRuntime
+from dqctl.runtime.metadata_template import Template
 from dqctl.runtime.postgres import HOST, PortTaken, Postgres, free_port
 from dqctl.runtime.recovery import recover
 from dqctl.stack.record import write_record
 from dqctl.stack.secrets import read_secret
+from dqctl.testgen.capabilities import capabilities
 
 
 class LocalRuntime(HostRuntime):
@@ -45,6 +51,17 @@ class LocalRuntime(HostRuntime):
         super().require_programs()
         if not postgres_programs.location(self.paths.environments).is_dir():
             raise UsageError(f"programs of the stack {self.paths.name!r} are missing", "run: dqctl install")
+
+    def database_program(
+        self, argv: Sequence[str], *, stdin: str | Path = "", stdout: Path | None = None, deadline: Deadline
+    ) -> Completed:
+        """See ``dqctl.runtime.ports.Runtime``: the wheel's, over the loopback."""
+        server = self.postgres
+        place = database_programs.Place(HOST, server.port, server.password)
+        with self._on_disk(), call_home(self.paths.work) as home:
+            return database_programs.run(
+                server.programs, argv, place, home=home, stdin=stdin, stdout=stdout, deadline=deadline
+            )
 
     def down(self) -> bool:
         """Stop PostgreSQL; whether it ran."""
@@ -79,6 +96,11 @@ class LocalRuntime(HostRuntime):
 
     def _location(self) -> Mapping[str, object]:
         return {"host": HOST, "port": self._port, "ca_file": None}
+
+    def _template(self) -> Template | None:
+        if not capabilities(self.version).known:
+            return None
+        return Template(self, f"{self.environment.fingerprint}\nPostgreSQL {self.record.postgres_version}")
 
     def _is_up(self) -> bool:
         running = self.postgres.postmaster()

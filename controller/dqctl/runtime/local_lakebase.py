@@ -1,12 +1,15 @@
 """TestGen on this machine, and its metadata in Lakebase: nothing of the stack runs between commands."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pydantic import SecretStr
 
+from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault
-from dqctl.runtime import metadata
+from dqctl.processes import Completed
+from dqctl.runtime import lakebase, metadata
 from dqctl.runtime.host import Health, HostRuntime
 from dqctl.runtime.lakebase import LakebaseServer, lakebase_server
 from dqctl.runtime.recovery import CurrentServer, recover
@@ -51,6 +54,20 @@ class LocalLakebaseRuntime(HostRuntime):
             schema_revision=revision,
             expected_revision=self.environment.schema_revision,
             services={},
+        )
+
+    def database_program(
+        self, argv: Sequence[str], *, stdin: str | Path = "", stdout: Path | None = None, deadline: Deadline
+    ) -> Completed:
+        """See ``dqctl.runtime.ports.Runtime``: on this machine, by Lakebase's address."""
+        return lakebase.database_program(
+            self.postgres,
+            self.paths,
+            argv,
+            stdin=stdin,
+            stdout=stdout,
+            deadline=deadline,
+            progress=self._progress,
         )
 
     @property

@@ -1,11 +1,14 @@
 """What services need of a runtime, wherever TestGen's processes run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
 from pydantic import SecretStr
 
+from dqctl.clock import Deadline
+from dqctl.processes import Completed
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord
 from dqctl.testgen import ports
@@ -81,6 +84,27 @@ class Runtime(ports.Runtime, Protocol):
 
     def apply_secrets(self) -> None:
         """Let TestGen have the stack's secrets as their files are now."""
+        ...
+
+    def database_program(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str | Path = "",
+        stdout: Path | None = None,
+        deadline: Deadline,
+    ) -> Completed:
+        """Run ``pg_dump``, ``pg_restore`` or ``psql`` (the first of ``argv``) against the server of the metadata.
+
+        They are those of the server's own version; who connects, where and with which password is added, which
+        database is the caller's to say (``--dbname=datakitchen``). ``stdin`` is text or a file; ``stdout`` is a
+        file that takes what the program says (0600; then ``Completed.stdout`` is empty). Files pass as streams:
+        memory does not grow with them.
+
+        Any exit code is returned, not raised. When the deadline passes, or dqctl is interrupted or killed,
+        nothing of the program is left. ``EnvironmentFault`` for the deadline, a server that does not run, a
+        disk that is full.
+        """
         ...
 
     def require_programs(self) -> None:
