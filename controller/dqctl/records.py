@@ -48,7 +48,7 @@ class Column:
 class Table:
     """One published table. ``key`` identifies a row for ever; ``cluster_by`` is how readers look for it.
 
-    ``since`` is the migration that brought it.
+    ``since`` is the migration that brought it, ``properties`` are those of Delta that only this table has.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Table:
     key: tuple[str, ...]
     cluster_by: tuple[str, ...]
     since: int = 1
+    properties: tuple[tuple[str, str], ...] = ()
 
     def column(self, name: str) -> Column:
         """The column called ``name``; ``KeyError`` when there is none."""

@@ -38,10 +38,12 @@ def create_table(place: Place, table: Table) -> str:
     """
     columns = ",\n  ".join(_definition(column) for column in table.columns)
     cluster = ", ".join(identifier(name) for name in table.cluster_by)
+    properties = (("delta.enableDeletionVectors", "true"), *table.properties)
+    set_to = ", ".join(f"{literal(name)} = {literal(value)}" for name, value in properties)
     return (
         f"CREATE TABLE IF NOT EXISTS {place.table(table.name)} (\n  {columns}\n)\nUSING DELTA\n"
         f"COMMENT {literal(table.comment)}\nCLUSTER BY ({cluster})\n"
-        "TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')"
+        f"TBLPROPERTIES ({set_to})"
     )
 
 

@@ -1,0 +1,73 @@
+"""Commits of the saved state: rows into the log first, then one statement that makes them visible, or does not."""
+
+# ruff: noqa: S608 - SQL text is what this module is for; names and literals pass through tables.sql
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from dqctl.records import Row
+from dqctl.tables import digest, encode
+from dqctl.tables.digest import Digest
+from dqctl.tables.ports import Statements
+from dqctl.tables.sql import Place, identifier, literal
+from dqctl.tables.state_tables import STATE_COMMITS, STATE_LOG
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The newest commit that is visible, and who made it."""
+
+    seq: int
+    commit_id: str
+    kind: str
+    saved_at: datetime
+    host: str | None
+    reason: str | None
+
+
+def newest(warehouse: Statements, place: Place, stack: str) -> Newest | None:
+    """The newest commit of a stack; None when there is none."""
+    found = warehouse.query(
+        "SELECT seq, commit_id, kind, saved_at, host, reason "
+        f"FROM {place.table(STATE_COMMITS.name)} WHERE stack = :stack ORDER BY seq DESC LIMIT 1",
+        {"stack": stack},
+    ).to_pylist()
+    return Newest(**found[0]) if found else None
+
+
+def commit(warehouse: Statements, place: Place, row: Row, sent: Digest) -> int | None:
+    """Make a commit visible, unless its parent is not the newest any more or its rows are not there whole.
+
+    ``row`` is that of ``dq_state_commits``, ``sent`` the digest of the log's rows. How many rows came of it, 1 or
+    0, where the warehouse tells; a statement that was repeated may say 0 of its own success.
+    """
+    commits, log = place.table(STATE_COMMITS.name), place.table(STATE_LOG.name)
+    stack, number = literal(row["stack"]), int(row["seq"])
+    given = ", ".join(
+        f"{encode.from_text(column, position, 'r')} AS {identifier(column.name)}"
+        for position, column in enumerate(STATE_COMMITS.columns)
+    )
+    condition = f"stack = {stack} AND commit_id = {literal(row['commit_id'])}"
+    arrived = digest.select(STATE_LOG, log, condition)
+    conditions = [f"(SELECT v FROM ({arrived}) AS d) = array('{sent.rows}', '{sent.total}')"]
+    if row["parent"] is not None:
+        conditions.append(
+            f"EXISTS (SELECT 1 FROM {commits} AS p WHERE p.stack = {stack} AND p.seq = {number - 1} "
+            f"AND p.commit_id = {literal(row['parent'])})"
+        )
+    names = ", ".join(map(identifier, STATE_COMMITS.column_names))
+    values = ", ".join(f"n.{identifier(name)}" for name in STATE_COMMITS.column_names)
+    (text,) = json.loads(encode.to_json(STATE_COMMITS, [row]))
+    return warehouse.execute(
+        f"MERGE INTO {commits} AS c USING (\n"
+        f"  SELECT {given} FROM (SELECT from_json(:row, 'array<string>') AS r) AS g\n"
+        f"  WHERE {' AND '.join(conditions)}\n"
+        f") AS n ON c.stack = n.stack AND c.seq >= n.seq\n"
+        f"WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({values})",
+        {"row": json.dumps(text, ensure_ascii=False)},
+    )
+
+
