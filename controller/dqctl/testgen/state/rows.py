@@ -55,10 +55,8 @@ def number_of(digest: str) -> int:
 
 def checksum(relation: Relation) -> str:
     """SQL: how many rows a table has, and its checksum; to run under ``settle``."""
-    return (
-        f"SELECT count(*), coalesce(sum({number(f'md5({document(relation.columns, "t")})')}), 0)"
-        f" FROM {quoted(relation.name)} t"
-    )
+    digest = f"md5({document(relation.columns, 't')})"
+    return f"SELECT count(*), coalesce(sum({number(digest)}), 0) FROM {quoted(relation.name)} t"
 
 
 def contents(connection: Connection, found: Sequence[Relation]) -> dict[str, tuple[int, int]]:
