@@ -2,6 +2,7 @@
 
 from dqctl.errors import UsageError
 from dqctl.progress import Progress
+from dqctl.runtime import aside
 from dqctl.runtime.ports import Runtime
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths
@@ -11,12 +12,16 @@ __all__ = ["Runtime", "find_runtime", "open_runtime", "runtime_of"]
 
 
 def open_runtime(settings: Settings, progress: Progress) -> Runtime:
-    """The installed stack, up: what is down is started.
+    """The installed stack, up: what is down is started, an upgrade that was interrupted is ended.
 
     Raises ``UsageError`` when nothing is installed, ``EnvironmentFault`` when it does not start.
     """
+    from dqctl.runtime import upgrade  # an upgrade opens runtimes itself
+
+    upgrade.recover(settings, StackPaths(settings.home, settings.stack), progress)
     runtime = find_runtime(settings, progress)
     runtime.up()
+    aside.clear(runtime)
     return runtime
 
 
@@ -31,21 +36,24 @@ def find_runtime(settings: Settings, progress: Progress) -> Runtime:
     return runtime
 
 
-def runtime_of(paths: StackPaths, record: StackRecord, progress: Progress) -> Runtime:
-    """The runtime that ``record`` names, installed or not."""
+def runtime_of(paths: StackPaths, record: StackRecord, progress: Progress, *, upgrading: bool = False) -> Runtime:
+    """The runtime that ``record`` names, installed or not.
+
+    With ``upgrading`` it may work while the stack changes its version: for whoever is changing it.
+    """
     # Imported when it is needed: a local stack has no use for the engine's SDK.
     if record.runtime == "docker":
         if record.lakebase:
             from dqctl.runtime.docker_lakebase import DockerLakebaseRuntime
 
-            return DockerLakebaseRuntime(paths, record, progress)
+            return DockerLakebaseRuntime(paths, record, progress, upgrading=upgrading)
         from dqctl.runtime.docker import DockerRuntime
 
-        return DockerRuntime(paths, record, progress)
+        return DockerRuntime(paths, record, progress, upgrading=upgrading)
     if record.lakebase:
         from dqctl.runtime.local_lakebase import LocalLakebaseRuntime
 
-        return LocalLakebaseRuntime(paths, record, progress)
+        return LocalLakebaseRuntime(paths, record, progress, upgrading=upgrading)
     from dqctl.runtime.local import LocalRuntime
 
-    return LocalRuntime(paths, record, progress)
+    return LocalRuntime(paths, record, progress, upgrading=upgrading)

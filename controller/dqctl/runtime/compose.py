@@ -225,9 +225,9 @@ def make_directories(paths: StackPaths) -> None:
         directory.chmod(_MOUNTED_DIR)
 
 
-def up(paths: StackPaths) -> None:
-    """Converge the containers to the definition; those that are as they should be stay untouched."""
-    _compose(paths, "up", "--detach", "--no-build", "--remove-orphans", "--quiet-pull")
+def up(paths: StackPaths, *services: str) -> None:
+    """Converge the containers to the definition, or only ``services``; those that are as they should be stay."""
+    _compose(paths, "up", "--detach", "--no-build", "--remove-orphans", "--quiet-pull", *services)
 
 
 def down(paths: StackPaths, *, volumes: bool = False) -> None:

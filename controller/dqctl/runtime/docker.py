@@ -23,7 +23,7 @@ from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.files import write_atomically
 from dqctl.processes import Completed, Line
 from dqctl.progress import Progress
-from dqctl.runtime import compose, controller, database_programs, metadata
+from dqctl.runtime import compose, controller, database_programs, fence, metadata
 from dqctl.runtime.call_log import both, call_log
 from dqctl.runtime.connection import connect, says_no_space
 from dqctl.runtime.engine import client, containers, explained, glance, run_inside
@@ -119,13 +119,31 @@ class ContainerPostgres:
         return says_no_space(last)
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A container beside the stack's own, for programs of another version."""
+
+    images: Images
+    container: Container
+
+
 class DockerRuntime:
     """One installed stack; implements ``dqctl.runtime.ports.Runtime``."""
 
-    def __init__(self, paths: StackPaths, record: StackRecord, progress: Progress) -> None:
+    def __init__(
+        self,
+        paths: StackPaths,
+        record: StackRecord,
+        progress: Progress,
+        *,
+        upgrading: bool = False,
+        trial: "Trial | None" = None,
+    ) -> None:
         self.paths = paths
         self.record = record
         self._progress = progress
+        self._upgrading = upgrading
+        self._trial = trial
 
     @property
     def has_database_server(self) -> bool:
@@ -140,7 +158,7 @@ class DockerRuntime:
     @property
     def images(self) -> Images:
         """The pinned images; ``UsageError`` when there are none, because an install was interrupted."""
-        found = read_images(self.paths)
+        found = self._trial.images if self._trial else read_images(self.paths)
         if found is None:
             raise UsageError(f"stack {self.paths.name!r} has no images yet", "run: dqctl install --runtime docker")
         return found
@@ -170,7 +188,8 @@ class DockerRuntime:
             return False
         with self._starting():
             started = self._start()
-            return self._ensure_metadata() or started
+            with self._fenced():
+                return self._ensure_metadata() or started
 
     def start_postgres(self) -> bool:
         """Start the containers without setting the database up; whether anything was started."""
@@ -213,10 +232,13 @@ class DockerRuntime:
         fetch: str | None = None,
     ) -> Completed:
         """See ``dqctl.testgen.ports.Runtime``."""
-        container = containers(compose.project(self.paths)).get("engine")
+        if self._trial:
+            container: Container | None = self._trial.container
+        else:
+            container = containers(compose.project(self.paths)).get("engine")
         if container is None:
             raise EnvironmentFault("TestGen's container is gone", "run the same command again: dqctl starts it")
-        with call_log(self.paths, program, argv) as keep:
+        with self._fenced(), call_log(self.paths, program, argv) as keep:
             return run_inside(
                 container,
                 command(self.images.engine.python, program, argv),
@@ -246,7 +268,27 @@ class DockerRuntime:
 
     def metadata(self) -> "psycopg.Connection[tuple[Any, ...]]":
         """See ``dqctl.testgen.ports.Runtime``."""
+        if not self._upgrading:
+            fence.require_current(self.paths, self.record)
         return CurrentServer(self, self._progress).connect(metadata.DATABASE)
+
+    def hold_still(self) -> bool:
+        """See ``dqctl.runtime.ports.Runtime``: the scheduler's container stops until all are started again."""
+        scheduler = containers(compose.project(self.paths)).get("scheduler")
+        if scheduler is None:
+            return False
+        with explained():
+            scheduler.stop(timeout=_STOP)
+        return True
+
+    def start_server(self) -> None:
+        """See ``dqctl.runtime.ports.Runtime``."""
+        with self._starting():
+            compose.up(self.paths, "postgres")
+            self._wait()
+
+    def _fenced(self) -> "contextlib.AbstractContextManager[None]":
+        return contextlib.nullcontext() if self._upgrading else fence.shared(self.paths, self.record)
 
     @property
     def _services(self) -> dict[str, str]:

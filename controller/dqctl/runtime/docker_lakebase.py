@@ -58,6 +58,10 @@ class DockerLakebaseRuntime(DockerRuntime):
         del services
         return self.has_database_server and self.postgres.answers
 
+    def start_server(self) -> None:
+        """See ``dqctl.runtime.ports.Runtime``: Lakebase wakes when it is asked."""
+        self._wait()
+
     def _wait(self) -> None:
         """Wait until Lakebase lets us in, and an engine that reaches a workspace of this machine too."""
         if self._lakebase.host in compose.LOOPBACK:

@@ -16,7 +16,7 @@ from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.files import write_private
 from dqctl.progress import Progress
-from dqctl.runtime import environments, metadata
+from dqctl.runtime import environments, fence, metadata
 from dqctl.runtime.call_log import both, call_log
 from dqctl.runtime.connection import ROLE
 from dqctl.runtime.homes import call_home, remove_left_overs
@@ -65,10 +65,13 @@ class Health:
 class HostRuntime(ABC):
     """What of ``dqctl.runtime.ports.Runtime`` does not depend on where the metadata is."""
 
-    def __init__(self, paths: StackPaths, record: StackRecord, progress: Progress) -> None:
+    def __init__(
+        self, paths: StackPaths, record: StackRecord, progress: Progress, *, upgrading: bool = False
+    ) -> None:
         self.paths = paths
         self.record = record
         self._progress = progress
+        self._upgrading = upgrading
         self.environment = environments.environment(paths.environments, record.testgen_version)
 
     @property
@@ -140,7 +143,8 @@ class HostRuntime(ABC):
             return False
         with self._starting("start of PostgreSQL"):
             started = self._start()
-            return self._ensure_metadata() or started
+            with self._fenced():
+                return self._ensure_metadata() or started
 
     def start_postgres(self) -> bool:
         """Start PostgreSQL and nothing else; whether it was started."""
@@ -160,7 +164,12 @@ class HostRuntime(ABC):
         fetch: str | None = None,
     ) -> Completed:
         """See ``dqctl.testgen.ports.Runtime``."""
-        with self._on_disk(), call_home(self.paths.work) as home, call_log(self.paths, program, argv) as keep:
+        with (
+            self._on_disk(),
+            self._fenced(),
+            call_home(self.paths.work) as home,
+            call_log(self.paths, program, argv) as keep,
+        ):
             completed = processes.run(
                 command(str(self.environment.python), program, argv),
                 deadline=deadline,
@@ -174,7 +183,20 @@ class HostRuntime(ABC):
 
     def metadata(self) -> "psycopg.Connection[tuple[Any, ...]]":
         """See ``dqctl.testgen.ports.Runtime``."""
+        if not self._upgrading:
+            fence.require_current(self.paths, self.record)
         return CurrentServer(self, self._progress).connect(metadata.DATABASE)
+
+    def hold_still(self) -> bool:
+        """See ``dqctl.runtime.ports.Runtime``: nothing works between commands."""
+        return False
+
+    def start_server(self) -> None:
+        """See ``dqctl.runtime.ports.Runtime``."""
+        self.start_postgres()
+
+    def _fenced(self) -> "contextlib.AbstractContextManager[None]":
+        return contextlib.nullcontext() if self._upgrading else fence.shared(self.paths, self.record)
 
     @contextlib.contextmanager
     def _starting(self, what: str) -> Iterator[None]:

@@ -123,6 +123,14 @@ class Runtime(ports.Runtime, Protocol):
         """
         ...
 
+    def start_server(self) -> None:
+        """Have the metadata's PostgreSQL answer, and start nothing beside it."""
+        ...
+
+    def hold_still(self) -> bool:
+        """Stop what works with the database between commands, until ``start_postgres``; whether there is any."""
+        ...
+
     def start_postgres(self) -> bool:
         """Start what is down without setting the database up; whether anything was started."""
         ...
