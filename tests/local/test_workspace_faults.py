@@ -188,3 +188,29 @@ def test_the_command_line_adds_lists_and_clears(endpoint: Endpoint) -> None:
     assert (listed["effect"], listed["matched"], listed["hit"]) == ("status", 1, 1)
     dqctl("workspace", "fault", "clear")
     assert client.list_faults(endpoint) == []
+
+
+@pytest.mark.parametrize("effect", [Effect.LOST, Effect.CUT, Effect.RESET])
+def test_an_insert_by_hand_is_sent_once_and_its_lost_answer_is_said(endpoint: Endpoint, effect: Effect) -> None:
+    dqctl = CommandLine(endpoint.data_dir.parent, {"DQCTL_WORKSPACE": str(endpoint.data_dir)})
+    name = f"main.default.by_hand_{effect.value}"
+    dqctl("workspace", "sql", f"CREATE TABLE {name} (n INT)")
+    client.add_fault(endpoint, Fault(effect, matching="INSERT"))
+    said = dqctl("workspace", "sql", f"INSERT INTO {name} VALUES (1)", code=3)
+    assert "it is not known whether the statement was carried out" in said.err
+    assert "see what is there before you run it again" in said.err
+    # A question may be asked as often as it takes.
+    client.add_fault(endpoint, Fault(effect, matching="SELECT count"))
+    found = dqctl.document("workspace", "sql", f"SELECT count(*) AS n FROM {name}")
+    assert found["rows"] == [[0 if effect is Effect.RESET else 1]]
+
+
+def test_an_insert_by_hand_that_was_not_taken_is_sent_again(endpoint: Endpoint, target: Target) -> None:
+    with Warehouse(target) as warehouse:
+        warehouse.run_given("CREATE TABLE main.default.refused (n INT)")
+        client.add_fault(endpoint, Fault(Effect.ERROR, matching="INSERT"))  # a conflict, which changed nothing
+        warehouse.run_given("INSERT INTO main.default.refused VALUES (1)")
+        assert warehouse.query("SELECT n FROM main.default.refused")["n"].to_pylist() == [1]
+        # The session repeats again what may be repeated.
+        client.add_fault(endpoint, Fault(Effect.LOST))
+        assert warehouse.query("SELECT n FROM main.default.refused")["n"].to_pylist() == [1]

@@ -122,7 +122,10 @@ def sql(
     statement: Annotated[str | None, typer.Argument(help="The statement; without it, or with -, stdin")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Run one statement through databricks-sql-connector and print its rows."""
+    """Run one statement through databricks-sql-connector and print its rows.
+
+    What changes something is sent once: when its answer is lost, the error says that nobody knows what came of it.
+    """
     from dqctl.databricks.failures import StatementFailed
     from dqctl.databricks.warehouse import Warehouse
     from dqctl.errors import UsageError
@@ -133,7 +136,7 @@ def sql(
         raise UsageError("no statement is given", "give it as argument or on stdin")
     with Warehouse(find_target(context().settings_with(workspace=_directory(data_dir)))) as warehouse:
         try:
-            rows = warehouse.query(text)
+            rows = warehouse.run_given(text)
         except StatementFailed as failure:
             raise UsageError(failure.message, "mend the statement; nothing was changed") from failure
     emit({"columns": rows.column_names, "rows": _values(rows)}, lambda: _drawn(rows))

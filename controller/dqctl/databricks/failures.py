@@ -64,6 +64,10 @@ class Conflict(EnvironmentFault):
     """Another writer was faster; the same statement again will do."""
 
 
+class OutcomeUnknown(EnvironmentFault):
+    """A statement was sent, its answer was lost, and it must not be sent twice."""
+
+
 class StatementFailed(EnvironmentFault):
     """Databricks could not run a statement. ``error_class`` is Databricks' name of the reason."""
 

@@ -7,6 +7,7 @@ sessions that the server forgot because its warehouse was stopped, conflicts, to
 """
 
 import random
+import re
 from collections.abc import Callable
 
 from dqctl.clock import Clock, Deadline
@@ -17,6 +18,15 @@ from dqctl.errors import DqctlError
 _CONFLICTS = 5  # attempts; others write their few rows and are done
 _LONGEST_PAUSE = 5.0
 _LONGEST_CONFLICT = 10.0
+# WITH and FROM may begin what writes, too; comments and brackets may stand before any of them.
+_READS = re.compile(
+    r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*(?:SELECT|VALUES|TABLE|SHOW|DESCRIBE|DESC|EXPLAIN|LIST)\b", re.I | re.S
+)
+
+
+def only_reads(statement: str) -> bool:
+    """Whether ``statement`` surely changes nothing, so that it may be sent twice."""
+    return _READS.match(statement) is not None
 
 
 class Patience:

@@ -1,5 +1,6 @@
 """A session on a SQL warehouse through ``databricks-sql-connector``, a real one or the local workspace's."""
 
+import contextlib
 import io
 import logging
 import os
@@ -16,11 +17,13 @@ import dqctl
 from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.databricks.failures import (
     NO_SUCH_FILE,
+    OutcomeUnknown,
     StatementFailed,
+    Unreachable,
     nobody_there,
     understand,
 )
-from dqctl.databricks.patience import Patience
+from dqctl.databricks.patience import Patience, only_reads
 from dqctl.databricks.probe import is_out_of_reach
 from dqctl.databricks.sign_in import connector_credentials
 from dqctl.databricks.target import Target
@@ -40,7 +43,10 @@ _SILENCE = 120.0
 
 class Warehouse:
     """Connects when first used; a warehouse that sleeps is started then. Only idempotent statements belong here:
-    whatever is lost on the way, or met another writer, is sent again (``patience``).
+    whatever is lost on the way, or met another writer, is sent again (``patience``); but for ``run_given``.
+
+    May be used by several threads: each of the statements that are under way at once has a session of its own,
+    which stays for the next ones.
     """
 
     def __init__(
@@ -57,24 +63,67 @@ class Warehouse:
         self._progress = progress
         self._silence = silence
         self._has_answered = False
-        self._connection: Connection | None = None
+        self._idle: list[Connection] = []
 
     def __enter__(self) -> Self:
         """Nothing is opened yet."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the session."""
+        """End the sessions."""
         self.close()
 
     def query(self, statement: str, parameters: Parameters | None = None) -> pa.Table:
         """Run a statement and return all its rows; errors are those of ``databricks.failures``."""
         return self._again(lambda cursor: cursor.execute(statement, parameters).fetchall_arrow())
 
+    def stream(self, statement: str, parameters: Parameters | None = None, *, rows: int) -> Iterator[pa.Table]:
+        """Run a statement and give its rows in portions of ``rows``, so that memory does not grow with them.
+
+        It has a session of its own. What is lost on the way is an error: some rows are used already.
+        """
+        with self._understood(), contextlib.closing(self._connect()) as session, session.cursor() as cursor:
+            with self._deadline(cursor):
+                cursor.execute(statement, parameters)
+            self._has_answered = True
+            while True:
+                with self._deadline(cursor):
+                    portion = cursor.fetchmany_arrow(rows)
+                if not portion.num_rows:
+                    return
+                yield portion
+
     def execute(self, statement: str, parameters: Parameters | None = None) -> int | None:
         """Run a statement for its effect; the affected rows where the server and the connector tell them."""
         count = self._again(lambda cursor: cursor.execute(statement, parameters).rowcount)
         return count if isinstance(count, int) and count >= 0 else None
+
+    def run_given(self, statement: str) -> pa.Table:
+        """Run a statement of somebody else's and return all its rows. Unless it only reads, it is sent again only
+        after it surely changed nothing: ``OutcomeUnknown`` when its answer is lost.
+        """
+        if only_reads(statement):
+            return self.query(statement)
+
+        def send(cursor: Cursor) -> pa.Table:
+            # urllib3 below the connector repeats a request whose answer is lost, whatever it does (4.9.0).
+            policy: Any = cursor.backend.retry_policy  # type: ignore[attr-defined]  # of its Thrift backend
+            policy.read = policy.other = False
+            try:
+                return cursor.execute(statement).fetchall_arrow()
+            except Exception as error:
+                understood = understand(error, self.target)
+                if not isinstance(understood, Unreachable):
+                    raise understood from error
+                raise OutcomeUnknown(
+                    f"it is not known whether the statement was carried out: {understood.message}",
+                    "see what is there before you run it again; dqctl has not repeated it",
+                ) from error
+            finally:
+                policy.read = policy.other = None
+
+        found: pa.Table = self._again(send)
+        return found
 
     def put(self, content: bytes | IO[bytes], volume_path: str) -> None:
         """Write a file in a volume, over the one that is there; a stream from its beginning to its end."""
@@ -96,34 +145,35 @@ class Warehouse:
                 raise
 
     def close(self) -> None:
-        """End the session; a server that is gone is no error."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
+        """End the sessions; a server that is gone is no error."""
+        while self._idle:
             try:
-                connection.close()
+                self._idle.pop().close()
             except (sql.Error, OSError) as error:
                 log.debug("the session did not end cleanly: %s", error)
 
     def _again(self, run: Callable[[Cursor], Any]) -> Any:
         patience = Patience(self.target, self._clock)
-        while True:
-            try:
-                return self._once(run)
-            except DqctlError as error:
-                pause = patience.pause_after(error)
-                if patience.needs_new_session(error):
-                    self._drop()
-                if pause is None:
-                    raise
-                log.info("once more in %.1f s, after: %s", pause, error.message)
-            self._clock.sleep(pause)
+        session = _Held(self._idle)
+        with session:
+            while True:
+                try:
+                    return self._once(session, run)
+                except DqctlError as error:
+                    pause = patience.pause_after(error)
+                    if patience.needs_new_session(error):
+                        session.drop()
+                    if pause is None:
+                        raise
+                    log.info("once more in %.1f s, after: %s", pause, error.message)
+                self._clock.sleep(pause)
 
-    def _once(self, run: Callable[[Cursor], Any]) -> Any:
+    def _once(self, session: "_Held", run: Callable[[Cursor], Any]) -> Any:
         try:
-            if self._connection is None:
-                self._connection = self._connect()
+            if session.connection is None:
+                session.connection = self._connect()
                 self._has_answered = True
-            with self._connection.cursor() as cursor, self._deadline(cursor):
+            with session.connection.cursor() as cursor, self._deadline(cursor):
                 return run(cursor)
         except DqctlError:
             raise
@@ -131,12 +181,14 @@ class Warehouse:
         except Exception as error:
             raise understand(error, self.target) from error
 
-    def _drop(self) -> None:
-        """Forget the session. To end it, the connector would ask whoever does not answer for a minute (4.9.0)."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.session.is_open = False
-            connection.close()
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        try:
+            yield
+        except (DqctlError, GeneratorExit):
+            raise
+        except Exception as error:
+            raise understand(error, self.target) from error
 
     @contextmanager
     def _deadline(self, cursor: Cursor) -> Iterator[None]:
@@ -177,6 +229,31 @@ class Warehouse:
             _socket_timeout=self._silence,
             **connector_credentials(target),
         )
+
+
+class _Held:
+    """A session for one statement and its repetitions: one of ``idle``, to which it goes back, or a new one."""
+
+    def __init__(self, idle: list[Connection]) -> None:
+        self._idle = idle
+        self.connection: Connection | None = None
+
+    def __enter__(self) -> None:
+        try:
+            self.connection = self._idle.pop()
+        except IndexError:  # all are at work; asking first would be a race with another thread
+            self.connection = None
+
+    def __exit__(self, *_: object) -> None:
+        if self.connection is not None:
+            self._idle.append(self.connection)
+
+    def drop(self) -> None:
+        """Forget it. To end it, the connector would ask whoever does not answer for a minute (4.9.0)."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.session.is_open = False
+            connection.close()
 
 
 def _bypass_proxies(host: str) -> None:

@@ -12,7 +12,7 @@ from dqctl.databricks.failures import (
     StatementFailed,
     Unreachable,
 )
-from dqctl.databricks.patience import Patience
+from dqctl.databricks.patience import Patience, only_reads
 from dqctl.databricks.target import PersonalToken, ServicePrincipal, Target
 from dqctl.errors import DatabricksRefused, DqctlError
 
@@ -63,3 +63,24 @@ def test_a_session_is_given_up_when_it_is_of_no_use_any_more() -> None:
     assert not patience.needs_new_session(Unreachable(""))
     patience.pause_after(Unreachable(""))
     assert patience.needs_new_session(Unreachable(""))
+
+
+@pytest.mark.parametrize(
+    ("statement", "reads"),
+    [
+        ("SELECT 1", True),
+        ("  (select 1)", True),
+        ("-- who\n/* what */ SHOW TABLES", True),
+        ("DESCRIBE HISTORY t", True),
+        ("VALUES (1)", True),
+        ("INSERT INTO t VALUES (1)", False),
+        ("-- SELECT\nDELETE FROM t", False),
+        ("/* SELECT */ MERGE INTO t", False),
+        ("WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x", False),
+        ("FROM x INSERT INTO t SELECT *", False),
+        ("SELECTED", False),
+        ("", False),
+    ],
+)
+def test_only_what_surely_reads_may_be_sent_twice(statement: str, reads: bool) -> None:
+    assert only_reads(statement) is reads
