@@ -5,20 +5,26 @@ database called ``datakitchen`` is whole, whatever killed the set-up before.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from psycopg import sql
+import psycopg
+from psycopg import errors, sql
 
-from dqctl.errors import EnvironmentFault, TestGenFailed, UsageError
+from dqctl.clock import Deadline
+from dqctl.errors import Busy, EnvironmentFault, TestGenFailed, UsageError
 from dqctl.processes import Completed
 from dqctl.redaction import redact
+from dqctl.runtime.metadata_template import Template
 from dqctl.runtime.ports import MetadataServer
 from dqctl.stack.paths import StackPaths
 
 DATABASE = "datakitchen"
 MAKING = "datakitchen_making"
 _MAINTENANCE = "postgres"
+
+_RENAME = 30.0  # seconds for the sessions of others to end; PostgreSQL itself waits 5 s at each try
+_END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 
 _EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Violation|Refused)\b.*:|\([\w.]+\) ")
 
@@ -34,12 +40,14 @@ class Wanted:
     paths: StackPaths
 
 
-def ensure_metadata(postgres: MetadataServer, wanted: Wanted, set_up: SetUp) -> bool:
+def ensure_metadata(
+    postgres: MetadataServer, wanted: Wanted, set_up: SetUp, template: Template | None = None
+) -> bool:
     """Set the database up unless it is; whether anything was done.
 
-    ``set_up`` runs TestGen's ``setup-system-db`` with the environment that it is given. Raises ``UsageError``
-    when the database belongs to another version of TestGen and holds data, ``TestGenFailed`` when the set-up
-    fails.
+    ``set_up`` runs TestGen's ``setup-system-db`` with the environment that it is given; where ``template`` has
+    what such a set-up made before, that is taken instead. Raises ``UsageError`` when the database belongs to
+    another version of TestGen and holds data, ``TestGenFailed`` when the set-up fails.
     """
     if database_exists(postgres):
         revision = schema_revision(postgres)
@@ -53,9 +61,12 @@ def ensure_metadata(postgres: MetadataServer, wanted: Wanted, set_up: SetUp) -> 
             )
         drop_database(postgres, DATABASE)
     drop_database(postgres, MAKING)
-    completed = set_up({"TG_METADATA_DB_NAME": MAKING})
-    if completed.exit_code:
-        raise _failed(postgres, wanted.paths, redact(completed.stdout + completed.stderr))
+    if not (template and _restored(postgres, wanted, template)):
+        completed = set_up({"TG_METADATA_DB_NAME": MAKING})
+        if completed.exit_code:
+            raise _failed(postgres, wanted.paths, redact(completed.stdout + completed.stderr))
+        if template:
+            template.keep(MAKING)
     with postgres.connect(_MAINTENANCE, autocommit=True) as connection:
         connection.execute(
             sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(MAKING), sql.Identifier(DATABASE))
@@ -63,12 +74,25 @@ def ensure_metadata(postgres: MetadataServer, wanted: Wanted, set_up: SetUp) -> 
     return True
 
 
+def _restored(postgres: MetadataServer, wanted: Wanted, template: Template) -> bool:
+    try:
+        return template.restore(postgres, MAKING, wanted.schema_revision)
+    except EnvironmentFault as fault:
+        if postgres.ran_out_of_space(fault.message):
+            raise _disk_full(wanted.paths) from fault
+        raise
+
+
+def _disk_full(paths: StackPaths) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"the disk is full: the metadata of {paths.root} could not be set up",
+        "free 500 MB, then run the same command again; what was stored before is safe",
+    )
+
+
 def _failed(postgres: MetadataServer, paths: StackPaths, said: str) -> EnvironmentFault | TestGenFailed:
     if postgres.ran_out_of_space(said):
-        return EnvironmentFault(
-            f"the disk is full: the metadata of {paths.root} could not be set up",
-            "free 500 MB, then run the same command again; what was stored before is safe",
-        )
+        return _disk_full(paths)
     # TestGen prints its tracebacks on stdout, the SQL of the statement after the exception (5.134.0).
     reasons = [line for line in said.splitlines() if _EXCEPTION.match(line)] or said.split("\n")[-1:]
     return TestGenFailed(
@@ -93,6 +117,66 @@ def drop_database(postgres: MetadataServer, name: str) -> None:
     """Drop the database, ending its sessions; nothing to do when it is not there."""
     with postgres.connect(_MAINTENANCE, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def create_database(postgres: MetadataServer, name: str) -> None:
+    """Make an empty database, in place of one of that name."""
+    drop_database(postgres, name)
+    with postgres.connect(_MAINTENANCE, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name))
+        )
+
+
+def rename_databases(postgres: MetadataServer, names: Sequence[tuple[str, str]]) -> None:
+    """Rename databases, from and to, in this order and in one transaction: all or none.
+
+    Their sessions are ended, those of the caller too. ``Busy`` when others come back faster than that.
+    """
+    deadline = Deadline(_RENAME)
+    while True:
+        with postgres.connect(_MAINTENANCE) as connection:
+            try:
+                for before, after in names:
+                    connection.execute(_END_SESSIONS, [before])
+                    connection.execute(
+                        sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+                            sql.Identifier(before), sql.Identifier(after)
+                        )
+                    )
+                connection.commit()
+            except errors.ObjectInUse:
+                connection.rollback()
+                if deadline.passed:
+                    raise Busy(
+                        f"the database {names[0][0]} is in use: somebody connects to it again and again",
+                        "nothing was changed; end what works with it, then run the same command again",
+                    ) from None
+            else:
+                return
+
+
+def database_size(postgres: MetadataServer, name: str) -> int:
+    """Bytes that the database takes, indexes included."""
+    with postgres.connect(_MAINTENANCE) as connection:
+        row = connection.execute("SELECT pg_database_size(%s::name)", [name]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def free_space(postgres: MetadataServer) -> int | None:
+    """Bytes that are free where the server keeps its databases; None where it does not let us ask (Lakebase).
+
+    PostgreSQL has no function for it. The question runs as the server does, in its data directory.
+    """
+    with postgres.connect(_MAINTENANCE) as connection:
+        try:
+            connection.execute("CREATE TEMP TABLE space (line text) ON COMMIT DROP")
+            connection.execute("COPY space FROM PROGRAM 'df -Pk .'")
+            lines = [str(line).split() for (line,) in connection.execute("SELECT line FROM space").fetchall()]
+            return int(lines[-1][3]) * 1024
+        except (psycopg.Error, IndexError, ValueError):
+            connection.rollback()
+            return None
 
 
 def schema_revision(postgres: MetadataServer) -> int | None:

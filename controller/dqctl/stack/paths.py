@@ -20,6 +20,8 @@ class StackPaths:
         stacks/<name>/reports/        reports by run
         stacks/<name>/logs/           what TestGen and uv said, without secrets
         stacks/<name>/work/           homes of single calls, removed afterwards
+        stacks/<name>/backups/        0700: copies of the metadata, a directory each
+        stacks/<name>/aside.json      databases of a command that tries something, dropped afterwards
         stacks/<name>/lock            held while a command changes the stack
         stacks/<name>/rotation.lock   held while secrets are rotated; secrets/rotation.json is there meanwhile
     """
@@ -81,6 +83,11 @@ class StackPaths:
     def logs(self) -> Path:
         """Logs."""
         return self.root / "logs"
+
+    @property
+    def backups(self) -> Path:
+        """Copies of the metadata."""
+        return self.root / "backups"
 
     @property
     def work(self) -> Path:

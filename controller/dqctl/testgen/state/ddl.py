@@ -27,6 +27,9 @@ _GRANT = re.compile(r"^GRANT .* TO (testgen_\w+);$", re.MULTILINE)
 # (template/dbsetup/070_create_default_users.sql). Roles belong to the cluster: a dump of a database lacks them.
 _USERS = {"testgen_execute_role": "testgen_execute", "testgen_report_role": "testgen_report"}
 
+ROLES = frozenset(_USERS)
+"""Those that ``ensure_roles`` knows."""
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
