@@ -139,6 +139,11 @@ class Settings(BaseSettings):
         "off",
         description="Whether profiles run with ANSI mode off, or as the SQL warehouse has it: as-is.",
     )
+    state: Literal["auto", "off"] = Field(
+        "auto",
+        description="Whether TestGen's metadata is saved in Databricks after every command that changes it: "
+        "wherever results go (auto), or not at all (off).",
+    )
     warehouse_timeout: float = Field(900.0, gt=0, description="Seconds that one statement may take.")
     job_timeout: float = Field(7200.0, gt=0, description="Seconds that one TestGen job may take.")
     lock_timeout: float = Field(0.0, ge=0, description="Seconds to wait for a stack that is busy.")

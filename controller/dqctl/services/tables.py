@@ -83,10 +83,10 @@ def init(settings: Settings, progress: Progress = silent) -> TablesReport:
     target = find_target(settings)
     with Warehouse(target, progress=progress) as warehouse, grants.named(warehouse, target):
         place = Place(target.catalog, target.schema)
-        before = _look(warehouse, place)
+        before = look(warehouse, place)
         statements = migrations.plan(before, place)
         ensure(warehouse, place, progress)
-        return _report(target, _look(warehouse, place), statements)
+        return _report(target, look(warehouse, place), statements)
 
 
 def show(settings: Settings) -> TablesReport:
@@ -94,7 +94,7 @@ def show(settings: Settings) -> TablesReport:
     target = find_target(settings)
     with Warehouse(target) as warehouse, grants.named(warehouse, target):
         place = Place(target.catalog, target.schema)
-        present = _look(warehouse, place)
+        present = look(warehouse, place)
         return _report(target, present, migrations.plan(present, place))
 
 
@@ -103,7 +103,7 @@ def ensure(warehouse: Statements, place: Place, progress: Progress = silent, mor
 
     ``more`` are tables that are made when something is to be put into them.
     """
-    present = _look(warehouse, place)
+    present = look(warehouse, place)
     for left in reversed(range(_ATTEMPTS)):
         statements = migrations.plan(present, place, more)
         record = migrations.record(present, place, present.home or str(uuid.uuid4()), dqctl.__version__)
@@ -118,7 +118,7 @@ def ensure(warehouse: Statements, place: Place, progress: Progress = silent, mor
             if not left:
                 raise
             log.info("prepared by another command as well? %s", failure.message)
-        present = _look(warehouse, place)
+        present = look(warehouse, place)
     if present.home is None:
         raise EnvironmentFault(
             f"{place.catalog}.{place.schema} was prepared, but its tables cannot be seen",
@@ -127,7 +127,7 @@ def ensure(warehouse: Statements, place: Place, progress: Progress = silent, mor
     return Ready(present.home, present.tables, present.volume_exists)
 
 
-def _look(warehouse: Statements, place: Place) -> Present:
+def look(warehouse: Statements, place: Place) -> Present:
     """What is there: in one statement when the tables are, which is nearly always."""
     try:
         return migrations.look(warehouse, place)

@@ -3,17 +3,16 @@
 # ruff: noqa: S608 - SQL text is what this module is for; names and literals pass through tables.sql
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from dqctl.records import Row
 from dqctl.tables import digest, encode
 from dqctl.tables.digest import Digest
+from dqctl.tables.migrations import Present
 from dqctl.tables.ports import Statements
 from dqctl.tables.sql import Place, identifier, literal
-from dqctl.tables.state_tables import STATE_COMMITS, STATE_LOG
+from dqctl.tables.state_tables import STATE_COMMITS, STATE_LOG, STATE_TABLES
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,8 @@ def commit(warehouse: Statements, place: Place, row: Row, sent: Digest) -> int |
     conditions = [f"(SELECT v FROM ({arrived}) AS d) = array('{sent.rows}', '{sent.total}')"]
     if row["parent"] is not None:
         conditions.append(
-            f"EXISTS (SELECT 1 FROM {commits} AS p WHERE p.stack = {stack} AND p.seq = {number - 1} "
-            f"AND p.commit_id = {literal(row['parent'])})"
+            f"(SELECT max(p.commit_id) FROM {commits} AS p WHERE p.stack = {stack} AND p.seq = {number - 1}) "
+            f"= {literal(row['parent'])}"
         )
     names = ", ".join(map(identifier, STATE_COMMITS.column_names))
     values = ", ".join(f"n.{identifier(name)}" for name in STATE_COMMITS.column_names)
@@ -71,3 +70,6 @@ def commit(warehouse: Statements, place: Place, row: Row, sent: Digest) -> int |
     )
 
 
+def are_made(present: Present) -> bool:
+    """Whether a state was ever saved in a schema."""
+    return all(table.name in present.tables for table in STATE_TABLES)

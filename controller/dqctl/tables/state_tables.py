@@ -12,13 +12,16 @@ STATE_LOG = Table(
         Column("seq", Type.BIGINT, "The commit's number.", required=True),
         Column("relation", Type.STRING, "The table: testgen.test_definitions.", required=True),
         Column(
-            "change", Type.BIGINT, "1: the row came, -1: it went; more where equal rows came or went.", required=True
+            "change",
+            Type.BIGINT,
+            "1: the row came, -1: it went; more where equal rows came or went.",
+            required=True,
         ),
         Column(
             "row",
             Type.STRING,
-            "The row as a JSON object: every value is PostgreSQL's own text of it, or null. Some values are sealed "
-            "(dqctl-sealed:...), TestGen's own secrets are encrypted.",
+            "The row as a JSON object: every value is PostgreSQL's own text of it, or null. Some values are "
+            "sealed (dqctl-sealed:...), TestGen's own secrets are encrypted.",
             required=True,
         ),
         Column("digest", Type.STRING, "MD5 of the row's text before values were sealed.", required=True),
@@ -35,7 +38,9 @@ STATE_COMMITS = Table(
         Column("seq", Type.BIGINT, "Number of the commit; each is one more than its parent.", required=True),
         Column("commit_id", Type.STRING, "Id of the commit (UUID).", required=True),
         Column("parent", Type.STRING, "Id of the commit before; NULL for the first."),
-        Column("kind", Type.STRING, "base: holds everything. delta: what changed since its parent.", required=True),
+        Column(
+            "kind", Type.STRING, "base: holds everything. delta: what changed since its parent.", required=True
+        ),
         Column("base_seq", Type.BIGINT, "Number of the base that it builds on, or its own.", required=True),
         Column("saved_at", Type.TIMESTAMP, "When it was saved.", required=True),
         Column("host", Type.STRING, "Machine that saved it."),

@@ -19,6 +19,8 @@ SPACE = 0x64716374
 COMMAND, JOB = 1, 2
 # Those of an always-on scheduler (dqctl.testgen.scheduler): its life, and the moment in which it claims jobs.
 SCHEDULER, CLAIMS = 3, 4
+# Whoever saves the state (dqctl.services.state).
+STATE = 5
 
 # How long a job whose dqctl is gone may take to notice and stop: the driver takes 8 s at most.
 _LAST_GASP = 15.0
@@ -56,6 +58,25 @@ def exclusive(
     finally:
         with contextlib.suppress(psycopg.Error):  # a connection that broke has lost the lock already
             _free(connection, COMMAND)
+
+
+@contextlib.contextmanager
+def alone(
+    connection: "psycopg.Connection[tuple[Any, ...]]", key: int, timeout: float, clock: Clock = SYSTEM_CLOCK
+) -> Iterator[None]:
+    """Hold one lock of this database for a while; ``Busy`` when another has it for ``timeout`` seconds more.
+
+    No transaction is open when the block begins; it has none of its own open when it ends.
+    """
+    _take(connection, key, Deadline(timeout, clock), clock)
+    connection.rollback()  # the lock is the session's
+    try:
+        yield
+    finally:
+        with contextlib.suppress(psycopg.Error):  # a connection that broke has lost the lock already
+            connection.rollback()
+            _free(connection, key)
+            connection.rollback()
 
 
 def _take(connection: "psycopg.Connection[tuple[Any, ...]]", key: int, deadline: Deadline, clock: Clock) -> None:

@@ -117,9 +117,7 @@ def of_table(connection: Connection, commit: Commit, relation: Relation) -> Iter
     )
 
 
-def _copy(
-    connection: Connection, query: str, commit: Commit, parameters: Mapping[str, object]
-) -> Iterator[bytes]:
+def _copy(connection: Connection, query: str, commit: Commit, parameters: Mapping[str, object]) -> Iterator[bytes]:
     # COPY takes no parameters: this cursor puts them into the text, quoted.
     with psycopg.ClientCursor(connection) as cursor:
         block = bytearray()

@@ -82,8 +82,9 @@ _RELATIONS = """
            (SELECT count(*) = 4 FROM pg_trigger t
             WHERE t.tgrelid = c.oid AND t.tgenabled IN ('O', 'A')
               AND t.tgfoid = to_regproc('dqctl.state_capture')::oid),
-           md5(string_agg(concat_ws(' ', a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated),
-                          E'\\n' ORDER BY a.attnum))
+           md5(string_agg(
+               concat_ws(' ', a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated),
+               E'\\n' ORDER BY a.attnum))
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped

@@ -53,10 +53,10 @@ class Keys:
                 nonce = os.urandom(_NONCE)
                 secret = self._cipher.encrypt(nonce, value.encode(), _bound(relation, column))
                 values[column] = _MARK + base64.b64encode(nonce + secret).decode()
-        return json.dumps(values, ensure_ascii=False)
+        return _text(values)
 
     def open(self, relation: str, row: str) -> str:
-        """What ``seal`` made of a row, opened; equal to that row as JSON, not in its spaces.
+        """What ``seal`` made of a row, opened: that very text.
 
         Raises ``UsageError`` when it was sealed under other keys.
         """
@@ -75,7 +75,7 @@ class Keys:
                     "bring the keys of the stack that saved it: dqctl credentials export there, import here",
                 ) from None
             values[column] = value.decode()
-        return json.dumps(values, ensure_ascii=False)
+        return _text(values)
 
     @property
     def _cipher(self) -> AESGCM:
@@ -89,3 +89,8 @@ class Keys:
 def _bound(relation: str, column: str) -> bytes:
     """A sealed value is good in its own column only."""
     return f"{relation}.{column}".encode()
+
+
+def _text(values: Mapping[str, str | None]) -> str:
+    """As PostgreSQL's ``json_object`` writes it, so that the digest is the same."""
+    return json.dumps(values, ensure_ascii=False, separators=(", ", " : "))
