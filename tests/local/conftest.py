@@ -98,6 +98,17 @@ def module_home(_homes: Callable[[], Path]) -> Iterator[Path]:
 
 
 @pytest.fixture
+def unprepared_home(home: Path, environments_cache: Path) -> Path:
+    """A fresh home in which nothing is kept of any set-up: TestGen makes the first database of each version."""
+    (home / "environments").unlink()
+    (home / "environments").mkdir(mode=0o711)
+    for programs in environments_cache.iterdir():
+        if programs.name.startswith(("testgen-", "postgresql-")):
+            (home / "environments" / programs.name).symlink_to(programs)
+    return home
+
+
+@pytest.fixture
 def settings(home: Path) -> Settings:
     """Settings of a stack that is not installed yet."""
     return load({"home": home}, {})

@@ -1,5 +1,6 @@
 """TestGen in a virtual environment of its own, made with uv from a lock with hashes."""
 
+import hashlib
 import importlib.resources
 import re
 import sys
@@ -41,6 +42,12 @@ class TestGenEnvironment:
         """Revision of the metadata that this version works with: its last upgrade script's number."""
         scripts = self.path.glob("lib/python3.*/site-packages/testgen/template/dbupgrade/[0-9]*.sql")
         return max((int(script.name.split("_")[0]) for script in scripts), default=0)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this build of the package from others: a checksum of all of its files' checksums."""
+        (record,) = self.path.glob("lib/python3.*/site-packages/dataops_testgen-*.dist-info/RECORD")
+        return hashlib.sha256(record.read_bytes()).hexdigest()
 
 
 def environment(environments: Path, version: str) -> TestGenEnvironment:

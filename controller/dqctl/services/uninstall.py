@@ -7,7 +7,7 @@ from pathlib import Path
 from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.errors import EnvironmentFault
 from dqctl.progress import Progress
-from dqctl.runtime import controller, environments, runtime_of
+from dqctl.runtime import controller, environments, metadata_template, runtime_of
 from dqctl.services.standstill import standstill
 from dqctl.settings import Settings
 from dqctl.stack import lock
@@ -85,6 +85,7 @@ def _remove_programs(paths: StackPaths, purged: StackRecord | None) -> list[str]
     removed = []
     if all(other.testgen_version != purged.testgen_version for other in others):
         _remove(environments.environment(paths.environments, purged.testgen_version).path)
+        _remove(metadata_template.directory(paths, purged.testgen_version))
         removed.append(f"TestGen {purged.testgen_version}")
     if not others:
         _remove(paths.environments)
