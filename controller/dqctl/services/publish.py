@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 # Runs that are published once more: ids, or all.
 ALL = "all"
 Again = Collection[str]
+# Statements under way at the same time. A publish has four tables to load beside the runs' own.
+_AT_ONCE = 3
 _SAFE = "the results are safe in TestGen's database; once this is mended run: dqctl publish --pending"
 
 
@@ -119,7 +121,7 @@ def publish_pending(
             place = Place(target.catalog, target.schema)
             ready = tables.ensure(warehouse, place, progress)
             delivery = Delivery(reader, ledger, target.name, ready.home, progress, clock)
-            loader = Loader(warehouse, place, ready.columns, volume_exists=ready.volume_exists)
+            loader = Loader(warehouse, place, ready.columns, volume_exists=ready.volume_exists, at_once=_AT_ONCE)
             known = ledger.published(ready.home)
             delivery.deliver(loader, [run.run_id for run in waiting(finished, known, again, since)])
     except DatabricksRefused as refusal:

@@ -4,6 +4,8 @@ One statement a table, whatever the number of rows and runs: ``INSERT INTO ... R
 atomic for each table. Few rows travel inside the statement, as one parameter; many go through a file in a volume.
 The runs' own rows come last, after the others were compared with what was sent: few rows value by value, many by
 their digest. A run that can be seen is complete.
+
+The tables but that of the runs know nothing of each other: each is sent while the next one is read and packed.
 """
 
 # ruff: noqa: S608 - SQL text is what this module is for; names and literals pass through tables.sql
@@ -11,6 +13,7 @@ their digest. A run that can be seen is complete.
 import hashlib
 import json
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +28,7 @@ from dqctl.tables import ddl, digest, encode
 from dqctl.tables.digest import Digest
 from dqctl.tables.ports import Statements
 from dqctl.tables.shipment import Batches, Shipment, packed
+from dqctl.tables.side_by_side import SideBySide
 from dqctl.tables.sql import Place, identifier, literal
 
 log = logging.getLogger(__name__)
@@ -58,8 +62,9 @@ class Loaded:
 
 class Loader:
     """Loads runs into the tables at ``place``. ``columns`` holds each table's columns in the table's own order:
-    ``REPLACE WHERE`` goes by position, and columns that were added later come last. In a ``rehearsal`` nobody
-    answers, and nothing is compared.
+    ``REPLACE WHERE`` goes by position, and columns that were added later come last. Up to ``at_once`` statements
+    are under way at the same time, in sessions of their own. In a ``rehearsal`` nobody answers, and nothing is
+    compared.
     """
 
     def __init__(
@@ -69,12 +74,15 @@ class Loader:
         columns: Mapping[str, Sequence[str]],
         *,
         volume_exists: bool = False,
+        at_once: int = 1,
         rehearsal: bool = False,
     ) -> None:
         self._warehouse = warehouse
         self._place = place
         self._columns = columns
         self._volume_exists = volume_exists
+        self._volume_lock = threading.Lock()
+        self._beside = SideBySide(at_once)
         self._rehearsal = rehearsal
 
     def load(self, contents: Sequence[Content]) -> tuple[Loaded, ...]:
@@ -82,19 +90,32 @@ class Loader:
 
         Raises ``NotPublished`` when what is there is not what was sent; none of the runs is visible then.
         """
-        parts = []
+        try:
+            parts = self._send_contents(contents)
+            self._check(parts)
+            loaded = tuple(_loaded(content.run, parts) for content in contents)
+            runs = [
+                {**content.run, "row_counts": json.dumps(each.rows, sort_keys=True)}
+                for content, each in zip(contents, loaded, strict=True)
+            ]
+            self._send(_part(records.RUNS, contents, lambda: [("", encode.to_arrow(records.RUNS, runs))]))
+        except Exception:
+            self._beside.settle()  # nothing of it is under way any more when the caller tries again
+            raise
+        self._beside.finish()
+        return loaded
+
+    def _send_contents(self, contents: Sequence[Content]) -> "Sequence[_Sent]":
+        sending = []
         for table in records.RUN_CONTENT:
             having = [content for content in contents if table in records.CONTENT_OF[content.run["kind"]]]
-            if having:  # else the table is not touched, and costs no statement
-                parts.append(self._send(_part(table, having, partial(_batches, table, having))))
-        self._check(parts)
-        loaded = tuple(_loaded(content.run, parts) for content in contents)
-        runs = [
-            {**content.run, "row_counts": json.dumps(each.rows, sort_keys=True)}
-            for content, each in zip(contents, loaded, strict=True)
-        ]
-        self._send(_part(records.RUNS, contents, lambda: [("", encode.to_arrow(records.RUNS, runs))]))
-        return loaded
+            if not having:  # the table is not touched, and costs no statement
+                continue
+            if self._beside.failed:
+                break
+            part = _part(table, having, partial(_batches, table, having))
+            sending.append(self._beside.begin(partial(self._send_packed, part, packed(table, part.batches()))))
+        return [each.result() for each in sending]
 
     def replace(self, table: Table, rows: Sequence[Row], key: Mapping[str, str]) -> None:
         """Make ``rows`` all that there is in ``table`` under ``key``, in one statement, and see that they are.
@@ -104,10 +125,21 @@ class Loader:
         condition = " AND ".join(f"{identifier(name)} = {literal(value)}" for name, value in key.items())
         batches = [("", encode.to_arrow(table, rows))]
         self._check([self._send(_Part(table, lambda: batches, condition, tuple(key.values())))])
+        self._beside.finish()
+
+    def send(self, table: Table, batches: Callable[[], Batches], key: Mapping[str, str]) -> Digest:
+        """``replace`` of any number of rows, without a look: the digest is what is to be found there."""
+        condition = " AND ".join(f"{identifier(name)} = {literal(value)}" for name, value in key.items())
+        sent = self._send(_Part(table, batches, condition, tuple(key.values())))
+        self._beside.finish()
+        return sent.digest
 
     def _send(self, part: "_Part") -> "_Sent":
+        return self._send_packed(part, packed(part.table, part.batches()))
+
+    def _send_packed(self, part: "_Part", shipment: Shipment) -> "_Sent":
         insert = f"INSERT INTO {self._place.table(part.table.name)} REPLACE WHERE {part.condition}"
-        with packed(part.table, part.batches()) as shipment:
+        with shipment:
             if shipment.text is not None:
                 self._warehouse.execute(f"{insert}\n{self._select_inline(part.table)}", {"rows": shipment.text})
                 few = shipment.count <= COMPARED_ROWS
@@ -116,14 +148,18 @@ class Loader:
             return _Sent(part, shipment.digests)
 
     def _send_staged(self, part: "_Part", insert: str, shipment: Shipment) -> None:
-        if not self._volume_exists:
-            self._warehouse.execute(ddl.create_volume(self._place))
-            self._volume_exists = True
+        with self._volume_lock:
+            if not self._volume_exists:
+                self._warehouse.execute(ddl.create_volume(self._place))
+                self._volume_exists = True
         # The same rows have the same path: what a killed command left behind is written over by the next.
         path = self._place.volume_path(*part.directory, f"{part.table.name}.parquet")
         assert shipment.file  # noqa: S101 - of a shipment without text
         self._warehouse.put(shipment.file, path)
         self._warehouse.execute(f"{insert}\n{self._select_staged(part.table, path)}")
+        self._beside.begin(partial(self._remove, path))
+
+    def _remove(self, path: str) -> None:
         try:
             self._warehouse.remove(path)
         except EnvironmentFault as fault:

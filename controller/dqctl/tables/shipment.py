@@ -1,9 +1,8 @@
 """The rows of one table on their way: held as long as they are few, in a Parquet file without a name when not."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import IO
+from collections.abc import Iterable, Sequence
+from typing import IO, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -95,6 +94,14 @@ class Shipment:
             return self.file.seek(0, 2)
         return len((self.text or "").encode())
 
+    def __enter__(self) -> Self:
+        """For ``with``, which closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Forget the rows."""
+        self.close()
+
     def close(self) -> None:
         """Forget the rows."""
         self._held.clear()
@@ -109,14 +116,14 @@ class Shipment:
         self._held.clear()
 
 
-@contextmanager
-def packed(table: Table, batches: Batches) -> Iterator[Shipment]:
-    """All batches of one table, sealed; closed at the end."""
+def packed(table: Table, batches: Batches) -> Shipment:
+    """All batches of one table, sealed. Whoever gets it closes it."""
     shipment = Shipment(table)
     try:
         for owner, batch in batches:
             shipment.add(owner, batch)
         shipment.seal()
-        yield shipment
-    finally:
+    except BaseException:
         shipment.close()
+        raise
+    return shipment

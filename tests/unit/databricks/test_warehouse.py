@@ -2,6 +2,7 @@ import itertools
 import logging
 import os
 import ssl
+import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -208,3 +209,35 @@ def test_file_is_read_from_its_start_when_it_is_sent_again(opened: Any) -> None:
 def test_odd_paths_are_refused(opened: Any, path: str) -> None:
     with pytest.raises(ValueError, match="not a path of a volume"):
         Warehouse(TARGET).put(b"", path)
+
+
+def test_statements_at_once_have_sessions_of_their_own_which_serve_the_next_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    together = threading.Barrier(2, timeout=10)
+    made: list[Connection] = []
+
+    class Waiting(Cursor):
+        def execute(self, *arguments: Any, **more: Any) -> "Cursor":
+            together.wait()
+            return super().execute(*arguments, **more)
+
+    class Meeting(Connection):
+        def cursor(self) -> Cursor:
+            return Waiting(self)
+
+    def connect(**_: Any) -> Connection:
+        made.append(Meeting())
+        return made[-1]
+
+    monkeypatch.setattr(warehouse.sql, "connect", connect)
+    monkeypatch.setattr(warehouse, "is_out_of_reach", lambda *_: "")
+    with Warehouse(TARGET) as one:
+        for _ in range(2):
+            threads = [threading.Thread(target=one.execute, args=("INSERT ...",)) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(20)
+    assert [len(each.statements) for each in made] == [2, 2]
+    assert [each.closed for each in made] == [1, 1]

@@ -1,4 +1,5 @@
 import json
+import threading
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
@@ -10,7 +11,7 @@ from dqctl import records
 from dqctl.errors import NotPublished
 from dqctl.records import Column, Row, RunContent, Table, Type
 from dqctl.tables import digest, encode, loader, shipment
-from dqctl.tables.loader import Loader
+from dqctl.tables.loader import Content, Loader
 from dqctl.tables.migrations import MANAGED
 from dqctl.tables.shipment import INLINE_BYTES
 from dqctl.tables.sql import Place
@@ -264,3 +265,81 @@ def test_too_many_rows_to_read_back_are_refused_by_their_digest_alone(monkeypatc
     content = generation(2000, BIG)
     with pytest.raises(NotPublished, match="has the 2000 rows, but not the values that were sent"):
         load(content, Recorder(content.rows, skew=1))
+
+
+class Slow(Recorder):
+    """Answers an INSERT when it is told to; knows how many are under way."""
+
+    def __init__(self, arrives: Mapping[str, tuple[Mapping[str, Any], ...]]) -> None:
+        super().__init__(arrives)
+        self.go_on = threading.Event()
+        self.under_way = self.most = 0
+        self.bad = ""
+        self._count = threading.Lock()
+
+    def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> int | None:
+        with self._count:
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+        try:
+            if "`dq_runs`" not in statement:
+                assert self.go_on.wait(10)
+            if self.bad and self.bad in statement:
+                raise NotPublished("no luck")
+            return super().execute(statement, parameters)
+        finally:
+            with self._count:
+                self.under_way -= 1
+
+
+def test_a_table_is_read_while_another_is_sent_and_the_runs_go_last() -> None:
+    content = generation(3, "y" * (INLINE_BYTES // 2))
+    warehouse = Slow(content.rows)
+    stored = as_content(content)
+
+    def batches(table: Table) -> Any:
+        if table is records.SYSTEMS:  # the last one
+            assert not warehouse.statements
+            warehouse.go_on.set()
+        return stored.batches(table)
+
+    loaded = Loader(warehouse, Place("main", "dq"), COLUMNS, volume_exists=True, at_once=2).load(
+        [Content(stored.run, batches)]
+    )
+    assert loaded[0].rows == {"dq_test_definitions": 3, "dq_systems": 1}
+    assert 1 <= warehouse.most <= 2
+    assert {statement.split()[2] for statement in warehouse.statements[:2]} == {
+        "`main`.`dq`.`dq_test_definitions`",
+        "`main`.`dq`.`dq_systems`",
+    }
+    assert warehouse.statements[2].startswith("SELECT ")
+    assert warehouse.statements[3].startswith("INSERT INTO `main`.`dq`.`dq_runs`")
+    assert list(warehouse.files) == warehouse.removed
+
+
+def test_what_goes_wrong_in_one_table_comes_out_when_nothing_is_under_way_any_more() -> None:
+    content = generation(1)
+    warehouse = Slow(content.rows)
+    warehouse.bad = "dq_test_definitions"
+    threading.Timer(0.05, warehouse.go_on.set).start()
+    with pytest.raises(NotPublished, match="no luck"):
+        Loader(warehouse, Place("main", "dq"), COLUMNS, at_once=3).load([as_content(content)])
+    assert warehouse.under_way == 0
+    assert not any("`dq_runs`" in statement for statement in warehouse.statements)
+
+
+def test_a_table_that_cannot_be_read_leaves_nothing_under_way() -> None:
+    content = generation(1)
+    warehouse = Slow(content.rows)
+    stored = as_content(content)
+
+    def batches(table: Table) -> Any:
+        if table is records.SYSTEMS:
+            threading.Timer(0.05, warehouse.go_on.set).start()
+            raise pa.ArrowInvalid("a number with too many digits")
+        return stored.batches(table)
+
+    with pytest.raises(pa.ArrowInvalid, match="too many digits"):
+        Loader(warehouse, Place("main", "dq"), COLUMNS, at_once=3).load([Content(stored.run, batches)])
+    assert warehouse.under_way == 0
+    assert len(warehouse.statements) == 1
