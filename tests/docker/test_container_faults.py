@@ -143,6 +143,7 @@ def test_an_install_killed_at_any_moment_is_completed_by_the_next_and_purged_it_
         assert not {each.id for each in theirs.values()} & {each.id for each in ours.values()}
         networks = {each.name for each in docker.from_env(version="auto").networks.list()}
         assert {"dqctl-killed_default", f"dqctl-{STACK}_default"} <= networks
+        shutil.rmtree(StackPaths(second.home, "killed").secrets)  # what is lost keeps nobody from a purge
         second("uninstall", "--purge")
         assert left_over("killed") == []
         assert not StackPaths(second.home, "killed").root.exists()

@@ -1,5 +1,7 @@
 """Installing a stack for real."""
 
+import shutil
+import socket
 import stat
 import time
 from pathlib import Path
@@ -10,6 +12,7 @@ from dqctl.clock import Deadline
 from dqctl.errors import UsageError
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
+from dqctl.runtime.postgres import HOST
 from dqctl.services.install import install
 from dqctl.services.status import status
 from dqctl.services.uninstall import uninstall
@@ -68,6 +71,19 @@ def test_purge_removes_the_stack_and_nothing_else(fresh_stack: Settings, environ
     assert not (fresh_stack.home / "stacks" / fresh_stack.stack).exists()
     assert (environments_cache / "testgen-5.134.0").is_dir()
     assert uninstall(fresh_stack, purge=True, progress=silent).changed == ()
+
+
+def test_a_purge_needs_no_secrets(fresh_stack: Settings) -> None:
+    runtime = open_runtime(fresh_stack, silent)
+    server = (HOST, runtime.record.postgres_port)
+    socket.create_connection(server, 5).close()
+    shutil.rmtree(runtime.paths.secrets)
+    assert status(fresh_stack).postgres_running
+    report = uninstall(fresh_stack, purge=True, progress=silent)
+    assert (report.kept, "PostgreSQL" in report.changed) == (None, True)
+    assert not runtime.paths.root.exists()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(server, 5)
 
 
 def test_a_dry_run_says_what_an_install_would_do_and_does_nothing(fresh_stack: Settings, home: Path) -> None:

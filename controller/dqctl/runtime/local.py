@@ -35,6 +35,11 @@ class LocalRuntime(HostRuntime):
         """The stack's PostgreSQL. The account is the one that owns the cluster, whoever the record names."""
         return self.server(read_secret(self.paths, "postgres_password"))
 
+    @property
+    def _process(self) -> Postgres:
+        """The same, to be looked at and stopped: that takes no password, which may be lost."""
+        return self.server(SecretStr(""))
+
     def server(self, password: SecretStr) -> Postgres:
         """See ``dqctl.runtime.ports.Runtime``."""
         data = self.paths.postgres
@@ -68,14 +73,14 @@ class LocalRuntime(HostRuntime):
         if not self.paths.postgres.exists():
             return False
         with self._starting("stop of PostgreSQL"):
-            return self.postgres.stop()
+            return self._process.stop()
 
     def remove(self) -> None:
         """See ``dqctl.runtime.ports.Runtime``: all that there is lies in the stack's directory."""
 
     def health(self) -> Health:
         """How the stack is, without starting anything."""
-        running = self.postgres.postmaster() if self.paths.postgres.exists() else None
+        running = self._process.postmaster() if self.paths.postgres.exists() else None
         revision = None
         with contextlib.suppress(EnvironmentFault):
             if running and running.ready and metadata.database_exists(self.postgres):

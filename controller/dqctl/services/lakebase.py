@@ -118,7 +118,14 @@ def remove_lakebase(settings: Settings, paths: StackPaths, record: StackRecord, 
         return f"Lakebase project {found.project}"
     if found.host is None or found.endpoint is None:
         return None
-    server = lakebase_server(found, read_secret(paths, "postgres_password"))
+    try:
+        server = lakebase_server(found, read_secret(paths, "postgres_password"))
+    except EnvironmentFault:
+        progress(
+            f"the stack's password is lost: nothing proves that databases and role in the Lakebase project "
+            f"{found.project} are its own, and they stay"
+        )
+        return None
     if not _lets_in(server):
         return None
     progress(f"removing the stack's databases and its role from the Lakebase project {found.project}")
