@@ -50,8 +50,8 @@ class Story:
     directory: Path
     said: dict[str, Said] = field(default_factory=dict)
 
-    def do(self, what: str, *arguments: object) -> None:
-        self.said[what] = self.run(*arguments, code=None)
+    def do(self, what: str, *arguments: object, stdin: str | None = None) -> None:
+        self.said[what] = self.run.start(*arguments, stdin=stdin).end()
 
     def document(self, what: str) -> dict[str, Any]:
         return self.said[what].document
@@ -92,7 +92,7 @@ def story(module_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         story.do("dry run", *as_json("apply", "-f", systems, "--dry-run"))
         story.do("systems before", *as_json("systems", "list"))
         story.do("apply", *as_json("apply", "-f", systems))
-        story.do("apply again", *as_json("apply", "-f", systems))
+        story.do("apply again", *as_json("apply", "-f", "-"), stdin=systems.read_text())
         story.do("profile", *as_json("profile", SYSTEM))
         story.do("generate", *as_json("generate", SYSTEM))
         story.do("good", *as_json("run-tests", SUITE))

@@ -28,11 +28,14 @@ def add_to(app: typer.Typer) -> None:
 
 
 def apply(
-    file: Annotated[Path, typer.Option("--file", "-f", help="The systems file")],
+    file: Annotated[Path, typer.Option("--file", "-f", help="The systems file; - is stdin")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, change nothing")] = False,
     wait: Wait = None,
 ) -> None:
-    """Make TestGen have the systems that a file declares; the second time there is nothing to do."""
+    """Make TestGen have the systems that a file declares; the second time there is nothing to do.
+
+    Files that it names are looked for beside it; with stdin, where the command runs.
+    """
     from dqctl.services import declare
 
     here = context()

@@ -1,5 +1,6 @@
 """Reading a systems file, so that every mistake is told with its line and its remedy, and no value."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,20 @@ from dqctl.testgen.systems.declaration import Declaration
 
 _SEE = "docs/systems.md has all keys; nothing was changed"
 _SHOWN = 5
+STDIN = Path("-")
 
 
 def read(path: Path) -> Declaration:
-    """The declaration in ``path``; ``UsageError`` with file and line for what is wrong with it."""
+    """The declaration in ``path`` (``-``: stdin); ``UsageError`` with file and line for what is wrong with it."""
+    name = "stdin" if path == STDIN else str(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = (sys.stdin.buffer.read() if path == STDIN else path.read_bytes()).decode("utf-8")
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "check the path given with --file") from None
+        raise UsageError(f"{name} cannot be read: {error.strerror}", "check the path given with --file") from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{path}:{line}: this is not UTF-8", "save the file as UTF-8") from None
-    return parse(text, str(path))
+        raise UsageError(f"{name}:{line}: this is not UTF-8", "save the file as UTF-8") from None
+    return parse(text, name)
 
 
 def parse(text: str, name: str) -> Declaration:

@@ -1,5 +1,6 @@
 """Reading systems files: every mistake has its line and its remedy, and no value is repeated."""
 
+import io
 import re
 from pathlib import Path
 
@@ -195,3 +196,15 @@ def test_every_key_is_documented():
 def test_the_document_s_own_example_is_valid():
     text = (EXAMPLES.parents[1] / "docs" / "systems.md").read_text()
     assert parse(text.split("```yaml\n")[1].split("```")[0], "docs").systems[0].name == "flights"
+
+
+def test_stdin_is_read_and_named_in_what_is_wrong_with_it(monkeypatch):
+    def piped(content):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))
+
+    piped("version: 1\nsystems: [{name: größe}]\n".encode())
+    with pytest.raises(UsageError, match=r"^stdin:2: "):
+        read(Path("-"))
+    piped(b"version: 1\n# \xff\n")
+    with pytest.raises(UsageError, match=r"^stdin:2: this is not UTF-8"):
+        read(Path("-"))
