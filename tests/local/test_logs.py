@@ -48,8 +48,8 @@ def test_every_line_names_its_source(run: CommandLine) -> None:
     assert any("setup-system-db" in line for line in lines)
 
 
-def test_json_has_an_object_a_line_in_the_order_of_time(run: CommandLine) -> None:
-    objects = [json.loads(line) for line in run("--output", "json", "logs").out.splitlines()]
+def test_json_is_one_document_with_its_lines_in_the_order_of_time(run: CommandLine) -> None:
+    objects = run.document("logs")["lines"]
     assert all(set(each) == {"source", "at", "text"} for each in objects)
     times = [datetime.fromisoformat(each["at"]) for each in objects if each["at"]]
     assert times == sorted(times)
@@ -106,8 +106,10 @@ def test_the_workspaces_log_is_among_them(stack: Settings) -> None:
 
 
 def test_follow_goes_on_with_what_comes_until_ctrl_c(run: CommandLine, testgen_log: Path) -> None:
+    objects = run.start("--output", "json", "logs", "--lines", "1", "--follow", "testgen")
     process = run.start("logs", "--lines", "1", "--follow", "testgen")
     assert process.hear("testgen | ", 60, stdout=True)
+    assert objects.hear('"source": "testgen"', 60, stdout=True)
     with testgen_log.open("a") as file:
         file.write("first of the new\nhalf ")
         file.flush()
@@ -121,6 +123,10 @@ def test_follow_goes_on_with_what_comes_until_ctrl_c(run: CommandLine, testgen_l
     said = process.end(30)
     assert said.code == 130
     assert said.out.count("first of the new") == 1
+    objects.signal(signal.SIGINT)
+    followed = [json.loads(line) for line in objects.end(30).out.splitlines()]
+    assert all(set(each) == {"source", "at", "text"} for each in followed)
+    assert [each["text"] for each in followed].count("first of the new") == 1
     assert "Traceback" not in said.err
     testgen_log.with_suffix(".log.1").unlink()
 

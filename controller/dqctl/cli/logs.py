@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dqctl.cli.context import Output, context
+from dqctl.cli.output import emit
 from dqctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def logs(
 ) -> None:
     """Show what the parts of the stack wrote, without secrets, in the order of time.
 
-    With --output json each line is an object: source, at (UTC), text.
+    With --output json it is one object: lines, each with source, at (UTC), text. What goes on with --follow has no
+    end: there each line is an object by itself.
     """
     from dqctl.services.logs import find_sources, read
     from dqctl.services.logs import follow as go_on
@@ -57,9 +59,11 @@ def logs(
     sources = find_sources(here.settings, services or ())
     learn_secrets(here.settings)
     count = lines if lines is not None or begin else _USUAL
-    _print(
-        chain(read(sources, since=begin, lines=count), go_on(sources) if follow else ()), [s.name for s in sources]
-    )
+    found = read(sources, since=begin, lines=count)
+    if here.output is Output.JSON and not follow:
+        emit({"lines": [_plain(line) for line in found]}, lambda: "")
+        return
+    _print(chain(found, go_on(sources) if follow else ()), [s.name for s in sources])
 
 
 def parse_since(text: str, now: datetime) -> datetime:
@@ -88,10 +92,17 @@ def _print(lines: "Iterator[LogLine]", names: Sequence[str]) -> None:
 
 
 def _as_json(line: "LogLine") -> str:
+    return json.dumps(_plain(line), ensure_ascii=False)
+
+
+def _plain(line: "LogLine") -> dict[str, str | None]:
     from dqctl.services.scrubbing import scrub
 
-    at = line.at.isoformat() if line.at else None
-    return json.dumps({"source": line.source, "at": at, "text": scrub(line.text)}, ensure_ascii=False)
+    return {
+        "source": line.source,
+        "at": line.at.isoformat() if line.at else None,
+        "text": scrub(line.text),
+    }
 
 
 def _for_people(names: Sequence[str]) -> "Callable[[LogLine], str]":
