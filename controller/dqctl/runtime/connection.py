@@ -60,6 +60,12 @@ def connect(
             ) from None
 
 
+def be_patient(connection: "psycopg.Connection[tuple[Any, ...]]", seconds: float) -> None:
+    """Let statements of ``connection`` take up to ``seconds`` before they say anything."""
+    if isinstance(connection, Connection):
+        connection.silence = seconds
+
+
 def says_no_space(said: str) -> bool:
     """Whether a message of PostgreSQL or its programs is about a full disk."""
     return _NO_SPACE.search(said) is not None
@@ -70,6 +76,9 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
     Only what happened to the server is ours to explain: a statement that is wrong stays a ``psycopg.Error``.
     """
+
+    silence = _SILENCE
+    """Seconds in which it may say nothing; more for statements that work on all rows of a large table."""
 
     def wait(self, gen: PQGen[_Answer], interval: float = 0.1, timeout: float | None = None) -> _Answer:
         """Wait for what the server says, as psycopg does, but not for ever."""
@@ -83,9 +92,9 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
                 ready = yield wanted
                 if ready:  # psycopg also comes by every 0.1 s when there is nothing (READY_NONE)
                     heard = time.monotonic()
-                elif time.monotonic() - heard > _SILENCE:
+                elif time.monotonic() - heard > self.silence:
                     self.pgconn.finish()  # what follows, a ROLLBACK say, would have to wait for the same
-                    raise psycopg.OperationalError(f"it did not say anything for {_SILENCE:.0f} s")
+                    raise psycopg.OperationalError(f"it did not say anything for {self.silence:.0f} s")
                 wanted = gen.send(ready)
         except StopIteration as end:
             answer: _Answer = end.value

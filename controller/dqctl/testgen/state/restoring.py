@@ -7,6 +7,7 @@ rows come in any order and in portions of any size.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -14,14 +15,17 @@ import pyarrow.compute as pc
 from psycopg import sql
 from pyarrow import json as arrow_json
 
+from dqctl.testgen import contents
 from dqctl.testgen.state import capture, ddl, rows, saved
 from dqctl.testgen.state.saved import Connection
 
 # What a session of its own may spend on making indexes and looking at everything.
 _SESSION = {"maintenance_work_mem": "256MB", "session_replication_role": "replica", "synchronous_commit": "off"}
 
-# Of JSON that is parsed at once: Arrow's strings end at 2 GB, and none may be longer than a block.
+# Of JSON that is parsed at once: Arrow's strings end at 2 GB.
 _PARSED_BYTES = 32_000_000
+# Blocks are parsed side by side.
+_BLOCK_BYTES = 4_000_000
 
 # In COPY's text format these have a form of their own.
 _SPECIAL = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))
@@ -35,7 +39,7 @@ Opened = Callable[[str, str], str]
 class Restoring:
     """Fills an empty database through ``connection``, which nobody else works with.
 
-    First ``begin``, then ``take`` as often as there are rows, then ``finish``; each commits. A database in which
+    First ``begin``, then ``put`` as often as there are rows, then ``finish``; each commits. A database in which
     one of them failed is to be dropped.
     """
 
@@ -57,32 +61,36 @@ class Restoring:
         self._tables = _targets(self._connection)
         self._connection.commit()
 
-    def take(self, portion: pa.Table) -> int:
-        """Put rows into their tables: ``relation``, ``row``, and ``n``, how many equal ones there are; how many.
+    def prepare(self, portion: pa.Table) -> "Prepared":
+        """Make rows ready: ``relation``, ``row``, and ``n``, how many equal ones there are. Works on its own: the
+        next portion may be prepared while one is put.
 
-        Raises ``LookupError`` for a table that the schema does not have, ``psycopg.Error`` and
-        ``pyarrow.ArrowInvalid`` for a row that does not fit its table.
+        Raises ``LookupError`` for what fits no table, ``pyarrow.ArrowInvalid`` for a row that is no such row.
         """
-        count = 0
+        found: list[tuple[_Target, pa.StringArray]] = []
         for relation in pc.unique(portion.column("relation")).to_pylist():
             if relation not in self._tables:
                 raise LookupError(f"there are rows of {relation}, which is no table of the schema")
+            target = self._tables[relation]
             mine = portion.filter(pc.equal(portion.column("relation"), relation))
+            if pc.min(mine.column("n")).as_py() < 1:
+                raise LookupError(f"rows of {relation} went that never came")
             documents = _repeated(mine)
             if pc.any(pc.match_substring(documents, _SEALED)).as_py():
                 documents = pa.chunked_array([[self._open_row(relation, row) for row in documents.to_pylist()]])
             for part in _parts(documents):
-                self._copy(self._tables[relation], part)
-            count += len(documents)
+                found += [(target, lines) for lines in _as_copied(target, _parsed(target, part)).chunks]
+        return Prepared(found)
+
+    def put(self, prepared: "Prepared") -> int:
+        """Put rows into their tables; how many. ``psycopg.Error`` for one that does not fit."""
+        for target, lines in prepared.parts:
+            with self._connection.cursor().copy(target.statement) as copy:
+                copy.write(_bytes_of(lines))
         self._connection.commit()
-        return count
+        return sum(len(lines) for _, lines in prepared.parts)
 
-    def _copy(self, target: "_Target", documents: pa.ChunkedArray) -> None:
-        with self._connection.cursor().copy(target.statement) as copy:
-            for chunk in _as_copied(target, _parsed(target, documents)).chunks:
-                copy.write(_bytes_of(chunk))
-
-    def finish(self, sequences: Mapping[str, tuple[int, bool]]) -> dict[str, tuple[int, int]]:
+    def finish(self, sequences: Mapping[str, tuple[int, bool]]) -> Mapping[str, tuple[int, int]]:
         """Make keys, indexes and triggers, set the sequences; rows and checksum of every table, computed anew."""
         ddl.run(self._connection, self._schema["after"])
         for name, (value, called) in sequences.items():
@@ -92,10 +100,17 @@ class Restoring:
         self._connection.execute("ANALYZE")
         self._connection.autocommit = False
         self._connection.execute("SET session_replication_role = origin")
-        found = capture.ensure(self._connection)
-        sums = rows.contents(self._connection, found)
+        capture.ensure(self._connection)
+        found = contents.contents(self._connection).tables
         self._connection.commit()
-        return sums
+        return found
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Rows as COPY takes them, and the table of each part."""
+
+    parts: "Sequence[tuple[_Target, pa.StringArray]]"
 
 
 class _Target:
@@ -152,7 +167,7 @@ def _parsed(target: _Target, documents: pa.ChunkedArray) -> pa.Table:
     text = b"".join(_bytes_of(pc.binary_join_element_wise(chunk, "", "\n")) for chunk in documents.chunks)
     return arrow_json.read_json(
         pa.BufferReader(text),
-        arrow_json.ReadOptions(block_size=max(len(text), 1)),
+        arrow_json.ReadOptions(block_size=max(_BLOCK_BYTES, pc.max(pc.binary_length(documents)).as_py() + 1)),
         arrow_json.ParseOptions(explicit_schema=target.schema, unexpected_field_behavior="error"),
     )
 

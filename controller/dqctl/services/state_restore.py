@@ -1,0 +1,305 @@
+"""The way back: TestGen's metadata out of its state in Databricks, whole and compared, or not at all.
+
+A restore is made as a database beside the stack's own, which takes its name when it is complete and equal to what
+was saved, table by table. Killed before that, nothing has changed.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+import pyarrow as pa
+
+from dqctl.clock import SYSTEM_CLOCK, Clock
+from dqctl.databricks.warehouse import Warehouse
+from dqctl.errors import EnvironmentFault, UsageError
+from dqctl.progress import Progress, silent
+from dqctl.redaction import reveal
+from dqctl.report.words import counted
+from dqctl.runtime import Runtime, aside, find_runtime, metadata
+from dqctl.runtime.connection import be_patient
+from dqctl.services import grants, tables
+from dqctl.services.space import require_space
+from dqctl.services.standstill import standstill
+from dqctl.services.state import keys_of, why_off
+from dqctl.services.state_commits import look, why_base
+from dqctl.settings import Settings
+from dqctl.stack import lock
+from dqctl.stack.secrets import read_secret
+from dqctl.tables import state as commits
+from dqctl.tables import state_reading
+from dqctl.tables.side_by_side import SideBySide
+from dqctl.tables.sql import Place
+from dqctl.tables.state_reading import SavedState
+from dqctl.testgen import exclusive
+from dqctl.testgen.capabilities import capabilities
+from dqctl.testgen.state import batch, book, capture, ddl, saved
+from dqctl.testgen.state.book import Head
+from dqctl.testgen.state.restoring import Prepared, Restoring, differences
+from dqctl.testgen.state.saved import Connection
+from dqctl.testgen.state.sealing import Keys
+
+log = logging.getLogger(__name__)
+
+RESTORING = "datakitchen_restoring"
+REPLACED = "datakitchen_replaced"
+"""What a restore with ``replace`` put aside; the next restore drops it."""
+
+_STATE_WAIT = 60.0  # seconds for a save that is under way
+_PATIENCE = 900.0  # seconds for one statement: an index, or a checksum, over all rows of a table
+_ROW_BYTES = 2_000  # that a row takes with its indexes, generously
+_SPEAK_ROWS = 200_000
+_CARRY = (
+    "where the keys are: dqctl credentials export --file FILE --passphrase-file P; here, before the stack is "
+    "installed: dqctl credentials import --file FILE --passphrase-file P. Nothing was changed"
+)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore did. ``aside`` is the database that the one of before is kept as, None when it is dropped.
+
+    ``is_newest``: nothing was saved after the commit; otherwise the next save puts everything on top as a commit
+    of its own.
+    """
+
+    stack: str
+    seq: int
+    commit_id: str
+    saved_at: datetime
+    testgen_version: str
+    tables: int
+    rows: int
+    is_newest: bool
+    aside: str | None
+    seconds: float
+
+
+def restore(
+    settings: Settings,
+    *,
+    commit: int | None = None,
+    as_of: datetime | None = None,
+    replace: bool = False,
+    progress: Progress = silent,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Restored:
+    """Make the stack's metadata what it was as of a commit: number ``commit``, the last at ``as_of``, the newest.
+
+    A database with changes that are in no commit is left alone, unless ``replace``: then it is put aside. Raises
+    ``UsageError`` for that, for keys or a version that are not the state's and for a commit that is not there,
+    ``Busy`` when a command works on the stack, ``EnvironmentFault`` when what was restored is not what was saved.
+    """
+    runtime = find_runtime(settings, progress)
+    _require_on(settings, runtime)
+    with lock.hold(runtime.paths.lock, "state restore", timeout=settings.lock_timeout, progress=progress):
+        with reading(settings, progress, clock) as source:
+            state = source.require(commit, as_of)
+            require_fit(state, keys_of(runtime.paths), runtime.version)
+            runtime.start_server()
+            done = _restore(settings, runtime, source, state, replace, progress, clock)
+        runtime.up()
+    return done
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a stack's state is read."""
+
+    stack: str
+    place: Place
+    warehouse: Warehouse
+
+    def find(self, commit: int | None = None, as_of: datetime | None = None) -> SavedState | None:
+        """The state as of a commit, None when there is none."""
+        present = tables.look(self.warehouse, self.place)
+        if not commits.are_made(present):
+            return None
+        return state_reading.find(self.warehouse, self.place, self.stack, seq=commit, as_of=as_of)
+
+    def require(self, commit: int | None = None, as_of: datetime | None = None) -> SavedState:
+        """The state as of a commit; ``UsageError`` when there is none."""
+        found = self.find(commit, as_of)
+        if found is None:
+            which = (
+                f"commit {commit}" if commit is not None else f"commit of {as_of} or before" if as_of else "state"
+            )
+            raise UsageError(
+                f"there is no {which} of stack {self.stack!r} in {self.place.catalog}.{self.place.schema}",
+                "dqctl state status --remote names the newest; dqctl state save saves one",
+            )
+        return found
+
+
+@contextlib.contextmanager
+def reading(settings: Settings, progress: Progress, clock: Clock) -> Iterator[Source]:
+    """The state of a stack, while the block runs."""
+    target = tables.find_target(settings)
+    with Warehouse(target, clock, progress) as warehouse, grants.named(warehouse, target):
+        yield Source(settings.stack, Place(target.catalog, target.schema), warehouse)
+
+
+def require_fit(state: SavedState, keys: Keys | None, version: str) -> None:
+    """``UsageError`` when a stack with ``keys`` and ``version`` of TestGen cannot work with ``state``."""
+    when = f"commit {state.seq} of {state.saved_at:%Y-%m-%d %H:%M} UTC"
+    if keys is None or keys.fingerprint != state.keys:
+        lacking = "there are none here" if keys is None else "this stack has others"
+        raise UsageError(
+            f"the state of stack {state.stack!r} ({when}) needs the keys it was saved with: {lacking}", _CARRY
+        )
+    capabilities(state.testgen_version)
+    if state.testgen_version != version:
+        raise UsageError(
+            f"the state of stack {state.stack!r} ({when}) is of TestGen {state.testgen_version}, not of {version}",
+            f"nothing was changed: dqctl install --version {state.testgen_version} on a host without this stack "
+            "restores it, dqctl upgrade does the rest",
+        )
+
+
+def fill(runtime: Runtime, source: Source, state: SavedState, database: str, progress: Progress) -> None:
+    """Make ``database`` of ``state``, in place of one of that name, and compare; its head is the state's commit.
+
+    Raises ``EnvironmentFault`` when what came out is not what was saved; the database is to be dropped then.
+    """
+    server = runtime.postgres
+    free = metadata.free_space(server)
+    if free is not None:
+        require_space(free, state.rows * _ROW_BYTES, "a copy of the metadata")
+    progress(f"restoring commit {state.seq}: {counted(state.rows, 'row')}")
+    metadata.create_database(server, database)
+    try:
+        with server.connect(database) as connection:
+            be_patient(connection, _PATIENCE)
+            password = reveal(read_secret(runtime.paths, "postgres_password")).encode()
+            ddl.ensure_roles(connection, ddl.roles(state.schema), password)
+            restoring = Restoring(connection, state.schema, keys_of(runtime.paths).open)
+            restoring.begin()
+            progress("the schema is made")
+            _put_rows(restoring, source, state, progress)
+            progress("the rows are in: making keys and indexes, comparing")
+            found = restoring.finish(state.sequences)
+            if differing := differences(state.tables, found):
+                raise _not_equal(state, differing)
+            book.write_head(connection, _head(connection, state))
+            connection.commit()
+    except (psycopg.Error, pa.ArrowInvalid, LookupError) as error:
+        raise _not_equal(state, [str(error).strip()]) from error
+    progress("the restored database equals what was saved")
+
+
+def _put_rows(restoring: Restoring, source: Source, state: SavedState, progress: Progress) -> None:
+    # One thread fetches and prepares while the other feeds PostgreSQL.
+    portions = map(restoring.prepare, state_reading.rows(source.warehouse, source.place, state))
+    beside = SideBySide(2)
+    done = said = 0
+
+    def fetch() -> Prepared | None:
+        return next(portions, None)
+
+    coming = beside.begin(fetch)
+    while (prepared := coming.result()) is not None:
+        coming = beside.begin(fetch)
+        done += restoring.put(prepared)
+        if done - said >= _SPEAK_ROWS:
+            said = done
+            progress(f"restoring commit {state.seq}: {done:,} of {state.rows:,} rows")
+
+
+def _head(connection: Connection, state: SavedState) -> Head:
+    # On top of an older commit a delta would be no child of the newest: the next save holds everything.
+    own = saved.fingerprint(saved.relations(connection), state.testgen_version)
+    return Head(
+        commit_id=state.newest[1],
+        seq=state.newest[0],
+        base_seq=state.base_seq if state.is_newest else state.newest[0],
+        kind="base" if state.kind == "base" else "delta",
+        saved_at=state.saved_at,
+        fingerprint=own if state.is_newest else f"of commit {state.seq}",
+        keys=state.keys,
+        tables=state.tables,
+        sequences=state.sequences,
+    )
+
+
+def _restore(
+    settings: Settings,
+    runtime: Runtime,
+    source: Source,
+    state: SavedState,
+    replace: bool,
+    progress: Progress,
+    clock: Clock,
+) -> Restored:
+    started = clock.monotonic()
+    server = runtime.postgres
+    doing = "dqctl state restore"
+    with (
+        standstill(runtime, settings.lock_timeout, doing),
+        aside.throw_away(runtime, RESTORING, doing=doing, timeout=settings.lock_timeout, progress=progress),
+        contextlib.ExitStack() as held,
+    ):
+        exists = metadata.database_exists(server)
+        keep = False
+        if exists:
+            connection = held.enter_context(runtime.metadata())
+            held.enter_context(exclusive.alone(connection, exclusive.STATE, _STATE_WAIT, clock))
+            losing = _would_be_lost(runtime, connection, source)
+            if losing and not replace:
+                raise UsageError(
+                    f"the stack's metadata database has what is in no commit: {losing}",
+                    "nothing was changed. Save it first: dqctl state save; or replace it all the same: --replace "
+                    f"keeps it as the database {REPLACED} until the next restore",
+                )
+            keep = bool(losing)
+        fill(runtime, source, state, RESTORING, progress)
+        metadata.drop_database(server, REPLACED)
+        moves = [(metadata.DATABASE, REPLACED)] if exists else []
+        metadata.rename_databases(server, [*moves, (RESTORING, metadata.DATABASE)])
+        progress("the restored database is the stack's own")
+        if exists and not keep:
+            metadata.drop_database(server, REPLACED)
+    return Restored(
+        settings.stack,
+        state.seq,
+        state.commit_id,
+        state.saved_at,
+        state.testgen_version,
+        len(state.tables),
+        state.rows,
+        state.is_newest,
+        REPLACED if keep else None,
+        clock.monotonic() - started,
+    )
+
+
+def _would_be_lost(runtime: Runtime, connection: Connection, source: Source) -> str | None:
+    """What the database has that is in no commit; None when it may go."""
+    if not capture.is_made(connection) or book.read_head(connection) is None:
+        connection.rollback()
+        return "it was never saved" if metadata.has_data(runtime.postgres) else None
+    seen, pending = look(connection, runtime.version), book.read_pending(connection)
+    waiting = batch.changes_waiting(connection)
+    connection.rollback()
+    if waiting:
+        return f"{counted(waiting, 'change')} since the last save"
+    if because := why_base(seen, pending, seen.head.keys if seen.head else ""):
+        return because
+    if seen.head and source.find(seen.head.seq) is None:
+        return f"its last save, commit {seen.head.seq}, is not in {source.place.catalog}.{source.place.schema}"
+    return None
+
+
+def _not_equal(state: SavedState, reasons: "list[str] | tuple[str, ...]") -> EnvironmentFault:
+    return EnvironmentFault(
+        f"commit {state.seq} cannot be restored as it was saved: {'; '.join(reasons[:5])}",
+        "nothing was changed. An earlier one may be whole: dqctl state restore --commit N; "
+        "dqctl state save --full writes the database that you have as a new one",
+    )
+
+
+def _require_on(settings: Settings, runtime: Runtime) -> None:
+    if runtime.record.lakebase and (off := why_off(settings, runtime.record)):
+        raise UsageError(f"stack {settings.stack!r} has no state to restore: {off}", "see docs/state.md")
