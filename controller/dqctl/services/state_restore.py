@@ -49,7 +49,7 @@ REPLACED = "datakitchen_replaced"
 """What a restore with ``replace`` put aside; the next restore drops it."""
 
 _STATE_WAIT = 60.0  # seconds for a save that is under way
-_PATIENCE = 900.0  # seconds for one statement: an index, or a checksum, over all rows of a table
+PATIENCE = 900.0  # seconds for one statement: an index, or a checksum, over all rows of a table
 _ROW_BYTES = 2_000  # that a row takes with its indexes, generously
 _SPEAK_ROWS = 200_000
 _CARRY = (
@@ -172,7 +172,7 @@ def fill(runtime: Runtime, source: Source, state: SavedState, database: str, pro
     metadata.create_database(server, database)
     try:
         with server.connect(database) as connection:
-            be_patient(connection, _PATIENCE)
+            be_patient(connection, PATIENCE)
             password = reveal(read_secret(runtime.paths, "postgres_password")).encode()
             ddl.ensure_roles(connection, ddl.roles(state.schema), password)
             restoring = Restoring(connection, state.schema, keys_of(runtime.paths).open)
