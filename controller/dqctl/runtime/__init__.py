@@ -3,12 +3,12 @@
 from dqctl.errors import UsageError
 from dqctl.progress import Progress
 from dqctl.runtime import aside
-from dqctl.runtime.ports import Runtime
+from dqctl.runtime.ports import MetadataServer, Runtime
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord, read_record
 
-__all__ = ["Runtime", "find_runtime", "open_runtime", "runtime_of"]
+__all__ = ["MetadataServer", "Runtime", "find_runtime", "open_runtime", "runtime_of"]
 
 
 def open_runtime(settings: Settings, progress: Progress) -> Runtime:

@@ -6,6 +6,7 @@ names it goes on to the end; when the new version does not stand there, it goes 
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dqctl.clock import SYSTEM_CLOCK, Clock, Deadline
@@ -66,10 +67,17 @@ def recover(settings: Settings, paths: StackPaths, progress: Progress) -> Settle
         raise
 
 
-def switch(settings: Settings, paths: StackPaths, progress: Progress, clock: Clock = SYSTEM_CLOCK) -> Settled:
-    """Let the stack have the candidate of the journal; for whoever holds the upgrade's lock.
+def switch(
+    settings: Settings,
+    paths: StackPaths,
+    release: Callable[[], None],
+    progress: Progress,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Settled:
+    """Let the stack have the candidate of the journal; for whoever holds the upgrade's lock and the stack's work.
 
-    Nobody may work with the stack meanwhile, nor have a connection open that is needed later.
+    ``release`` lets go of the latter, whose lock is in the database that gets another name; nobody else can take
+    it then.
     """
     journal = _found(paths)
     journal = journal.model_copy(update={"phase": Phase.SWITCH})
@@ -83,7 +91,8 @@ def switch(settings: Settings, paths: StackPaths, progress: Progress, clock: Clo
         with runtime.postgres.connect(journal.candidate) as connection:
             upgrades.mark(connection, journal.id, journal.kind, _version(journal.before), _version(journal.after))
         progress("switching: the candidate is marked")
-        databases.rename(runtime.postgres, _forth(journal, databases.existing(runtime.postgres)), clock)
+        release()
+        metadata.rename_databases(runtime.postgres, _forth(journal, databases.existing(runtime.postgres)))
         progress("switching: the databases have changed names")
     except DqctlError as fault:
         _back(settings, paths, journal, progress)
@@ -140,13 +149,14 @@ def _back(settings: Settings, paths: StackPaths, journal: Journal, progress: Pro
         runtime.hold_still()
         if _has_switched(runtime, journal):
             there = databases.existing(runtime.postgres)
-            databases.rename(runtime.postgres, _back_again(journal, there))
+            metadata.rename_databases(runtime.postgres, _back_again(journal, there))
             progress("going back: the databases have their names again")
         _follow(settings, paths, journal.before, progress)
     runtime = _runtime(paths, journal.before, progress)
     beside.clear(runtime)
     if journal.candidate == databases.NEXT:
-        metadata.drop_database(runtime.postgres, databases.NEXT)
+        for name in (databases.NEXT, databases.NEXT_MAKING):
+            metadata.drop_database(runtime.postgres, name)
     upgrading.end(paths)
     progress(f"the stack has TestGen {_version(journal.before)}, as before")
 

@@ -147,6 +147,11 @@ def capabilities(version: str) -> Capabilities:
     )
 
 
+def is_older(version: str, than: str) -> bool:
+    """Whether ``version`` comes before ``than``; ``UsageError`` for what is no version."""
+    return _ordered(version) < _ordered(than)
+
+
 def _ordered(version: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in version.split("."))

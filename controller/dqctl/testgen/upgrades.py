@@ -12,6 +12,8 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
+from dqctl.testgen.reader import sources
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 # As in the ledger: two commands that make the schema at the same time would fail on each other's.
@@ -85,17 +87,25 @@ _COLUMNS = """
       AND NOT a.attisdropped
     ORDER BY c.relname, a.attnum
 """
+# A sum does not depend on the order, and needs no memory.
+_JOBS = """
+    SELECT count(*) || ':' || coalesce(sum(hashtextextended(id::text, 0)::numeric), 0) FROM testgen.job_executions
+"""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """TestGen's tables at one moment: columns and their types, rows, runs whose id is not their job's."""
+    """TestGen's tables at one moment: columns and their types, rows, runs whose id is not their job's.
+
+    ``jobs`` is a checksum of the ids of all jobs, by which published runs go.
+    """
 
     revision: int
     columns: Mapping[str, Mapping[str, str]]
     rows: Mapping[str, int]
     test_types: frozenset[str]
     own_run_ids: Mapping[str, int]
+    jobs: str
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,11 @@ class RowsChanged:
 
 @dataclass(frozen=True)
 class Changes:
-    """What an upgrade changed. ``moved`` tells of a column that is gone where its content is now."""
+    """What an upgrade changed. ``moved`` tells of a column that is gone where its content is now.
+
+    ``runs_renamed`` counts runs that take the id of their job, which is what they are published under in every
+    version; ``runs_kept``: the jobs have the ids that they had.
+    """
 
     revision_before: int
     revision_after: int
@@ -125,6 +139,7 @@ class Changes:
     test_types_removed: tuple[str, ...] = ()
     rows: Mapping[str, int] = field(default_factory=dict)
     rows_changed: tuple[RowsChanged, ...] = ()
+    runs_kept: bool = True
 
     @property
     def unexplained(self) -> tuple[RowsChanged, ...]:
@@ -173,9 +188,25 @@ def picture(connection: Connection) -> Picture:
             for table in ("profiling_runs", "test_runs")
             if "job_execution_id" in columns.get(table, {})
         }
+        jobs = connection.execute(_JOBS).fetchone()
     return Picture(
-        int(revision[0]) if revision else 0, columns, rows, frozenset(str(name) for (name,) in types), own
+        int(revision[0]) if revision else 0,
+        columns,
+        rows,
+        frozenset(str(name) for (name,) in types),
+        own,
+        str(jobs[0]) if jobs else "",
     )
+
+
+def runs_since(now: Connection, then: Connection) -> int:
+    """How many jobs the database of ``now`` has that the one of ``then`` does not have."""
+    known = [row[0] for row in then.execute("SELECT id FROM testgen.job_executions").fetchall()]
+    row = now.execute(
+        "SELECT count(*) FROM testgen.job_executions WHERE job_key = ANY(%s) AND NOT id = ANY(%s)",
+        [list(sources.KINDS), known],
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def compare(before: Picture, after: Picture) -> Changes:
@@ -215,6 +246,7 @@ def compare(before: Picture, after: Picture) -> Changes:
         test_types_removed=tuple(sorted(before.test_types - after.test_types)),
         rows=dict(after.rows),
         rows_changed=changed,
+        runs_kept=before.jobs == after.jobs,
     )
 
 
