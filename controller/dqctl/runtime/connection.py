@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
+from psycopg.waiting import Ready
 from pydantic import SecretStr
 
 from dqctl.clock import Deadline
@@ -19,6 +20,11 @@ _RECOVERY = 90.0  # seconds
 # Seconds without a byte. A server that is paused or stopped (SIGSTOP) keeps its connections and says nothing for
 # ever: the kernel goes on acknowledging what is sent.
 _SILENCE = 30.0
+# What is left of it for a server that this process has given up before and that has said nothing since: what is
+# still to be done then (settling, publishing, letting go of a lock) would wait as long again, each for itself.
+_ONCE_MORE = 5.0
+_given_up: set[tuple[bytes, bytes]] = set()
+
 _Answer = TypeVar("_Answer")
 _NO_SPACE = re.compile("No space left on device|DiskFull|wrote only|File too large|Disk quota exceeded")
 
@@ -86,15 +92,20 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
     def _while_it_speaks(self, gen: PQGen[_Answer]) -> PQGen[_Answer]:
         heard = time.monotonic()
+        server = (self.pgconn.host, self.pgconn.port)
         try:
             wanted = next(gen)
             while True:
                 ready = yield wanted
+                if ready & Ready.R:
+                    _given_up.discard(server)
+                silence = min(self.silence, _ONCE_MORE) if server in _given_up else self.silence
                 if ready:  # psycopg also comes by every 0.1 s when there is nothing (READY_NONE)
                     heard = time.monotonic()
-                elif time.monotonic() - heard > self.silence:
+                elif time.monotonic() - heard > silence:
+                    _given_up.add(server)
                     self.pgconn.finish()  # what follows, a ROLLBACK say, would have to wait for the same
-                    raise psycopg.OperationalError(f"it did not say anything for {self.silence:.0f} s")
+                    raise psycopg.OperationalError(f"it did not say anything for {silence:.0f} s")
                 wanted = gen.send(ready)
         except StopIteration as end:
             answer: _Answer = end.value
