@@ -21,6 +21,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith(_FOREIGN) and not name.startswith(_OURS):
             del os.environ[name]
+    # Saved by the tests that ask for it: the others count their statements and their seconds. Commands that they
+    # start inherit it; settings that they make themselves find the same in their home (local/conftest.py).
+    os.environ["DQCTL_STATE"] = "off"
     if unknown := required() - set(TIERS):
         raise pytest.UsageError(f"DQCTL_TEST_REQUIRE names no tier: {', '.join(sorted(unknown))}")
 

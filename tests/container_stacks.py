@@ -15,7 +15,12 @@ from dqctl.localworkspace import control
 from dqctl.runtime.docker import host_address
 
 TESTGEN, POSTGRES = "dqctl/testgen:5.134.0", "dqctl/postgres:15"
-ENVIRONMENT = {"DQCTL_RUNTIME": "docker", "DQCTL_IMAGE": TESTGEN, "DQCTL_POSTGRES_IMAGE": POSTGRES}
+ENVIRONMENT = {
+    "DQCTL_RUNTIME": "docker",
+    "DQCTL_IMAGE": TESTGEN,
+    "DQCTL_POSTGRES_IMAGE": POSTGRES,
+    "DQCTL_STATE": "off",  # see conftest.py
+}
 
 
 @contextlib.contextmanager

@@ -64,6 +64,7 @@ def _homes(environments_cache: Path) -> Iterator[Callable[[], Path]]:
         home = Path(tempfile.mkdtemp(prefix="dq-"))
         home.chmod(0o711)
         (home / "environments").symlink_to(environments_cache)
+        (home / "settings.toml").write_text('state = "off"\n', encoding="utf-8")  # see tests/conftest.py
         made.append(home)
         return home
 

@@ -20,6 +20,7 @@ from dqctl.errors import Busy, DqctlError, UsageError
 from dqctl.progress import Progress
 from dqctl.redaction import MASK, reveal
 from dqctl.runtime import Runtime, open_runtime, recovery
+from dqctl.services import state
 from dqctl.services.standstill import standstill
 from dqctl.settings import Settings
 from dqctl.stack import lock, rotation
@@ -108,7 +109,10 @@ def rotate(settings: Settings, names: Sequence[str], *, progress: Progress, dry_
         # Whoever holds the stack is the only one to rotate; others hold this one for the moment of a look.
         lock.hold(rotation.lock_file(runtime.paths), "credentials rotate", timeout=recovery.TIMEOUT),
     ):
-        return _rotate(runtime, [name for name in LENGTHS if name in names], dry_run, progress)
+        rotated = _rotate(runtime, [name for name in LENGTHS if name in names], dry_run, progress)
+        if not dry_run and (error := state.save_after(settings, runtime, "credentials rotate", progress=progress)):
+            raise error
+        return rotated
 
 
 def _rotate(runtime: Runtime, names: Sequence[str], dry_run: bool, progress: Progress) -> Rotated:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dqctl.clock import SYSTEM_CLOCK, Clock
-from dqctl.errors import EnvironmentFault, UsageError
+from dqctl.errors import Busy, EnvironmentFault, UsageError
 from dqctl.files import ensure_private_dir
 from dqctl.progress import Progress
 from dqctl.runtime import Runtime, controller
+from dqctl.services import state, state_install
 from dqctl.settings import Settings
 from dqctl.stack import lock, remembered
 from dqctl.stack.paths import StackPaths
@@ -47,6 +48,9 @@ def install(
     clock: Clock = SYSTEM_CLOCK,
 ) -> InstallReport:
     """Converge the stack to ``version`` of TestGen (default: what it has, else the newest that is known).
+
+    A stack without metadata gets what was saved under its name, if there is anything; then the version is the
+    saved one's.
 
     ``runtime`` says where it runs (see ``usual_runtime``). ``remember`` holds settings that were given and that
     later commands shall find without flags; no secrets. Raises ``UsageError`` when the stack has data of another
@@ -118,7 +122,12 @@ def _converge(
     changed: list[str] = []
     before = read_record(paths)
     require_runtime(paths, before, kind)
+    found = state_install.look_before(settings, paths, before, version, progress, clock)
+    if found and found.state:
+        version = found.state.testgen_version
     runtime = _steps(kind)(settings, paths, before, version, changed, progress, clock)
+    if restored := state_install.restore_if_blank(settings, runtime, found, progress, clock):
+        changed.append(restored)
     if runtime.up():
         changed.append("metadata database")
     if remembered.remember(paths.settings, remember):
@@ -128,6 +137,7 @@ def _converge(
         record = record.model_copy(update={"installed": True, "updated": clock.now()})
         write_record(paths, record)
         changed.append("record")
+    _save_state(settings, runtime, progress, clock)
     return InstallReport(
         stack=settings.stack,
         home=str(settings.home),
@@ -140,6 +150,15 @@ def _converge(
         schema_revision=runtime.health().expected_revision,
         changed=tuple(changed),
     )
+
+
+def _save_state(settings: Settings, runtime: Runtime, progress: Progress, clock: Clock) -> None:
+    """Save the state, if that can be: what a set-up makes is worth no error, and the next command saves it too."""
+    error = state.save_after(settings, runtime, "install", progress=progress, clock=clock)
+    if isinstance(error, Busy):
+        raise error
+    if error:
+        progress(f"note: {error.message}")
 
 
 def _steps(kind: Literal["docker", "local"]) -> "Callable[..., Runtime]":

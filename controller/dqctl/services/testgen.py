@@ -22,7 +22,7 @@ from dqctl.progress import Progress, silent
 from dqctl.records import Row
 from dqctl.redaction import holds_secret, redact, register
 from dqctl.runtime import Runtime, open_runtime
-from dqctl.services import tables
+from dqctl.services import state, tables
 from dqctl.services.access import find_access
 from dqctl.settings import Settings
 from dqctl.stack import calls
@@ -57,7 +57,7 @@ class CallReport:
     ``exit_code`` is that of TestGen's process, 128+N when signal N ended it. ``rows`` are those of its CSV, by
     ``columns``, and ``csv`` is the file, all without secrets; None when it wrote none, or nobody asked for it.
     ``stored`` is how many of these rows TestGen has, where that can be told: some commands hide rows. ``error`` is
-    what kept the rows from being published.
+    what kept the rows from being published, or the state from being saved.
     """
 
     call: Call
@@ -129,8 +129,11 @@ def call(
             on_error_line=on_error_line,
             fetch=contracts.FILE_OUT if expected else None,
         )
+        error = None
+        if not (line.is_reading or line.hurts):
+            error = state.save_after(settings, runtime, f"testgen {line.command}", progress=progress, clock=clock)
     code = completed.exit_code
-    report = CallReport(made, code if code >= 0 else 128 - code, redact(completed.stdout))
+    report = CallReport(made, code if code >= 0 else 128 - code, redact(completed.stdout), error=error)
     if expected is None or report.exit_code or not (wishes.rows or wishes.csv or wishes.publish):
         return report
     report = _with_rows(report, expected, completed, runtime.paths)

@@ -1,4 +1,4 @@
-"""The work: profile, generate, run tests. Each publishes before it returns.
+"""The work: profile, generate, run tests. Each publishes, and saves the state, before it returns.
 
 Whatever happens to one of several jobs, those that finished are published; what could not be published waits in
 TestGen's database and goes with the next command that publishes.
@@ -16,7 +16,7 @@ from dqctl.progress import Progress
 from dqctl.report.model import RunReport, build
 from dqctl.report.verdict import FailOn, exit_code
 from dqctl.runtime import Runtime, open_runtime
-from dqctl.services import results
+from dqctl.services import results, state
 from dqctl.services.access import find_access
 from dqctl.services.explain import Explanation, explain
 from dqctl.services.publish import ALL, Again, PublishReport, publish
@@ -31,9 +31,9 @@ from dqctl.testgen.reader import MetadataReader
 class WorkReport:
     """What a command's jobs came to.
 
-    ``errors`` is what stopped the work, the publishing or the reading back, when something did; ``reports`` holds
-    every run that ended all the same, in the order in which they ran. ``settled`` are jobs of earlier commands
-    that had been left behind and were ended now.
+    ``errors`` is what stopped the work, the publishing, the saving of the state or the reading back, when
+    something did; ``reports`` holds every run that ended all the same, in the order in which they ran. ``settled``
+    are jobs of earlier commands that had been left behind and were ended now.
     """
 
     reports: tuple[RunReport, ...]
@@ -52,6 +52,7 @@ class _Session:
     """The stack, held for one command."""
 
     settings: Settings
+    doing: str
     runtime: Runtime
     progress: Progress
     clock: Clock
@@ -81,6 +82,11 @@ class _Session:
             published = publish(self.settings, self.runtime, progress=self.progress, clock=self.clock)
         except DqctlError as error:
             errors.append(error)
+        unsaved = state.save_after(
+            self.settings, self.runtime, self.doing, progress=self.progress, clock=self.clock
+        )
+        if unsaved:
+            errors.append(unsaved)
         reports: tuple[RunReport, ...] = ()
         try:
             reports = self._reports()
@@ -163,7 +169,10 @@ def publish_waiting(
     It is work like any other: two commands that publish the same run would get into each other's way. Raises what
     ``publish`` raises, and ``UsageError`` for a run that there is not.
     """
-    with _session(settings, "publish", progress, clock) as session:
+    with (
+        _session(settings, "publish", progress, clock) as session,
+        state.saved_after(settings, session.runtime, "publish", progress=progress, clock=clock),
+    ):
         named = _named(session.runtime, settings, again)
         return publish(settings, session.runtime, again=named, since=since, progress=progress, clock=clock)
 
@@ -218,7 +227,7 @@ def _session(settings: Settings, doing: str, progress: Progress, clock: Clock) -
         settled = tuple(job.job_id for job in jobs.settle_orphans(runtime, keep_queued=runtime.record.scheduler))
         for job_id in settled:
             progress(f"job {job_id} had been left behind by a command that was killed; it is settled as canceled")
-        yield _Session(settings, runtime, progress, clock, settled)
+        yield _Session(settings, doing, runtime, progress, clock, settled)
 
 
 def _groups(system: System, group: str | None) -> tuple[TableGroup, ...]:

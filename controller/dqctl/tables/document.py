@@ -8,6 +8,7 @@ from dqctl import records
 from dqctl.files import write_atomically
 from dqctl.records import Table
 from dqctl.tables import ddl
+from dqctl.tables.state_tables import STATE_TABLES
 
 _HEAD = """# Published tables
 
@@ -26,6 +27,7 @@ same schema and is removed after loading.
 
 Beside them lie tables `dq_cli_<command>`, made when `dqctl testgen --publish` first has rows for them: what a
 stock command of TestGen said, see [testgen-commands.md](testgen-commands.md).
+`dq_state_log` and `dq_state_commits` are made when TestGen's metadata is first saved, see [state.md](state.md).
 """
 
 _VIEWS = """## Views
@@ -37,7 +39,7 @@ _VIEWS = """## Views
 
 def document() -> str:
     """The whole page as Markdown."""
-    sections = ["\n".join(_section(table)) for table in (*records.TABLES, ddl.MIGRATIONS)]
+    sections = ["\n".join(_section(table)) for table in (*records.TABLES, *STATE_TABLES, ddl.MIGRATIONS)]
     return "\n".join([_HEAD, *sections, _VIEWS])
 
 
