@@ -54,7 +54,8 @@ _ROW_BYTES = 2_000  # that a row takes with its indexes, generously
 _SPEAK_ROWS = 200_000
 _CARRY = (
     "where the keys are: dqctl credentials export --file FILE --passphrase-file P; here, before the stack is "
-    "installed: dqctl credentials import --file FILE --passphrase-file P. Nothing was changed"
+    "installed: dqctl credentials import --file FILE --passphrase-file P. Nothing was changed. If they are lost "
+    "for good, begin anew with another --stack"
 )
 
 
@@ -100,7 +101,7 @@ def restore(
             state = source.require(commit, as_of)
             require_fit(state, keys_of(runtime.paths), runtime.version)
             runtime.start_server()
-            done = _restore(settings, runtime, source, state, replace, progress, clock)
+            done = make(settings, runtime, source, state, replace=replace, progress=progress, clock=clock)
         runtime.up()
     return done
 
@@ -154,8 +155,8 @@ def require_fit(state: SavedState, keys: Keys | None, version: str) -> None:
     if state.testgen_version != version:
         raise UsageError(
             f"the state of stack {state.stack!r} ({when}) is of TestGen {state.testgen_version}, not of {version}",
-            f"nothing was changed: dqctl install --version {state.testgen_version} on a host without this stack "
-            "restores it, dqctl upgrade does the rest",
+            "nothing was changed: a stack that is installed anew (without --version) takes the state's version; "
+            "then: dqctl upgrade",
         )
 
 
@@ -224,15 +225,17 @@ def _head(connection: Connection, state: SavedState) -> Head:
     )
 
 
-def _restore(
+def make(
     settings: Settings,
     runtime: Runtime,
     source: Source,
     state: SavedState,
-    replace: bool,
+    *,
+    replace: bool = False,
     progress: Progress,
     clock: Clock,
 ) -> Restored:
+    """``restore`` of a state that fits, for whoever holds the stack's lock; its server is up."""
     started = clock.monotonic()
     server = runtime.postgres
     doing = "dqctl state restore"
