@@ -173,3 +173,9 @@ def fresh_stack(seed: Callable[[str], Path], home: Path) -> Settings:
 def older_stack(seed: Callable[[str], Path], home: Path, version: str) -> Settings:
     """The same of the ``version`` that the test is parametrised with."""
     return _copy(seed(version), home)
+
+
+@pytest.fixture(scope="module")
+def copied_stack(seed: Callable[[str], Path], _homes: Callable[[], Path]) -> Callable[[str], Settings]:
+    """Settings of an installed stack of a version, that the tests of one module share."""
+    return lambda version: _copy(seed(version), _homes())
