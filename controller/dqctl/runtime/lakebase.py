@@ -19,7 +19,7 @@ from dqctl.files import ensure_private_dir
 from dqctl.processes import Completed
 from dqctl.progress import Progress
 from dqctl.redaction import redact, reveal
-from dqctl.runtime import database_programs, metadata, postgres_programs
+from dqctl.runtime import database_programs, databases, metadata, postgres_programs
 from dqctl.runtime.connection import ROLE, Connection, says_no_space
 from dqctl.runtime.homes import call_home
 from dqctl.runtime.tls_relay import HOST as RELAY
@@ -141,8 +141,8 @@ def ensure_role(server: LakebaseServer, credential: DatabaseCredential) -> bool:
 
 def remove_role(server: LakebaseServer, credential: DatabaseCredential) -> None:
     """Take the stack's databases and its role out of a project that is somebody else's."""
-    metadata.drop_database(server, metadata.DATABASE)
-    metadata.drop_database(server, metadata.MAKING)
+    for name in (metadata.DATABASE, metadata.MAKING, *databases.ALL):
+        metadata.drop_database(server, name)
     owner = LakebaseServer(server.host, server.port, server.ca_file, credential.token, credential.user)
     with owner.connect(DATABASE, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(ROLE)))

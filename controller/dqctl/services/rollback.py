@@ -10,13 +10,14 @@ from dqctl.report.words import counted
 from dqctl.runtime import Runtime, beside, databases, metadata
 from dqctl.services import backup as backing_up
 from dqctl.services import upgrade_versions
-from dqctl.services.upgrade import Story, given_up, opened, still, switch
+from dqctl.services.upgrade import Story, given_up, opened, save, still, switch
 from dqctl.settings import Settings
 from dqctl.stack import backups, upgrading
 from dqctl.stack.backups import Backup
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.upgrading import Journal, Phase, Side
 from dqctl.testgen import looking, upgrades
+from dqctl.testgen.state import handover
 
 
 def rollback(
@@ -47,6 +48,7 @@ def rollback(
                 raise
             except DqctlError as error:
                 story.outcome, story.error = "undone", error
+        save(settings, story, progress, clock)
     return story
 
 
@@ -126,8 +128,9 @@ def _rollback(
 
 def _look(runtime: Runtime, paths: StackPaths, after: Side, candidate: str, progress: Progress) -> dict[str, int]:
     """Whether TestGen can work with what it gets back; the rows that are there, by table."""
-    with runtime.postgres.connect(candidate) as connection:
-        found = upgrades.picture(connection)
+    with runtime.metadata() as now, runtime.postgres.connect(candidate) as then:
+        found = upgrades.picture(then)
+        handover.hand_over(now, then)
     with beside.of_version(paths, after, progress) as old:
         expected = old.health().expected_revision
         if found.revision != expected:  # a look would migrate it

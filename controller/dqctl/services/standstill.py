@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.runtime import Runtime, metadata
 from dqctl.testgen import jobs, scheduler
-from dqctl.testgen.capabilities import capabilities
+from dqctl.testgen.capabilities import capabilities, is_older
 
 
 @contextlib.contextmanager
@@ -40,6 +40,12 @@ def leave_version(runtime: Runtime, version: str, timeout: float) -> None:
         if metadata.has_data(runtime.postgres):
             raise UsageError(
                 f"stack {runtime.paths.name!r} has data of TestGen {runtime.version}, {version} was asked for",
-                "nothing was changed: install that version in a stack of its own, with another --stack",
+                f"nothing was changed: {_way(runtime.version, version)}, or install it in another --stack",
             )
         metadata.drop_database(runtime.postgres, metadata.DATABASE)
+
+
+def _way(version: str, wanted: str) -> str:
+    if is_older(wanted, version):
+        return "an older version cannot read it; dqctl rollback goes back to what it was before an upgrade"
+    return f"dqctl upgrade --to {wanted} brings it there"

@@ -15,10 +15,10 @@ from uuid import uuid4
 from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.errors import DqctlError
 from dqctl.progress import Progress
-from dqctl.runtime import Runtime, beside, controller, databases, metadata, open_runtime
+from dqctl.runtime import Runtime, beside, controller, databases, find_runtime, metadata, open_runtime
 from dqctl.runtime import upgrade as switching
 from dqctl.services import backup as backing_up
-from dqctl.services import upgrade_trial, upgrade_versions
+from dqctl.services import state, upgrade_trial, upgrade_versions
 from dqctl.services.space import require_space
 from dqctl.services.standstill import standstill
 from dqctl.settings import Settings
@@ -102,6 +102,7 @@ def upgrade(
                 _upgrade(settings, runtime, after, story, dry_run, held, progress, clock)
             except DqctlError as error:
                 story.outcome, story.error = "undone", error
+        save(settings, story, progress, clock)
     return story
 
 
@@ -176,6 +177,13 @@ def switch(
     story.version = story.version_after
     story.outcome = "upgraded" if story.kind == "upgrade" else "rolled back"
     story.kept = databases.BEFORE if story.kind == "upgrade" else None
+
+
+def save(settings: Settings, story: Story, progress: Progress, clock: Clock) -> None:
+    """Save the state of a stack that has another version now. What is in the way of that undoes nothing."""
+    if story.downtime is not None:
+        runtime = find_runtime(settings, progress)
+        story.error = state.save_after(settings, runtime, story.kind, progress=progress, clock=clock)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from dqctl.redaction import redact
 from dqctl.runtime import MetadataServer, Runtime
 from dqctl.testgen import upgrades
 from dqctl.testgen.looking import Look
+from dqctl.testgen.state import capture
 from dqctl.testgen.upgrades import Changes
 
 _MIGRATION = 3600.0  # seconds; 48 scripts take nine for a small database
@@ -28,6 +29,8 @@ class Migrated:
 def migrate(new: Runtime, server: MetadataServer, database: str) -> Migrated:
     """Let ``new`` migrate the database. Raises ``TestGenFailed`` when it fails, or stops half way."""
     with server.connect(database) as connection:
+        capture.end(connection)
+        connection.commit()
         before = upgrades.picture(connection)
     expected = new.health().expected_revision
     completed = new.run(

@@ -58,6 +58,11 @@ _TRIGGERS = {
 }
 
 
+def end(connection: Connection) -> None:
+    """Write nothing down any more; the next save holds everything. For a migration, which may write every row."""
+    connection.execute("DROP FUNCTION IF EXISTS dqctl.state_capture() CASCADE")
+
+
 def is_made(connection: Connection) -> bool:
     """Whether changes are written down at all."""
     return connection.execute("SELECT to_regclass('dqctl.state_book') IS NOT NULL").fetchone() == (True,)
