@@ -12,7 +12,7 @@ from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.errors import Busy, EnvironmentFault, UsageError
 from dqctl.files import ensure_private_dir
 from dqctl.progress import Progress
-from dqctl.runtime import Runtime, controller
+from dqctl.runtime import Runtime, controller, upgrade
 from dqctl.services import state, state_install
 from dqctl.settings import Settings
 from dqctl.stack import lock, remembered
@@ -120,6 +120,7 @@ def _converge(
     clock: Clock,
 ) -> InstallReport:
     changed: list[str] = []
+    upgrade.recover(settings, paths, progress)
     before = read_record(paths)
     require_runtime(paths, before, kind)
     found = state_install.look_before(settings, paths, before, version, progress, clock)
