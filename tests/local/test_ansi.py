@@ -35,12 +35,12 @@ from workspaces import running_workspace
 
 pytestmark = [pytest.mark.local, pytest.mark.timeout(400)]
 
-# Texts that parsers of dates disagree about, beside those that are no dates. A schema without numbers: for these
-# TestGen asks up to 5.92.2 for percentiles over a window, which Sail 0.7.2 does not know.
+# Texts that parsers of dates disagree about, beside those that are no dates, and numbers.
 _WORDS = (
     "CREATE SCHEMA IF NOT EXISTS main.words",
     "CREATE OR REPLACE TABLE main.words.visits AS SELECT CASE id % 4 WHEN 0 THEN '2013-01-01 05:00:00'"
-    " WHEN 1 THEN '1/2/2020' WHEN 2 THEN 'yesterday' ELSE '20200131' END AS told FROM range(1, 101)",
+    " WHEN 1 THEN '1/2/2020' WHEN 2 THEN 'yesterday' ELSE '20200131' END AS told,"
+    " CAST(id AS DOUBLE) / 4 AS minutes FROM range(1, 101)",
 )
 TEXTS = {"name", "country", "email", "status", "note"}
 # No row has such a status: in ANSI mode an error, without it a test that passes.
@@ -214,9 +214,14 @@ def test_older_versions_too_and_each_job_reads_its_own_target(
     read = [{table for table, _ in older.columns(each.run_id)} for each in ran]
     assert read == [{"customers", "orders"}, {"visits"}, {"customers", "orders"}]
     assert older.unread(ran[0].run_id) == older.unread(ran[2].run_id) == set()
-    if version != "5.33.3":  # its query about texts is one that Sail 0.7.2 refuses in any mode
-        assert older.columns(ran[1].run_id)["visits", "told"]["date_ct"] == 50
-        assert older.unread(ran[1].run_id) == set()
+    assert older.unread(ran[1].run_id) == set()
+    found = older.columns(ran[1].run_id)
+    assert found["visits", "told"]["date_ct"] == 50
+    patterns = found["visits", "told"]["top_patterns" if version == "5.33.3" else "frequent_patterns"]
+    assert "25" in str(patterns)
+    assert "aaaaaaaaa" in str(patterns)
+    percentiles = [found["visits", "minutes"][f"percentile_{share}"] for share in (25, 50, 75)]
+    assert percentiles == pytest.approx([6.4375, 12.625, 18.8125])
     assert [found["ANSI_MODE"] for found in older.sessions()] == ["false", "true", "false"]
 
 

@@ -61,6 +61,26 @@ CASES: dict[str, tuple[str, list[tuple[object, ...]], str]] = {
         " SELECT CAST(NULL AS TINYINT) AS x)"
         " AS u",
     ),
+    # As TestGen asks up to 5.92.2.
+    "percentiles_over_a_window": (
+        "SELECT PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY `a`) OVER () AS p25,"
+        " PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY `a` DESC) OVER () AS p75"
+        " FROM VALUES (1), (2), (4), (NULL) AS t(a) LIMIT 1",
+        [(1.5, 3.0)],
+        "SELECT percentile(`a`, 0.25) OVER () AS p25, percentile(`a`, 1 - (0.25)) OVER () AS p75"
+        " FROM VALUES (1), (2), (4), (NULL) AS t(a) LIMIT 1",
+    ),
+    # As TestGen asks in 5.33.3, and what else may stand there.
+    "aliases_beside_their_use": (
+        "SELECT upper(a) AS pattern, count(*) AS ct, ct || ' | ' || pattern || max(b) AS told, 1 + 1,"
+        " told || '!' AS x FROM VALUES ('x', 1), ('X', 2), ('y', 3) AS t(a, b) GROUP BY pattern"
+        " HAVING len(pattern) > 0 ORDER BY ct DESC LIMIT 1",
+        [("X", 2, "2 | X2", 2, "2 | X2!")],
+        "SELECT `pattern`, `ct`, `told`, `_column_3`, told || '!' AS x FROM (SELECT `pattern`, `ct`,"
+        " ct || ' | ' || pattern || _beside_2 AS told, `_column_3` FROM (SELECT upper(a) AS pattern,"
+        " count(*) AS ct, max(b) AS _beside_2, 1 + 1 AS _column_3 FROM VALUES ('x', 1), ('X', 2), ('y', 3)"
+        " AS t(a, b) GROUP BY pattern HAVING len(pattern) > 0 ORDER BY ct DESC LIMIT 1))",
+    ),
 }
 
 
@@ -72,6 +92,7 @@ GAPS = {
     "group_by_all": "cannot resolve attribute",
     "names_of_with": "not found",
     "sum_of_untyped_null": "not supported for Null",
+    "percentiles_over_a_window": "invalid window function expression",
 }
 
 

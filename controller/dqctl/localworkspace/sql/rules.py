@@ -248,3 +248,86 @@ def sum_of_untyped_null(tree: exp.Expr, _: Namespace) -> exp.Expr:
         if isinstance(alias.this, exp.Null) and alias.alias.lower() in summed:
             alias.set("this", exp.cast(exp.null(), "TINYINT", dialect="databricks"))
     return tree
+
+
+@rule("percentiles_over_a_window", "PERCENTILE_CONT is no window function", "Sail 0.7.2", exp.WithinGroup)
+def percentiles_over_a_window(tree: exp.Expr, _: Namespace) -> exp.Expr:
+    """``PERCENTILE_CONT(p) WITHIN GROUP (ORDER BY x) OVER w`` is ``PERCENTILE(x, p) OVER w``, which is one."""
+    for window in tree.find_all(exp.Window):
+        group = window.this
+        if not isinstance(group, exp.WithinGroup) or not _called(group.this, "percentile_cont"):
+            continue
+        (ordered,) = group.expression.expressions
+        share = group.this.expressions[0].copy()
+        if ordered.args.get("desc"):
+            share = exp.Sub(this=exp.Literal.number(1), expression=exp.paren(share, copy=False))
+        window.set("this", exp.Anonymous(this="percentile", expressions=[ordered.this.copy(), share]))
+    return tree
+
+
+@rule(
+    "aliases_beside_their_use",
+    "an alias is not known to the other columns of its own SELECT",
+    "Sail 0.7.2",
+    exp.Select,
+    after="is missing from the schema: cannot resolve attribute",
+)
+def aliases_beside_their_use(tree: exp.Expr, _: Namespace) -> exp.Expr:
+    """What uses an alias of the same SELECT moves into one around it.
+
+    A warehouse prefers a column of that name to the alias; which columns there are is not known here.
+    """
+    for select in list(tree.find_all(exp.Select)):
+        tree = _swap(select, outer, tree) if (outer := _around(select)) is not None else tree
+    return tree
+
+
+def _around(select: exp.Select) -> exp.Select | None:
+    """The SELECT around ``select`` that has what uses its aliases; None when there is nothing that could move."""
+    known: set[str] = set()
+    late: set[str] = set()
+    users: set[int] = set()
+    for place, one in enumerate(select.expressions):
+        if _uses(one, known):
+            users.add(place)
+            late.add(one.alias.lower())
+        if one.alias:
+            known.add(one.alias.lower())
+    order = select.args.get("order")
+    if not users or select.args.get("distinct") or (order is not None and _uses(order, late)):
+        return None
+    inner: list[exp.Expr] = []
+    outer: list[exp.Expr] = []
+    for place, one in enumerate(select.expressions):
+        if place in users:
+            outer.append(_moved(one.copy(), known, inner))
+            continue
+        named = one.copy() if one.output_name else exp.alias_(one.copy(), f"_column_{place}")
+        inner.append(named)
+        outer.append(exp.column(exp.to_identifier(named.output_name, quoted=True)))
+    within = select.copy()
+    within.set("expressions", inner)
+    made = exp.select(*outer, copy=False).from_(exp.Subquery(this=within))
+    return _around(made) or made
+
+
+def _moved(user: exp.Expr, known: set[str], inner: list[exp.Expr]) -> exp.Expr:
+    """``user`` for outside: what is no alias, or of none, becomes a column of ``inner``."""
+    if not _uses(user, known):
+        if user.find(exp.Column, exp.Anonymous, exp.AggFunc) is None:
+            return user
+        name = f"_beside_{len(inner)}"
+        inner.append(exp.alias_(user.copy(), name))
+        return exp.column(name)
+    if isinstance(user, exp.Column):
+        return user
+    for key, value in list(user.args.items()):
+        if isinstance(value, exp.Expr) and not isinstance(value, exp.Identifier):
+            user.set(key, _moved(value, known, inner))
+        elif isinstance(value, list):
+            user.set(key, [_moved(each, known, inner) if isinstance(each, exp.Expr) else each for each in value])
+    return user
+
+
+def _uses(node: exp.Expr, aliases: set[str]) -> bool:
+    return any(not each.table and each.name.lower() in aliases for each in node.find_all(exp.Column))
