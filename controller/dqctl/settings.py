@@ -144,6 +144,10 @@ class Settings(BaseSettings):
         description="Whether TestGen's metadata is saved in Databricks after every command that changes it: "
         "wherever results go (auto), or not at all (off).",
     )
+    backup_keep: int = Field(10, ge=1, description="How many backups of the metadata a stack keeps.")
+    backup_keep_days: float | None = Field(
+        None, gt=0, description="Days after which a backup is removed, however many there are; never by default."
+    )
     warehouse_timeout: float = Field(900.0, gt=0, description="Seconds that one statement may take.")
     job_timeout: float = Field(7200.0, gt=0, description="Seconds that one TestGen job may take.")
     lock_timeout: float = Field(0.0, ge=0, description="Seconds to wait for a stack that is busy.")

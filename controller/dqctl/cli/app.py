@@ -13,7 +13,22 @@ import typer
 from typer.core import TyperGroup
 
 import dqctl
-from dqctl.cli import credentials, demo, doctor, logs, results, stack, systems, tables, testgen, work, workspace
+from dqctl.cli import (
+    backup,
+    credentials,
+    demo,
+    doctor,
+    logs,
+    results,
+    stack,
+    state,
+    systems,
+    tables,
+    testgen,
+    upgrade,
+    work,
+    workspace,
+)
 from dqctl.cli.context import Context, Output, context, enter
 from dqctl.cli.output import fail
 from dqctl.errors import DqctlError, EnvironmentFault, UsageError
@@ -70,7 +85,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-for _module in (stack, doctor, logs, systems, work, results, tables, testgen, demo, credentials):
+_MODULES = (
+    stack, doctor, logs, systems, work, results, tables, state, backup, upgrade, testgen, demo, credentials,
+)  # fmt: skip
+for _module in _MODULES:
     _module.add_to(app)
 app.add_typer(workspace.app, name="workspace")
 

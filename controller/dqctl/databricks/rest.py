@@ -11,7 +11,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -29,6 +30,7 @@ _LONGEST = 300
 # Seconds before its end at which a token is renewed. Azure refuses tokens in their last 30 s (SDK 0.156).
 _EARLY = 60.0
 _SDK_SECONDS = 30.0
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,32 @@ class RestApi:
         body = None if document is None else json.dumps(document).encode()
         return self._send(f"{path}{question}", headers, body, method)
 
+    def download(self, path: str, write: Callable[[bytes], object]) -> Answer:
+        """Ask for a file and ``write`` it as it comes; errors as ``get``, also when it ends half way."""
+        request = self._request(path, self._authorization())
+        try:
+            with self._explained():
+                response = self._opener.open(request, timeout=self._timeout)
+        except urllib.error.HTTPError as error:
+            with error:
+                return _answer(error.code, error.headers, error.read())
+        with response:
+            count = 0
+            while piece := self._piece(response):
+                write(piece)
+                count += len(piece)
+            wanted = int(response.headers.get("Content-Length") or count)
+            if count != wanted:
+                raise EnvironmentFault(
+                    f"{self.target.host} sent {count:,} of {wanted:,} bytes of a file",
+                    "run the same command again",
+                )
+            return Answer(response.status)
+
+    def _piece(self, response: Any) -> bytes:
+        with self._explained():
+            return bytes(response.read(_PIECE))
+
     def anonymously(self, path: str) -> Answer:
         """Ask as nobody."""
         return self._send(path, {})
@@ -133,15 +161,27 @@ class RestApi:
     def _send(
         self, path: str, headers: Mapping[str, str], body: bytes | None = None, method: str | None = None
     ) -> Answer:
-        url = f"https://{self.target.host}:{self.target.port}{path}"
-        agent = {"User-Agent": f"dqctl/{dqctl.__version__}"}
-        request = urllib.request.Request(url, body, {**headers, **agent}, method=method)
+        request = self._request(path, headers, body, method)
         try:
-            with self._opener.open(request, timeout=self._timeout) as response:
+            with self._explained(), self._opener.open(request, timeout=self._timeout) as response:
                 return _answer(response.status, response.headers, response.read())
         except urllib.error.HTTPError as error:
             with error:
                 return _answer(error.code, error.headers, error.read())
+
+    def _request(
+        self, path: str, headers: Mapping[str, str], body: bytes | None = None, method: str | None = None
+    ) -> urllib.request.Request:
+        url = f"https://{self.target.host}:{self.target.port}{path}"
+        agent = {"User-Agent": f"dqctl/{dqctl.__version__}"}
+        return urllib.request.Request(url, body, {**headers, **agent}, method=method)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except urllib.error.HTTPError:
+            raise
         except OSError as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             raise EnvironmentFault(

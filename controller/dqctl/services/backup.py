@@ -17,6 +17,7 @@ from dqctl.redaction import redact, reveal
 from dqctl.report.words import counted
 from dqctl.runtime import Runtime, aside, metadata
 from dqctl.services.space import require_space
+from dqctl.services.state import keys_of
 from dqctl.stack import backups
 from dqctl.stack.backups import Backup, Manifest
 from dqctl.stack.secrets import read_secret
@@ -24,7 +25,6 @@ from dqctl.testgen import contents as stored
 from dqctl.testgen.contents import Contents
 from dqctl.testgen.state import ddl
 from dqctl.testgen.state.saved import Connection
-from dqctl.testgen.state.sealing import Keys
 
 LOCK_TIMEOUT = 600.0  # seconds for another backup of the same stack to end
 
@@ -86,7 +86,7 @@ def make(runtime: Runtime, reason: str, *, progress: Progress = silent, clock: C
                 testgen_version=runtime.version,
                 schema_revision=revision,
                 postgres_version=server.split()[0],
-                keys=keys_of(runtime),
+                keys=keys_of(runtime.paths).fingerprint,
                 bytes=(directory / backups.DUMP).stat().st_size,
                 sha256=backups.sha256(directory / backups.DUMP),
                 database_bytes=size,
@@ -147,11 +147,6 @@ def verify(
     return Verification(verified, len(manifest.tables), manifest.rows, time.monotonic() - started)
 
 
-def keys_of(runtime: Runtime) -> str:
-    """Tells the keys that the stack's TestGen encrypts under from others."""
-    return Keys(*(read_secret(runtime.paths, name) for name in ("decrypt_salt", "decrypt_password"))).fingerprint
-
-
 def _fill(runtime: Runtime, backup: Backup, database: str, progress: Progress, clock: Clock) -> Backup:
     """Make ``database`` out of the backup, and compare it with what was backed up."""
     manifest, server = backup.manifest, runtime.postgres
@@ -173,7 +168,7 @@ def _fill(runtime: Runtime, backup: Backup, database: str, progress: Progress, c
     if differing := expected.differences(found):
         raise EnvironmentFault(
             f"what comes out of backup {backup.id} is not what was backed up: {'; '.join(differing[:5])}",
-            "nothing was changed. Use another backup (dqctl backup list), and report this: the dump itself is whole",
+            "nothing was changed; use another backup (dqctl backup list), and report this: the dump is whole",
         )
     return backups.change(backup, verified=clock.now())
 

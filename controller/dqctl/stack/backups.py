@@ -127,6 +127,12 @@ def complete(paths: StackPaths, directory: Path, manifest: Manifest) -> Backup:
     return Backup(place, manifest)
 
 
+def kept(directory: Path, manifest: Manifest) -> Backup:
+    """A backup out of a dump that was brought to ``directory`` from elsewhere."""
+    _write(directory, manifest)
+    return Backup(directory, manifest)
+
+
 def change(backup: Backup, **what: object) -> Backup:
     """The backup with something else in its manifest (``verified``, ``held_for``)."""
     manifest = backup.manifest.model_copy(update=what)

@@ -2,12 +2,13 @@
 
 import shlex
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dqctl.runtime import environments, postgres_programs
 from dqctl.services.doctor.findings import Finding, check, failed, ok, skipped, warning
 from dqctl.services.doctor.subject import Subject
-from dqctl.stack import rotation
+from dqctl.stack import backups, rotation
 from dqctl.stack.secrets import LENGTHS, read_secret
 from dqctl.testgen.capabilities import KNOWN, capabilities
 
@@ -106,6 +107,25 @@ def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@check("stack.backup", needs=("stack.record",))
+def backup(subject: Subject) -> Finding:
+    """The newest backup, by its files: whether it is good, only ``backup verify`` tells."""
+    if subject.record is None:
+        return skipped("nothing is installed")
+    if damaged := backups.damaged(subject.paths):
+        return warning(
+            f"the manifest of {', '.join(damaged)} in {subject.paths.backups} cannot be read",
+            f"rm -r {shlex.quote(str(subject.paths.backups / damaged[0]))}, if there is no copy of its manifest",
+        )
+    found = backups.listed(subject.paths)
+    if not found:
+        return skipped("no backup was made yet", subject.command("backup create"))
+    newest = found[0].manifest
+    days = (datetime.now(UTC) - newest.created).total_seconds() / 86_400
+    verified = f"verified {newest.verified:%Y-%m-%d}" if newest.verified else "not verified"
+    return ok(f"{len(found)} backups, the newest is {newest.id}, {days:.1f} days old, {verified}")
+
+
 @check("testgen.config_env")
 def config_env(subject: Subject) -> Finding:
     """TestGen's own configuration in the home, which every ``testgen`` without ``TG_TESTGEN_HOME`` reads."""
@@ -126,4 +146,4 @@ def config_env(subject: Subject) -> Finding:
 
 
 LOCAL_CHECKS = (programs,)
-CHECKS = (record, version, secrets, interrupted_rotation, permissions, config_env)
+CHECKS = (record, version, secrets, interrupted_rotation, permissions, backup, config_env)
