@@ -289,7 +289,8 @@ def _status(found: "Status") -> str:
     where = f" on port {found.postgres_port}" if found.postgres_port else ""
     running = f"runs{where}" if found.postgres_running else "does not run"
     if found.lakebase:
-        running = f"{found.lakebase}, {'answers' if found.postgres_running else 'does not answer'}"
+        answers = "answers" if found.postgres_running else "does not answer"
+        running = f"{found.lakebase}, {found.lakebase_state if found.postgres_running else answers}"
     else:
         running = f"{found.postgres_version}, {running}"
     facts = {

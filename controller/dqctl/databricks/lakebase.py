@@ -217,6 +217,19 @@ class Lakebase:
             raise EnvironmentFault(f"{doing} failed: {found.error.message}", "run the same command again")
 
 
+def state_of(rest: RestApi, endpoint: str) -> str:
+    """What Databricks says of an endpoint, which stays as it is: ACTIVE, IDLE (it sleeps), INIT, DEGRADED.
+
+    Raises ``EnvironmentFault`` when nobody tells, ``DatabricksRefused`` when there is no token to be had.
+    """
+    answer = rest.get(f"/api/2.0/postgres/{endpoint}")
+    status = answer.document.get("status")
+    state = status.get("current_state") if isinstance(status, dict) else None
+    if not answer.is_good or not isinstance(state, str):
+        raise EnvironmentFault(f"{endpoint}: {answer.reason}", "check that the principal may use the project")
+    return state
+
+
 class _NotThere(Exception):  # noqa: N818 - named for what it is
     """What was asked for does not exist."""
 

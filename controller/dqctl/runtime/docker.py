@@ -209,13 +209,13 @@ class DockerRuntime:
         if self.paths.compose.exists():
             compose.down(self.paths, volumes=True)
 
-    def health(self) -> Health:
+    def health(self, *, ask_database: bool = True) -> Health:
         """See ``dqctl.runtime.ports.Runtime``."""
         services = self._states()
         answers = self._answers(services)
         revision = None
         with contextlib.suppress(EnvironmentFault):
-            if answers and metadata.database_exists(self.postgres):
+            if ask_database and answers and metadata.database_exists(self.postgres):
                 revision = metadata.schema_revision(self.postgres)
         return Health(services, answers, revision, self.images.engine.schema_revision)
 

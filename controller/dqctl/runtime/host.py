@@ -108,7 +108,7 @@ class HostRuntime(ABC):
         """See ``dqctl.runtime.ports.Runtime``."""
 
     @abstractmethod
-    def health(self) -> Health:
+    def health(self, *, ask_database: bool = True) -> Health:
         """See ``dqctl.runtime.ports.Runtime``."""
 
     @abstractmethod

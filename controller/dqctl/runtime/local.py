@@ -78,12 +78,12 @@ class LocalRuntime(HostRuntime):
     def remove(self) -> None:
         """See ``dqctl.runtime.ports.Runtime``: all that there is lies in the stack's directory."""
 
-    def health(self) -> Health:
+    def health(self, *, ask_database: bool = True) -> Health:
         """How the stack is, without starting anything."""
         running = self._process.postmaster() if self.paths.postgres.exists() else None
         revision = None
         with contextlib.suppress(EnvironmentFault):
-            if running and running.ready and metadata.database_exists(self.postgres):
+            if ask_database and running and running.ready and metadata.database_exists(self.postgres):
                 revision = metadata.schema_revision(self.postgres)
         return Health(
             postgres_running=running is not None,

@@ -41,12 +41,12 @@ class LocalLakebaseRuntime(HostRuntime):
     def remove(self) -> None:
         """See ``dqctl.runtime.ports.Runtime``: what is in Lakebase, ``services.lakebase`` removes."""
 
-    def health(self) -> Health:
-        """See ``dqctl.runtime.ports.Runtime``. A compute that sleeps is woken: its answer is what is asked for."""
+    def health(self, *, ask_database: bool = True) -> Health:
+        """See ``dqctl.runtime.ports.Runtime``. A compute that sleeps is woken when it is asked."""
         answers = self.has_database_server and self.postgres.answers
         revision = None
         with contextlib.suppress(EnvironmentFault):
-            if answers and metadata.database_exists(self.postgres):
+            if ask_database and answers and metadata.database_exists(self.postgres):
                 revision = metadata.schema_revision(self.postgres)
         return Health(
             postgres_running=answers,

@@ -143,6 +143,6 @@ class Runtime(ports.Runtime, Protocol):
         """Remove everything of a stopped stack that lies outside of its directory, data included."""
         ...
 
-    def health(self) -> Health:
+    def health(self, *, ask_database: bool = True) -> Health:
         """How the stack is, without starting anything."""
         ...

@@ -1,5 +1,6 @@
 """How a stack is, without starting or changing anything."""
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,11 +11,14 @@ from typing import Any
 from psycopg import sql
 
 import dqctl
+from dqctl.errors import DqctlError
 from dqctl.progress import silent
 from dqctl.runtime import Runtime, runtime_of
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths
-from dqctl.stack.record import read_record
+from dqctl.stack.record import StackRecord, read_record
+
+log = logging.getLogger(__name__)
 
 _LAST = 5
 
@@ -36,7 +40,9 @@ class Status:
     """One stack. Everything after ``installed`` is empty when nothing was ever installed.
 
     ``healthy`` is True when TestGen could work at once. ``metadata`` is disposable or lakebase, ``lakebase`` the
-    endpoint. ``schema_revision`` and ``last_jobs`` are unknown (None, empty) while PostgreSQL is down.
+    endpoint, ``lakebase_state`` what it does: active, asleep, init, degraded, or unknown where nobody tells. Only
+    one that is active is asked for more; one that sleeps wakes by itself for whoever works.
+    ``schema_revision`` and ``last_jobs`` are unknown (None, empty) while PostgreSQL is down.
     ``disk_bytes`` are those of the stack's directory, programs not included.
     """
 
@@ -49,6 +55,7 @@ class Status:
     testgen_version: str | None = None
     metadata: str | None = None
     lakebase: str | None = None
+    lakebase_state: str | None = None
     postgres_version: str | None = None
     services: Mapping[str, str] = field(default_factory=dict)
     postgres_running: bool = False
@@ -70,17 +77,20 @@ def status(settings: Settings) -> Status:
     if record is None:
         return Status(settings.stack, str(settings.home), dqctl.__version__, installed=False)
     runtime = runtime_of(paths, record, silent)
-    health = runtime.health()
+    lakebase = _lakebase_state(settings, record)
+    health = runtime.health(ask_database=lakebase in (None, "active"))
+    resting = lakebase == "asleep" and all(state == "running" for state in health.services.values())
     return Status(
         stack=settings.stack,
         home=str(settings.home),
         dqctl_version=dqctl.__version__,
         installed=record.installed,
-        healthy=record.installed and health.is_good,
+        healthy=record.installed and (health.is_good or resting),
         runtime=record.runtime,
         testgen_version=record.testgen_version,
         metadata=record.metadata,
         lakebase=(record.lakebase.endpoint or record.lakebase.project) if record.lakebase else None,
+        lakebase_state=lakebase,
         postgres_version=record.postgres_version,
         services=dict(health.services),
         postgres_running=health.postgres_running,
@@ -94,6 +104,23 @@ def status(settings: Settings) -> Status:
         disk_bytes=_bytes_below(paths.root),
         last_jobs=_last_jobs(runtime) if health.is_good else (),
     )
+
+
+def _lakebase_state(settings: Settings, record: StackRecord) -> str | None:
+    """What Lakebase's endpoint does, by REST: a look must not wake it, or keep it awake."""
+    if record.lakebase is None or record.lakebase.endpoint is None:
+        return None
+    # They take most of a second to import, and most stacks have no Lakebase.
+    from dqctl.databricks.lakebase import state_of
+    from dqctl.databricks.rest import RestApi
+    from dqctl.services.tables import find_target
+
+    try:
+        state = state_of(RestApi(find_target(settings)), record.lakebase.endpoint)
+    except DqctlError as error:
+        log.info("what Lakebase does is not known: %s", error.message)
+        return "unknown"
+    return "asleep" if state == "IDLE" else state.lower()
 
 
 def _last_jobs(runtime: Runtime) -> tuple[LastJob, ...]:
