@@ -2,6 +2,8 @@
 
 import os
 import signal
+import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -207,6 +209,26 @@ def test_doctor_wakes_nothing(stack: Stack) -> None:
     found = verdicts()
     assert (found["lakebase.endpoint"], found["metadata.reachable"]) == ("skipped", "skipped")
     assert stack.state == "IDLE"
+
+
+def test_status_wakes_nothing(stack: Stack) -> None:
+    stack.server.connect("postgres").close()
+    found = stack.run.document("status")
+    assert (found["healthy"], found["lakebase_state"]) == (True, "active")
+    stack.suspend()
+    found = stack.run.document("status")
+    assert (found["healthy"], found["lakebase_state"], found["schema_revision"]) == (True, "asleep", None)
+    assert f"{PROJECT}/branches/production/endpoints/primary, asleep" in stack.run("status").out
+    assert stack.state == "IDLE"
+
+
+def test_a_lakebase_that_is_away_is_not_waited_for_as_one_that_wakes(stack: Stack) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    started = time.monotonic()
+    with pytest.raises(EnvironmentFault, match=f"nobody listens at {stack.server.host}:{port}"):
+        replace(stack.server, port=port).connect("postgres")
+    assert time.monotonic() - started < 12
 
 
 def test_the_sdk_makes_and_removes_a_project(client: WorkspaceClient, stack: Stack) -> None:

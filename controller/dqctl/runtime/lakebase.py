@@ -31,6 +31,9 @@ from dqctl.stack.record import LakebaseRecord
 _FIRST = "postgres"
 _WAKING = 90.0  # seconds in which a compute that sleeps, or moves, lets people in again
 _CONNECT = 60  # seconds for one try; a compute that wakes keeps it waiting
+_FIRST_TRY = 4  # the same for the first one, after which it is seen whether there is anybody at all
+# Seconds in which somebody has to listen there: in front of a compute that sleeps, or moves, somebody does.
+_LISTENING = 5.0
 _PASSING = (
     "the database system is",
     "server closed the connection unexpectedly",
@@ -58,6 +61,7 @@ class LakebaseServer:
     def connect(self, database: str, *, autocommit: bool = False) -> "psycopg.Connection[tuple[Any, ...]]":
         """See ``dqctl.runtime.ports.MetadataServer``. A compute that sleeps is woken, and waited for."""
         deadline = Deadline(_WAKING)
+        patience = _FIRST_TRY
         while True:
             try:
                 return Connection.connect(
@@ -68,7 +72,7 @@ class LakebaseServer:
                     password=reveal(self.password),
                     dbname=database,
                     autocommit=autocommit,
-                    connect_timeout=_CONNECT,
+                    connect_timeout=patience,
                     application_name="dqctl",
                     options="-c search_path=testgen -c TimeZone=UTC",
                     sslmode="verify-full",
@@ -78,6 +82,8 @@ class LakebaseServer:
             except psycopg.OperationalError as error:
                 said = redact(str(error)).strip()
                 if any(words in said for words in _PASSING) and not deadline.passed:
+                    self._require_listener()
+                    patience = _CONNECT
                     time.sleep(0.2)
                     continue
                 raise EnvironmentFault(
@@ -89,11 +95,21 @@ class LakebaseServer:
         """See ``dqctl.runtime.ports.MetadataServer``."""
         return says_no_space(said)
 
+    def _require_listener(self) -> None:
+        deadline = Deadline(_LISTENING)
+        while not self.answers:
+            if deadline.passed:
+                raise EnvironmentFault(
+                    f"Lakebase cannot be reached: nobody listens at {self.host}:{self.port}",
+                    "let this machine out to it (firewall, DNS, private link); dqctl doctor looks for the reason",
+                )
+            time.sleep(0.2)
+
     @property
     def answers(self) -> bool:
         """Whether somebody listens there. This wakes nothing."""
         try:
-            with socket.create_connection((self.host, self.port), timeout=5.0):
+            with socket.create_connection((self.host, self.port), timeout=_LISTENING):
                 return True
         except OSError:
             return False

@@ -144,5 +144,5 @@ class Runtime(ports.Runtime, Protocol):
         ...
 
     def health(self, *, ask_database: bool = True) -> Health:
-        """How the stack is, without starting anything."""
+        """How the stack is, without starting anything. Asking the database wakes a Lakebase that sleeps."""
         ...
