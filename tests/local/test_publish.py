@@ -230,6 +230,36 @@ def test_show_of_a_workspace_without_any_table_says_what_would_be_made(
     assert len(tables.show(settings_for(own_workspace, tmp_path)).statements) > 8
 
 
+def test_show_starts_no_warehouse_and_says_what_unity_catalog_lists(settings: Settings) -> None:
+    endpoint = tables.find_endpoint(settings.workspace)  # type: ignore[arg-type]
+
+    def state() -> str:
+        return str(client.request(endpoint, "GET", "/api/2.0/sql/warehouses/local", None, 10)["state"])
+
+    tables.init(settings)
+    with Warehouse(tables.find_target(settings)) as warehouse:
+        place = f"main.{settings.schema_name}"
+        warehouse.execute(f"CREATE OR REPLACE TABLE {place}.dq_scores (stack STRING, run_id STRING)")
+        warehouse.execute(f"DROP TABLE {place}.dq_systems")
+    awake = tables.show(settings)
+    nothing = replace(awake, target="", home=None, tables=())
+    for values in ({}, {"schema_name": "dq_nowhere"}):
+        client.request(endpoint, "POST", "/api/2.0/sql/warehouses/local/stop", {}, 10)
+        seen = tables.show(settings.model_copy(update=values))
+        assert (seen.asleep, state()) == ("local", "STOPPED")
+        if not values:
+            assert replace(seen, asleep=None, home=awake.home) == awake
+            assert [each.name for each in seen.tables if each.missing or not each.exists] == [
+                "dq_scores",
+                "dq_systems",
+            ]
+        else:
+            assert not any(each.exists for each in seen.tables)
+            assert seen.statements[0].startswith("CREATE SCHEMA")
+    assert replace(tables.show(settings, start_warehouse=True), tables=(), target="", home=None) == nothing
+    assert state() == "RUNNING"
+
+
 def test_show_changes_nothing(settings: Settings) -> None:
     shown = tables.show(settings)
     assert shown.home is None

@@ -1,6 +1,6 @@
 """``tables init|migrate|show``."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,11 +32,21 @@ def migrate(catalog: Catalog = None, schema: Schema = None) -> None:
     _bring_up_to_date(catalog, schema)
 
 
-def show(catalog: Catalog = None, schema: Schema = None) -> None:
-    """Show the tables, and the statements that migrate would run."""
+def show(
+    catalog: Catalog = None,
+    schema: Schema = None,
+    start_warehouse: Annotated[
+        bool, typer.Option("--start-warehouse", help="Start a SQL warehouse that is stopped, to look closer")
+    ] = False,
+) -> None:
+    """Show the tables, and the statements that migrate would run.
+
+    A SQL warehouse that is stopped stays so: Unity Catalog tells which tables there are.
+    """
     from dqctl.services import tables
 
-    report = tables.show(context().settings_with(catalog=catalog, schema_name=schema))
+    settings = context().settings_with(catalog=catalog, schema_name=schema)
+    report = tables.show(settings, start_warehouse=start_warehouse)
     emit(plain(report), lambda: _as_text(report))
 
 
@@ -63,4 +73,12 @@ def _as_text(report: "TablesReport") -> str:
         for each in report.tables
     ]
     shown = table(rows, {"name": "table", "state": "state", "comment": "what it holds"}, "")
-    return "\n".join([report.target, shown, *(f"{statement};" for statement in report.statements)])
+    asleep = (
+        [
+            f"the SQL warehouse {report.asleep} is stopped and was not started: this is what Unity Catalog lists, "
+            "without the record of migrations; --start-warehouse looks closer"
+        ]
+        if report.asleep
+        else []
+    )
+    return "\n".join([report.target, *asleep, shown, *(f"{statement};" for statement in report.statements)])

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 PATH = "/api/2.0/sql/warehouses"
 _HTTP_PATH = re.compile(r"/?sql/1\.0/(?:warehouses|endpoints)/([\w-]+)/?")
 _REST_SECONDS = 5.0
+_ASLEEP = ("STOPPED", "STOPPING")
 _POLL = 2.0  # seconds; a serverless warehouse takes 2 to 6 to start, others some 4 minutes
 _TELL_EVERY = 15.0
 # After a start was asked for, STOPPED is what it was before for so long.
@@ -81,6 +82,14 @@ def look(rest: RestApi, identifier: str) -> WarehouseState | None:
     return replace(_state(answer.document), id=identifier) if answer.is_good else None
 
 
+def asleep(target: Target, clock: Clock = SYSTEM_CLOCK) -> WarehouseState | None:
+    """The target's warehouse when it would have to be started; None when it runs, or nobody tells how it is."""
+    rest = RestApi(target, _REST_SECONDS, clock)
+    identifier = warehouse_id(locate(rest, target).http_path)
+    state = look(rest, identifier) if identifier else None
+    return state if state and state.state in _ASLEEP else None
+
+
 def awake(target: Target, progress: Progress = silent, clock: Clock = SYSTEM_CLOCK) -> Target:
     """``target`` with its warehouse found and running, so that statements may follow.
 
@@ -99,7 +108,7 @@ def awake(target: Target, progress: Progress = silent, clock: Clock = SYSTEM_CLO
         return target
     if state is None or state.runs:
         return target
-    if not target.start_warehouse and state.state in ("STOPPED", "STOPPING"):
+    if not target.start_warehouse and state.state in _ASLEEP:
         raise EnvironmentFault(
             f"the SQL warehouse {state.name} is {state.state.lower()}, and dqctl was told not to start it",
             "start it, or let dqctl do it: DQCTL_START_WAREHOUSE=true",

@@ -3,13 +3,17 @@
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dqctl
 from dqctl import records
+from dqctl.clock import SYSTEM_CLOCK, Clock
+from dqctl.databricks import warehouses
 from dqctl.databricks.failures import StatementFailed
+from dqctl.databricks.rest import RestApi
 from dqctl.databricks.target import Target, resolve_target
+from dqctl.databricks.unity_catalog import tables_of
 from dqctl.databricks.warehouse import Warehouse
 from dqctl.errors import EnvironmentFault
 from dqctl.localworkspace.endpoint import Endpoint
@@ -25,16 +29,21 @@ from dqctl.tables.sql import Place
 log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3
+_REST_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class TablesReport:
-    """The tables at ``target``. ``statements`` is what was run to get there, empty when all was in place."""
+    """The tables at ``target``. ``statements`` is what was run to get there, empty when all was in place.
+
+    ``asleep`` is the warehouse that was not started to look: then Unity Catalog told, which knows no ``home``.
+    """
 
     target: str
     home: str | None
     statements: tuple[str, ...]
     tables: tuple["TableState", ...]
+    asleep: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,13 +98,30 @@ def init(settings: Settings, progress: Progress = silent) -> TablesReport:
         return _report(target, look(warehouse, place), statements)
 
 
-def show(settings: Settings) -> TablesReport:
-    """What is there, and what ``migrate`` would run. Changes nothing."""
+def show(settings: Settings, *, start_warehouse: bool = False, clock: Clock = SYSTEM_CLOCK) -> TablesReport:
+    """What is there, and what ``migrate`` would run. Changes nothing.
+
+    A warehouse that sleeps is started with ``start_warehouse`` only: without it, Unity Catalog's REST tells.
+    """
     target = find_target(settings)
+    if not start_warehouse and (sleeper := warehouses.asleep(target, clock)):
+        place = Place(target.catalog, target.schema)
+        present = _listed(target, clock)
+        report = _report(target, present, migrations.plan(present, place))
+        return replace(report, asleep=sleeper.name)
     with Warehouse(target) as warehouse, grants.named(warehouse, target):
         place = Place(target.catalog, target.schema)
         present = look(warehouse, place)
         return _report(target, present, migrations.plan(present, place))
+
+
+def _listed(target: Target, clock: Clock) -> Present:
+    """What Unity Catalog lists. Which migrations are recorded is in a table: those of what is there count as."""
+    found = tables_of(RestApi(target, _REST_SECONDS, clock), target)
+    if found is None:
+        return Present()
+    done = frozenset(step.number for step in migrations.MIGRATIONS) if found else frozenset()
+    return Present(schema=True, tables=found, applied=done)
 
 
 def ensure(warehouse: Statements, place: Place, progress: Progress = silent, more: Sequence[Table] = ()) -> Ready:

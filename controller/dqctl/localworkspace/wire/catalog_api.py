@@ -100,29 +100,39 @@ class CatalogApi:
         catalog, schema = _needed(request, "catalog_name"), _needed(request, "schema_name")
         if schema not in [found["name"] for found in await self._all_schemas(catalog)]:
             raise not_found(f"Schema '{catalog}.{schema}' does not exist.")
-        return JSONResponse({"tables": await self._all_tables(catalog, schema)})
+        tables = await self._all_tables(catalog, schema)
+        if request.query_params.get("omit_columns") != "true":
+            await self._add_columns(tables, catalog, schema, None)
+        return JSONResponse({"tables": tables})
 
     async def _table(self, request: Request) -> Response:
         name: str = request.path_params["name"]
         catalog, _, rest = name.partition(".")
         tables = await self._all_tables(catalog, rest.partition(".")[0])
         found = _find(tables, "full_name", name, "Table")
+        await self._add_columns([found], catalog, found["schema_name"], found["name"])
+        return JSONResponse(found)
+
+    async def _add_columns(
+        self, tables: list[dict[str, Any]], catalog: str, schema: str, name: str | None
+    ) -> None:
         rows = await self._look(
             lambda session: session.get_columns(
-                _literal(catalog), _literal(found["schema_name"]), _literal(found["name"]), None
+                _literal(catalog), _literal(schema), None if name is None else _literal(name), None
             )
         )
-        found["columns"] = [
-            {
-                "name": row["COLUMN_NAME"],
-                "type_text": str(row["TYPE_NAME"]).lower(),
-                "type_name": str(row["TYPE_NAME"]).partition("(")[0],
-                "position": position,
-                "comment": row.get("REMARKS") or None,
-            }
-            for position, row in enumerate(rows)
-        ]
-        return JSONResponse(found)
+        for table in tables:
+            own = [row for row in rows if row["TABLE_NAME"] == table["name"]]
+            table["columns"] = [
+                {
+                    "name": row["COLUMN_NAME"],
+                    "type_text": str(row["TYPE_NAME"]).lower(),
+                    "type_name": str(row["TYPE_NAME"]).partition("(")[0],
+                    "position": position,
+                    "comment": row.get("REMARKS") or None,
+                }
+                for position, row in enumerate(own)
+            ]
 
 
 def _literal(name: str) -> str:
