@@ -27,21 +27,42 @@ from dqctl.settings import Settings, load
 pytestmark = pytest.mark.local
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts, or becomes another account")
 
+# A process of its own, which kills itself, at once or some seconds after it says what it is told.
 _INSTALL = """
-import json, sys
-from dataclasses import asdict
+import os, re, signal, sys, threading
 from dqctl.settings import load
 from dqctl.services.install import install
-from dqctl.services.status import status
-report = install(load({"home": sys.argv[1]}, {}), progress=lambda line: print(line, file=sys.stderr, flush=True))
-print(json.dumps(asdict(report)))
+
+home, stack, moment, seconds = sys.argv[1:]
+
+def progress(message):
+    print(message, file=sys.stderr, flush=True)
+    if re.search(moment, message):
+        if float(seconds) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        threading.Timer(float(seconds), os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+install(load({"home": home, "stack": stack}, {}), progress=progress)
 """
+MAKING, STARTED = "making the database cluster", "PostgreSQL is up"
+SET_UP, RESTORED = "setting up TestGen's metadata", "as an earlier set-up left it"
+# Changes when a process is killed; printed, so that a failure can be repeated.
+SEED = int(os.environ.get("DQCTL_TEST_SEED") or random.SystemRandom().randrange(10**6))
 
 
-def start_install(home: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", _INSTALL, str(home)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def start_install(
+    settings: Settings, moment: str = "no such moment", seconds: float = 0
+) -> "subprocess.Popen[str]":
+    argv = [sys.executable, "-c", _INSTALL, str(settings.home), settings.stack, moment, str(seconds)]
+    return subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+
+
+def kill_installs(settings: Settings, *moments: tuple[str, float]) -> None:
+    """Start an install for each moment, in which it is killed: for certain where no second passes after it."""
+    for moment, seconds in moments:
+        with start_install(settings, moment, seconds) as process:
+            _, said = process.communicate(timeout=120)
+        assert process.returncode == -signal.SIGKILL or (seconds and process.returncode == 0), (moment, said)
 
 
 def processes_of(home: Path) -> list[str]:
@@ -57,20 +78,15 @@ def processes_of(home: Path) -> list[str]:
     return found
 
 
-def test_an_install_killed_at_any_moment_is_completed_by_the_next(settings: Settings) -> None:
-    moments = random.Random(20261121)  # noqa: S311 - moments, not secrets
-    killed = 0
-    # The set-up of the metadata takes most of the time; the first kills fall into what comes before it.
-    for seconds in (0.6, 0.9, 1.2, 1.6, 2.2, 3.0, 5.0, moments.uniform(2, 8), moments.uniform(4, 12)):
-        with start_install(settings.home) as process:
-            try:
-                process.communicate(timeout=seconds)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                killed += 1
-    time.sleep(0.5)
-    assert not [line for line in processes_of(settings.home) if "setup-system-db" in line or "initdb" in line]
-    assert killed >= 5
+def assert_nothing_goes_on(home: Path) -> None:
+    """No set-up is at work: those of a killed install are killed by the kernel, which takes a moment."""
+    end = time.monotonic() + 30
+    while left := [line for line in processes_of(home) if "setup-system-db" in line or "initdb" in line]:
+        assert time.monotonic() < end, left
+        time.sleep(0.05)
+
+
+def assert_completed_by_the_next(settings: Settings) -> None:
     install(settings, progress=silent)
     assert install(settings, progress=silent).changed == ()
     runtime = open_runtime(settings, silent)
@@ -83,19 +99,40 @@ def test_an_install_killed_at_any_moment_is_completed_by_the_next(settings: Sett
     assert not [name for name in left if "making" in name or "password" in name]
 
 
-def test_ctrl_c_leaves_no_process_and_the_next_install_completes(settings: Settings) -> None:
-    with start_install(settings.home) as process:
+def test_an_install_killed_at_any_moment_is_completed_by_the_next(settings: Settings, fresh_stack: object) -> None:
+    del fresh_stack  # whose set-up is kept: this one takes what it left
+    print(f"DQCTL_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it with a failure
+    chance = random.Random(SEED)  # noqa: S311 - moments, not secrets
+    settings = settings.model_copy(update={"stack": "killed"})
+    kill_installs(
+        settings,
+        (MAKING, 0),
+        (MAKING, chance.uniform(0.05, 0.3)),
+        (f"{STARTED}|{RESTORED}", 0),
+        (RESTORED, 0),
+        (RESTORED, chance.uniform(0.05, 0.6)),
+    )
+    assert_nothing_goes_on(settings.home)
+    assert_completed_by_the_next(settings)
+
+
+def test_a_set_up_killed_or_interrupted_at_any_moment_is_done_anew_by_the_next(unprepared_home: Path) -> None:
+    print(f"DQCTL_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it with a failure
+    chance = random.Random(SEED)  # noqa: S311 - moments, not secrets
+    settings = load({"home": unprepared_home}, {})
+    kill_installs(settings, (SET_UP, 0), (SET_UP, chance.uniform(0.5, 2)))
+    assert_nothing_goes_on(unprepared_home)
+    with start_install(settings) as process:
         assert process.stderr
-        for line in process.stderr:
-            if "setting up" in line:
-                break
+        assert any(SET_UP in line for line in process.stderr)
         time.sleep(1)
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.communicate(timeout=30)
     assert process.returncode != 0
-    assert not [line for line in processes_of(settings.home) if "setup-system-db" in line]
-    install(settings, progress=silent)
-    assert status(settings).healthy
+    assert not [line for line in processes_of(unprepared_home) if "setup-system-db" in line]
+    kill_installs(settings, (SET_UP, chance.uniform(2, 3)))
+    assert_nothing_goes_on(unprepared_home)
+    assert_completed_by_the_next(settings)
 
 
 @pytest.fixture
@@ -119,6 +156,19 @@ def small_disk(home: Path) -> Iterator[Callable[[int], None]]:
 @needs_root
 @pytest.mark.parametrize("megabytes", [10, 25, 42])
 def test_a_full_disk_is_said_and_recovered_from(
+    settings: Settings, small_disk: Callable[[int], None], megabytes: int
+) -> None:
+    assert_a_full_disk_is_said_and_recovered_from(settings, small_disk, megabytes)
+
+
+@needs_root
+def test_a_disk_that_is_full_in_the_middle_of_a_set_up_is_said_and_recovered_from(
+    unprepared_home: Path, small_disk: Callable[[int], None]
+) -> None:
+    assert_a_full_disk_is_said_and_recovered_from(load({"home": unprepared_home}, {}), small_disk, 42)
+
+
+def assert_a_full_disk_is_said_and_recovered_from(
     settings: Settings, small_disk: Callable[[int], None], megabytes: int
 ) -> None:
     small_disk(megabytes)

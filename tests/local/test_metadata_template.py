@@ -144,7 +144,7 @@ def stack(installed_stack: object) -> LocalRuntime:
 @pytest.fixture
 def template(stack: LocalRuntime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Template:
     """The stack's template, in a place where it may be broken."""
-    found = Template(stack, "a test")
+    found = Template(stack, "a test", silent)
     monkeypatch.setattr(metadata_template, "directory", lambda _, version: tmp_path / version)
     found.keep("datakitchen")
     assert found.path.is_relative_to(tmp_path)
@@ -161,7 +161,7 @@ def test_what_is_damaged_cut_off_or_of_another_testgen_is_not_taken(
 ) -> None:
     good = template.path.read_bytes()
     middle = len(good) // 2
-    other = Template(stack, "another test")
+    other = Template(stack, "another test", silent)
     other.path.write_bytes(good)
     assert not other.restore(stack.postgres, "probe", 235)
     for bad in (good[:-1], good[:middle], b"", good[:middle] + b"'" + good[middle + 1 :], b"\xff" + good):
@@ -204,6 +204,6 @@ def test_what_holds_a_secret_is_not_kept(stack: LocalRuntime, template: Template
 
 def test_of_one_version_only_the_newest_are_kept(stack: LocalRuntime, template: Template) -> None:
     for number in range(6):
-        Template(stack, f"build {number}").keep("datakitchen")
+        Template(stack, f"build {number}", silent).keep("datakitchen")
     kept = set(template.path.parent.iterdir())
-    assert kept == {Template(stack, f"build {number}").path for number in range(2, 6)}
+    assert kept == {Template(stack, f"build {number}", silent).path for number in range(2, 6)}

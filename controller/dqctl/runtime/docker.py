@@ -407,7 +407,7 @@ class DockerRuntime:
         images = self.images
         if images.postgres is None or not capabilities(self.version).known:
             return None
-        return Template(self, f"{images.engine.id}\nPostgreSQL {images.postgres.version}")
+        return Template(self, f"{images.engine.id}\nPostgreSQL {images.postgres.version}", self._progress)
 
     def variables(self, on_top: Mapping[str, str]) -> dict[str, str]:
         """The environment of a call inside; ``on_top`` is for this machine and is translated."""

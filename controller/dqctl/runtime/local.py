@@ -105,7 +105,9 @@ class LocalRuntime(HostRuntime):
     def _template(self) -> Template | None:
         if not capabilities(self.version).known:
             return None
-        return Template(self, f"{self.environment.fingerprint}\nPostgreSQL {self.record.postgres_version}")
+        return Template(
+            self, f"{self.environment.fingerprint}\nPostgreSQL {self.record.postgres_version}", self._progress
+        )
 
     def _is_up(self) -> bool:
         running = self.postgres.postmaster()

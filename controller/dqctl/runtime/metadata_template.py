@@ -22,6 +22,7 @@ from psycopg import sql
 from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault
 from dqctl.files import write_atomically
+from dqctl.progress import Progress
 from dqctl.redaction import holds_secret, reveal
 from dqctl.runtime.ports import MetadataServer, Runtime
 from dqctl.stack.paths import StackPaths
@@ -56,6 +57,7 @@ class Template:
 
     runtime: Runtime
     made_from: str
+    progress: Progress
 
     @property
     def path(self) -> Path:
@@ -77,6 +79,7 @@ class Template:
         hashed = self._hash() if text else None
         if text is None or hashed is None:
             return False
+        self.progress("making TestGen's metadata database as an earlier set-up left it")
         try:
             with server.connect("postgres", autocommit=True) as connection:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
