@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dqctl import processes
 from dqctl.clock import Deadline
+from dqctl.databricks.profile import profile_file
 from dqctl.errors import EnvironmentFault
 from dqctl.files import PRIVATE_FILE, ensure_private_dir, write_atomically
 from dqctl.redaction import redact
@@ -31,6 +32,9 @@ LAKEBASE_CA = "lakebase-ca.pem"
 
 _SCHEDULER = "scheduler.py"
 _CREDENTIAL = Path(INSIDE) / "credential"
+_PROFILES = Path(INSIDE) / "databrickscfg"
+# What signing in by way of Azure reads of the environment, and is no secret (databricks-sdk 0.156).
+_AZURE = ("ARM_CLIENT_ID", "ARM_TENANT_ID", "ARM_ENVIRONMENT", "ARM_USE_MSI", "DATABRICKS_AZURE_RESOURCE_ID")
 
 _SECONDS = 180.0
 _LAST = 6  # lines of what Compose said that are shown
@@ -135,6 +139,11 @@ def _find_controller(paths: StackPaths, settings: Settings, images: Images) -> _
         what = "CLIENT_SECRET" if settings.databricks_client_id else "TOKEN"
         environment[f"DATABRICKS_{what}_FILE"] = str(_CREDENTIAL)
         files[settings.controller_credential] = _CREDENTIAL
+    if settings.databricks_config_profile:
+        environment["DATABRICKS_CONFIG_PROFILE"] = settings.databricks_config_profile
+        environment["DATABRICKS_CONFIG_FILE"] = str(_PROFILES)
+        files[profile_file(os.environ)] = _PROFILES
+    environment |= {name: os.environ[name] for name in _AZURE if os.environ.get(name)}
     if settings.controller_socket:
         found = engine.socket_path()
         files[found] = controller.SOCKET

@@ -5,6 +5,7 @@ import os
 
 import dqctl
 from dqctl.clock import Clock
+from dqctl.databricks.profile import read_profile
 from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.progress import Progress
 from dqctl.runtime import Runtime, compose, engine, runtime_of
@@ -139,6 +140,16 @@ def check_controller(settings: Settings) -> None:
         raise UsageError(
             f"the controller's credential {path} is no file that can be read",
             "check --controller-credential; the file is to be there whenever the controller is started",
+        )
+    if not settings.controller:
+        return
+    if settings.databricks_config_profile:
+        read_profile(settings.databricks_config_profile, os.environ)
+    elif path is None and os.environ.get("ARM_CLIENT_SECRET"):
+        raise UsageError(
+            "ARM_CLIENT_SECRET does not reach a controller: docker inspect would show it",
+            "write azure_client_id, azure_client_secret and azure_tenant_id into a profile of ~/.databrickscfg, "
+            "which is mounted, and name it with DATABRICKS_CONFIG_PROFILE; or use --controller-credential",
         )
 
 

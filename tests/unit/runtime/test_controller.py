@@ -12,7 +12,7 @@ import yaml
 
 from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.runtime import compose, controller, engine
-from dqctl.services.install_docker import CONTROLLER, controller_reference
+from dqctl.services.install_docker import CONTROLLER, check_controller, controller_reference
 from dqctl.settings import Settings, load
 from dqctl.stack.images import Image, Images, TestGenImage
 from dqctl.stack.paths import StackPaths
@@ -198,3 +198,37 @@ def test_settings_that_no_controller_could_work_with_are_refused_before_anything
 
     with pytest.raises(UsageError):
         check_controller(load({"home": tmp_path, **given}, {}))
+
+
+def test_a_profile_is_mounted_as_the_file_that_it_is_in(
+    paths: StackPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "profiles"
+    file.write_text("[lab]\nhost = lab.example.com\nazure_client_secret = planted-4711\n")
+    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(file))
+    given = {"controller": True, "databricks_config_profile": "lab"}
+    check_controller(settings(paths, **given))
+    rendered = compose.render_files(paths, settings(paths, **given), IMAGES)
+    found = yaml.safe_load(rendered.content[paths.compose][0])["services"]["controller"]
+    assert mounts(found)["/run/dqctl/databrickscfg"] == str(file)
+    assert all(each.get("read_only") for each in found["volumes"] if each["source"] == str(file))
+    assert found["environment"]["DATABRICKS_CONFIG_PROFILE"] == "lab"
+    assert found["environment"]["DATABRICKS_CONFIG_FILE"] == "/run/dqctl/databrickscfg"
+    assert not any("planted-4711" in text for text, _ in rendered.content.values())
+    with pytest.raises(UsageError, match="has no profile nobody"):
+        check_controller(settings(paths, controller=True, databricks_config_profile="nobody"))
+
+
+def test_azure_reaches_it_but_for_the_secret(paths: StackPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARM_CLIENT_ID", "4711")
+    monkeypatch.setenv("ARM_TENANT_ID", "0815")
+    given = settings(paths, controller=True)
+    check_controller(given)
+    found = services(paths, controller=True)["controller"]["environment"]
+    assert (found["ARM_CLIENT_ID"], found["ARM_TENANT_ID"]) == ("4711", "0815")
+    monkeypatch.setenv("ARM_CLIENT_SECRET", "planted-4711")
+    with pytest.raises(UsageError, match="ARM_CLIENT_SECRET does not reach a controller") as raised:
+        check_controller(given)
+    assert "azure_client_secret" in raised.value.hint
+    assert "planted-4711" not in str(services(paths, controller=True))
+    check_controller(settings(paths))  # where no controller is wanted, it is nobody's business
