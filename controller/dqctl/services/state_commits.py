@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import psycopg
 import pyarrow as pa
 
 import dqctl
@@ -197,7 +198,10 @@ class Committer:
             raise _NeedsBase(because)
         head = seen.head
         assert head  # noqa: S101 - without one it is the first save
-        count = batch.take(connection, seen.relations, seen.written.changed)
+        try:
+            count = batch.take(connection, seen.relations, seen.written.changed)
+        except psycopg.errors.DataError as error:
+            raise _NeedsBase("what was written down does not fit the tables") from error
         if not count:
             book.clear_pending(connection)
             connection.commit()

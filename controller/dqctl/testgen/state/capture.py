@@ -28,6 +28,7 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS dqctl.state_book (name text PRIMARY KEY, entry jsonb NOT NULL)",
 )
 
+# ``went.*`` is the row even where a column is called as its table.
 # As its owner: TestGen's own roles need no right on schema dqctl. The row's text must not depend on the session.
 _FUNCTION = f"""
     CREATE OR REPLACE FUNCTION dqctl.state_capture() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
@@ -41,11 +42,11 @@ _FUNCTION = f"""
         END IF;
         IF TG_OP <> 'INSERT' THEN
             INSERT INTO dqctl.state_changes (relation, change, row)
-            SELECT TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, -1, o::text FROM went o;
+            SELECT TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, -1, (went.*)::text FROM went;
         END IF;
         IF TG_OP <> 'DELETE' THEN
             INSERT INTO dqctl.state_changes (relation, change, row)
-            SELECT TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, 1, n::text FROM came n;
+            SELECT TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, 1, (came.*)::text FROM came;
         END IF;
         RETURN NULL;
     END $$
