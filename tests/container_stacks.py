@@ -13,6 +13,7 @@ import docker
 from command_line import SYSTEM, CommandLine, load_shop, write_systems
 from dqctl.localworkspace import control
 from dqctl.runtime.docker import host_address
+from tiers import cache
 
 TESTGEN, POSTGRES = "dqctl/testgen:5.134.0", "dqctl/postgres:15"
 ENVIRONMENT = {
@@ -27,6 +28,10 @@ ENVIRONMENT = {
 def container_stack(name: str, **environment: str) -> Iterator[CommandLine]:
     """A command line for a stack called ``name``, which has to be one that no other test uses."""
     home = Path(tempfile.mkdtemp(prefix="dq-"))
+    # What the first set-up of these images left serves all stacks, as it would in one home.
+    left = cache() / "containers"
+    left.mkdir(parents=True, exist_ok=True)
+    (home / "environments").symlink_to(left)
     remove_project(name)  # of tests that were killed
     try:
         yield CommandLine(home, {**ENVIRONMENT, "DQCTL_STACK": name, **environment})

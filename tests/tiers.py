@@ -1,6 +1,7 @@
 """What a tier of tests needs, and what happens when this machine does not have it."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -17,3 +18,11 @@ def unavailable(tier: str, reason: str) -> None:
     if tier in required():
         pytest.fail(f"the {tier} tier is required (DQCTL_TEST_REQUIRE) and cannot run: {reason}", pytrace=False)
     pytest.skip(f"the {tier} tier cannot run: {reason}")
+
+
+def cache() -> Path:
+    """Where this machine keeps what several test runs need."""
+    if own := os.environ.get("DQCTL_TEST_CACHE"):
+        return Path(own).absolute()
+    # The account that PostgreSQL runs as cannot look into root's home.
+    return Path("/var/cache/dqctl-tests") if os.geteuid() == 0 else Path("~/.cache/dqctl-tests").expanduser()

@@ -17,16 +17,10 @@ from dqctl.services.install import install
 from dqctl.settings import Settings, load
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import read_record
+from tiers import cache as machine_cache
 from tiers import unavailable
 
 DEFAULT_VERSION = "5.134.0"
-
-
-def _cache() -> Path:
-    if own := os.environ.get("DQCTL_TEST_CACHE"):
-        return Path(own).absolute()
-    # The account that PostgreSQL runs as cannot look into root's home.
-    return Path("/var/cache/dqctl-tests") if os.geteuid() == 0 else Path("~/.cache/dqctl-tests").expanduser()
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +28,7 @@ def install_version() -> Callable[[str], Path]:
     """Put a version of TestGen into the cache that all test runs of this machine share; its ``environments``."""
 
     def ensure(version: str) -> Path:
-        cache = _cache()
+        cache = machine_cache()
         programs = cache / "environments"
         programs.mkdir(parents=True, exist_ok=True)
         accounts.open_way(cache, programs / "bin")
