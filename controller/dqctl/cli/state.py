@@ -1,9 +1,10 @@
-"""``state save|status``: TestGen's metadata in Databricks."""
+"""``state save|status``, and what ``state_restore`` adds: TestGen's metadata in Databricks."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dqctl.cli import state_restore
 from dqctl.cli.context import context
 from dqctl.cli.options import Wait
 from dqctl.cli.output import cell, emit, plain
@@ -19,6 +20,7 @@ def add_to(app: typer.Typer) -> None:
     state = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="TestGen's metadata in Databricks.")
     state.command(epilog="Example: dqctl state save")(save)
     state.command(epilog="Example: dqctl state status --remote")(status)
+    state_restore.add_to(state)
     app.add_typer(state, name="state")
 
 

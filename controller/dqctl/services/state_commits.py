@@ -107,6 +107,8 @@ def why_base(seen: Seen, pending: Head | None, keys: str) -> str | None:
         return "it is the first save"
     if seen.head.keys != keys:
         return "the stack has other decrypt keys"
+    if seen.head.is_older:
+        return f"the database is {seen.head.fingerprint}"
     if seen.head.fingerprint != seen.fingerprint:
         return "the tables have another shape, or TestGen another version"
     if not seen.is_captured:

@@ -218,7 +218,7 @@ def _head(connection: Connection, state: SavedState) -> Head:
         base_seq=state.base_seq if state.is_newest else state.newest[0],
         kind="base" if state.kind == "base" else "delta",
         saved_at=state.saved_at,
-        fingerprint=own if state.is_newest else f"of commit {state.seq}",
+        fingerprint=own if state.is_newest else f"{book.OLDER}{state.seq}",
         keys=state.keys,
         tables=state.tables,
         sequences=state.sequences,
@@ -288,6 +288,8 @@ def _would_be_lost(runtime: Runtime, connection: Connection, source: Source) -> 
     connection.rollback()
     if waiting:
         return f"{counted(waiting, 'change')} since the last save"
+    if seen.head and seen.head.is_older:  # restored, and nothing was changed since
+        return None
     if because := why_base(seen, pending, seen.head.keys if seen.head else ""):
         return because
     if seen.head and source.find(seen.head.seq) is None:

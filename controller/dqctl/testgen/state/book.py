@@ -18,6 +18,10 @@ from dqctl.testgen.state.saved import Connection
 Kind = Literal["base", "delta"]
 
 
+OLDER = "as of commit "
+"""How the ``fingerprint`` begins of a head that is another commit than the one that was restored."""
+
+
 @dataclass(frozen=True)
 class Head:
     """One commit. ``tables`` has rows and checksum of each (``rows.checksum``), ``sequences`` the last value of
@@ -37,6 +41,11 @@ class Head:
     tables: Mapping[str, tuple[int, int]]
     sequences: Mapping[str, tuple[int, bool]]
     abandoned: tuple[str, ...] = field(default=())
+
+    @property
+    def is_older(self) -> bool:
+        """Whether the database is that of a commit before: the next save holds everything, on top of this one."""
+        return self.fingerprint.startswith(OLDER)
 
 
 def read_head(connection: Connection) -> Head | None:
@@ -84,7 +93,9 @@ def head_of(entry: Mapping[str, Any]) -> Head:
             **entry,
             "saved_at": datetime.fromisoformat(entry["saved_at"]),
             "tables": {name: (int(rows), int(total)) for name, (rows, total) in entry["tables"].items()},
-            "sequences": {name: (int(value), bool(called)) for name, (value, called) in entry["sequences"].items()},
+            "sequences": {
+                name: (int(value), bool(called)) for name, (value, called) in entry["sequences"].items()
+            },
             "abandoned": tuple(entry["abandoned"]),
         }
     )

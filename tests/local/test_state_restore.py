@@ -1,0 +1,291 @@
+"""State comes back: every table, every row, in every known version; or nothing changes at all."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from dqctl.errors import EnvironmentFault, UsageError
+from dqctl.localworkspace import control
+from dqctl.progress import silent
+from dqctl.runtime import open_runtime
+from dqctl.runtime.local import LocalRuntime
+from dqctl.services import key_transfer, state, state_restore, state_verify
+from dqctl.services.install import install
+from dqctl.services.uninstall import uninstall
+from dqctl.settings import Settings, load
+from dqctl.testgen.capabilities import KNOWN
+from dqctl.testgen.state import ddl
+from stored_state import Picture, add_history, make_odd_table, picture
+
+pytestmark = pytest.mark.local
+
+# What a saved state leaves out, with the reasons in dqctl.testgen.state.saved.
+LEFT_OUT = (
+    "dqctl.state_",
+    "dqctl.foreground",
+    "dqctl.rotations",
+    "testgen.stg_",
+    "testgen.oauth2_a",
+    "testgen.oauth2_t",
+)
+STEPS = (
+    "restoring commit", "the schema is made", "the rows are in", "the restored database equals",
+    "the restored database is the stack's own",
+)  # fmt: skip
+OWN = 4  # from this step on the restored database counts
+
+KILLED = """
+import os, signal, sys
+from dqctl.services import state_restore
+from dqctl.settings import load
+def progress(message):
+    if sys.argv[4] in message:
+        os.kill(os.getpid(), signal.SIGKILL)
+state_restore.restore(load({"home": sys.argv[1], "workspace": sys.argv[2], "state": "auto"}, {}),
+                      commit=int(sys.argv[3]), progress=progress)
+"""
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    directory = tmp_path_factory.mktemp("state") / "workspace"
+    try:
+        control.start(directory)
+        yield directory
+    finally:
+        control.stop(directory)
+
+
+def with_state(stack: Settings, workspace: Path, schema: str) -> Settings:
+    return load({"home": stack.home, "workspace": workspace, "state": "auto", "schema_name": schema}, {})
+
+
+def opened(settings: Settings) -> LocalRuntime:
+    runtime = open_runtime(settings, silent)
+    assert isinstance(runtime, LocalRuntime)
+    return runtime
+
+
+def pictured(settings: Settings) -> Picture:
+    with opened(settings).metadata() as connection:
+        return picture(connection, without=LEFT_OUT)
+
+
+def execute(settings: Settings, *statements: str) -> None:
+    with opened(settings).metadata() as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def databases(settings: Settings) -> set[str]:
+    with opened(settings).postgres.connect("postgres") as connection:
+        found = connection.execute("SELECT datname FROM pg_database WHERE NOT datistemplate").fetchall()
+    return {str(name) for (name,) in found} - {"postgres"}
+
+
+@pytest.mark.parametrize("version", [each.version for each in KNOWN])
+def test_a_restored_database_has_every_row_of_the_saved_one(
+    older_stack: Settings, workspace: Path, version: str
+) -> None:
+    settings = with_state(older_stack, workspace, f"v{version.replace('.', '_')}")
+    runtime = opened(settings)
+    with runtime.metadata() as connection:
+        assert add_history(connection, version) > 90
+        make_odd_table(connection)
+    base = state.save(settings)
+    at_base = pictured(settings)
+    # All of it: rows that came, went and changed, also such as stand there twice.
+    execute(
+        settings,
+        "UPDATE test_definitions SET threshold_value = '7', lower_tolerance = NULL",
+        "DELETE FROM test_results WHERE ctid IN (SELECT ctid FROM test_results LIMIT 5)",
+        "UPDATE projects SET project_name = E'new \\n\\\\ name', observability_api_key = 'hush-hush-hush'",
+        """DELETE FROM "odd ""things" WHERE ctid = (SELECT max(ctid) FROM "odd ""things")""",
+        """INSERT INTO "odd ""things" (a_text, a_jsonb) VALUES ('x', 'null'), ('x', 'null'), ('x', NULL)""",
+        "SELECT setval('test_results_result_id_seq', 4711, false)",
+    )
+    delta = state.save(settings)
+    assert (base.kind, delta.kind) == ("base", "delta")
+    before, schema = pictured(settings), ddl.read(runtime)
+    assert len(before) > 40
+    assert sum(map(len, before.values())) > 1500
+
+    done = state_restore.restore(settings)
+    assert (done.seq, done.is_newest, done.aside) == (2, True, None)
+    after = pictured(settings)
+    assert {name for name in before if before[name] != after.get(name)} == set()
+    assert after.keys() == before.keys()
+    assert ddl.read(opened(settings)) == schema
+    assert opened(settings).health().is_good
+    # It goes on as if nothing had been: nothing is saved again, and what comes next is a delta.
+    assert state.save(settings).kind is None
+    execute(settings, "UPDATE projects SET project_name = 'later'")
+    assert state.save(settings).kind == "delta"
+    assert state_verify.verify(settings, deep=True).restored == 3
+
+    older = state_restore.restore(settings, commit=1)
+    assert not older.is_newest
+    assert pictured(settings) == at_base
+    on_top = state.save(settings)
+    assert (on_top.kind, on_top.seq) == ("base", 4)
+    with opened(settings).metadata() as connection:  # and TestGen's own identities go on behind what is there
+        connection.execute("INSERT INTO projects (project_code, project_name) VALUES ('NEW', 'new')")
+        connection.rollback()
+    assert databases(settings) == {"datakitchen"}
+
+
+@pytest.fixture(scope="module")
+def stack(copied_stack: Callable[[str], Settings], workspace: Path) -> Settings:
+    """A stack with two commits, the second of which is what it has."""
+    settings = with_state(copied_stack(KNOWN[0].version), workspace, "killed")
+    state.save(settings)
+    execute(settings, "UPDATE projects SET project_name = 'second'")
+    state.save(settings)
+    return settings
+
+
+@pytest.mark.parametrize("moment", STEPS)
+def test_killed_in_any_moment_the_old_or_the_restored_database_is_whole(
+    stack: Settings, workspace: Path, moment: str
+) -> None:
+    state_restore.restore(stack, commit=2)
+    state.save(stack)
+    before = pictured(stack)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED.replace('"auto"', '"auto", "schema_name": "killed"'), str(stack.home),
+         str(workspace), "1", moment],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    # The next command, whichever it is.
+    after = pictured(stack)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == ({"testgen.projects"} if STEPS.index(moment) >= OWN else set())
+    assert databases(stack) <= {"datakitchen", state_restore.REPLACED}
+    state_restore.restore(stack, commit=2)
+    assert pictured(stack) == before
+    assert databases(stack) == {"datakitchen"}
+
+
+def test_what_was_never_saved_is_put_aside_and_only_when_it_is_asked_for(stack: Settings) -> None:
+    state_restore.restore(stack)
+    execute(stack, "UPDATE projects SET project_name = 'never saved'")
+    with pytest.raises(UsageError, match="has what is in no commit: 2 changes") as refused:
+        state_restore.restore(stack)
+    assert "--replace" in refused.value.hint
+    done = state_restore.restore(stack, replace=True)
+    assert done.aside == state_restore.REPLACED
+    with opened(stack).postgres.connect(state_restore.REPLACED) as connection:
+        assert connection.execute("SELECT project_name FROM projects").fetchall() == [("never saved",)]
+    assert state_restore.restore(stack).aside is None
+    assert databases(stack) == {"datakitchen"}
+
+
+def test_a_commit_by_its_time_and_one_that_is_not_there(stack: Settings) -> None:
+    state_restore.restore(stack, commit=1)
+    first = state_restore.restore(stack, commit=1)
+    at = state_restore.restore(stack, as_of=first.saved_at + timedelta(milliseconds=1))
+    assert at.seq == 1
+    with pytest.raises(UsageError, match="no commit of"):
+        state_restore.restore(stack, as_of=first.saved_at - timedelta(seconds=1))
+    with pytest.raises(UsageError, match="no commit 4711"):
+        state_restore.restore(stack, commit=4711)
+    state.save(stack)
+
+
+def test_changes_past_the_triggers_are_found(stack: Settings) -> None:
+    state_restore.restore(stack)
+    state.save(stack)
+    execute(stack, "UPDATE projects SET project_name = 'seen'")
+    assert state_verify.verify(stack).unsaved == 2
+    execute(stack, "SET session_replication_role = replica", "UPDATE projects SET project_name = 'unseen'")
+    with pytest.raises(EnvironmentFault, match=r"testgen\.projects has 1 rows, and not those that were saved"):
+        state_verify.verify(stack)
+    state.save(stack, full=True)
+    assert state_verify.verify(stack, deep=True).unsaved == 0
+    assert databases(stack) == {"datakitchen"}
+
+
+def test_a_row_that_is_lost_in_databricks_is_seen_before_it_counts(stack: Settings, workspace: Path) -> None:
+    saved = state.save(stack, full=True)
+    before = pictured(stack)
+    from command_line import execute as in_workspace
+
+    condition = f"commit_id = '{saved.commit_id}' AND relation = 'testgen.variant_codings'"
+    in_workspace(stack, f"DELETE FROM main.killed.dq_state_log WHERE {condition}")
+    with pytest.raises(EnvironmentFault, match=r"testgen\.variant_codings has 0 rows, \d+ were saved"):
+        state_restore.restore(stack)
+    with pytest.raises(EnvironmentFault, match="cannot be restored as it was saved"):
+        state_verify.verify(stack, deep=True)
+    assert pictured(stack) == before
+    assert databases(stack) == {"datakitchen"}
+    state.save(stack, full=True)
+    assert state_verify.verify(stack, deep=True).restored
+
+
+def test_another_host_needs_the_keys_and_then_has_everything(
+    stack: Settings, home: Path, workspace: Path, tmp_path: Path
+) -> None:
+    state.save(stack)
+    before = pictured(stack)
+    passphrase, keys = tmp_path / "passphrase", tmp_path / "keys.json"
+    passphrase.write_text("correct horse battery\n")
+    key_transfer.export_keys(stack, keys, passphrase, progress=silent)
+    other = load({"home": home, "workspace": workspace, "state": "auto", "schema_name": "killed"}, {})
+
+    with pytest.raises(UsageError, match="needs the keys it was saved with: there are none here") as refused:
+        install(other, progress=silent)
+    assert "dqctl credentials import" in refused.value.hint
+    assert not (home / "stacks" / "default" / "secrets").exists()
+
+    assert key_transfer.import_keys(other, keys, passphrase, progress=silent).secrets == key_transfer.TRAVELLING
+    assert key_transfer.import_keys(other, keys, passphrase, progress=silent).secrets == ()
+    with pytest.raises(UsageError, match="is of TestGen"):
+        install(other, version="5.92.2", progress=silent)
+    done = install(other, progress=silent)
+    assert [step for step in done.changed if step.startswith("state of commit")]
+    assert pictured(other) == before
+    assert install(other, progress=silent).changed == ()
+    # Both may not go on: who saves second is told.
+    execute(stack, "UPDATE projects SET project_name = 'here'")
+    execute(other, "UPDATE projects SET project_name = 'there'")
+    state.save(other)
+    uninstall(other, purge=True, progress=silent)
+    state_restore.restore(stack, replace=True)
+    assert any("there" in row for row in pictured(stack)["testgen.projects"])
+
+
+def test_other_keys_are_refused_and_nothing_is_lost(
+    stack: Settings, home: Path, workspace: Path, tmp_path: Path
+) -> None:
+    other = load({"home": home, "workspace": workspace, "state": "off", "schema_name": "killed"}, {})
+    install(other, progress=silent)
+    on = other.model_copy(update={"state": "auto"})
+    with pytest.raises(UsageError, match="this stack has others"):
+        state_restore.restore(on)
+    with pytest.raises(UsageError, match="this stack has others"):
+        install(on, progress=silent)
+    passphrase, keys = tmp_path / "passphrase", tmp_path / "keys.json"
+    passphrase.write_text("correct horse battery\n")
+    key_transfer.export_keys(stack, keys, passphrase, progress=silent)
+    had = {path.name: path.read_bytes() for path in (home / "stacks/default/secrets").iterdir()}
+    with pytest.raises(UsageError, match="has keys of its own already") as refused:
+        key_transfer.import_keys(on, keys, passphrase, progress=silent)
+    assert "uninstall --purge" in refused.value.hint
+    assert {path.name: path.read_bytes() for path in (home / "stacks/default/secrets").iterdir()} == had
+    assert json.loads(keys.read_text())["head"]["stack"] == "default"
+    assert opened(other).health().is_good
+
+
+def test_without_databricks_a_new_stack_is_not_set_up_beside_its_own_state(home: Path, tmp_path: Path) -> None:
+    settings = load({"home": home, "workspace": tmp_path / "none", "state": "auto"}, {})
+    with pytest.raises(EnvironmentFault, match="whether this stack has saved state cannot be seen") as fault:
+        install(settings, progress=silent)
+    assert "DQCTL_STATE=off" in fault.value.hint
+    assert not (home / "stacks/default/secrets").exists()
