@@ -13,7 +13,7 @@ from dqctl.localworkspace import control
 from dqctl.progress import silent
 from dqctl.runtime import Runtime, databases, open_runtime
 from dqctl.settings import Settings
-from dqctl.stack import backups, upgrading
+from dqctl.stack import upgrading
 from dqctl.stack.record import read_record
 from dqctl.testgen.contents import contents
 from publishing import published
@@ -95,6 +95,7 @@ class Reader:
     def _read(self, run: CommandLine, arguments: tuple[str, ...]) -> None:
         while not self._over.is_set():
             self.said.append(run(*arguments, code=None))
+            self._over.wait(0.5)
 
     def end(self) -> list[Any]:
         self._over.set()
@@ -151,16 +152,7 @@ def test_published_runs_keep_their_identity_on_every_way_from_5_33_3_to_5_134_0(
     assert_nothing_left(sales, kept=False)
     assert len(run_ids(sales)) == 5  # what was published stays
     assert sales.document("publish", "--pending")["runs"] == []
-    sales("run-tests", "--all", code=None)
-    assert sales.document("runs")["runs"][0]["testgen_version"] == "5.92.2"
     assert "not upgraded" in sales("rollback", code=2).err
-
-    # To what it was before, out of the backup that the rollback made.
-    newer = next(each for each in backups.listed(runtime.paths) if each.manifest.reason == "rollback")
-    assert newer.manifest.testgen_version == "5.134.0"
-    there = sales.document("rollback", "--to-backup", newer.id, "--discard-runs")
-    assert there["version"] == "5.134.0"
-    assert_nothing_left(sales, kept=False)
 
 
 def test_a_migration_that_fails_half_way_leaves_the_stack_as_it_was(small: CommandLine) -> None:
@@ -201,3 +193,8 @@ def test_a_migration_that_fails_half_way_leaves_the_stack_as_it_was(small: Comma
     assert_nothing_left(small, kept=True)
     assert small.document("upgrade", "--forget")["forgotten"] == "the metadata of TestGen 5.33.3"
     assert_nothing_left(small, kept=False)
+    backup = done["backup"]
+    back = small.document("rollback", "--to-backup", backup)
+    assert (back["outcome"], back["version"]) == ("rolled back", "5.33.3")
+    assert_nothing_left(small, kept=False)
+    assert stored(runtime) == {name: of for name, of in before.items() if name != "testgen.suite_versions"}
