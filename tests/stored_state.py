@@ -92,6 +92,23 @@ def add_history(connection: Connection, version: str) -> int:
     return count
 
 
+def multiply_results(connection: Connection, results: int) -> None:
+    """Have so many more test results: those that are there, over and over, with ids and messages of their own."""
+    columns = [
+        str(name)
+        for name, _, _ in connection.execute(_OWN, ["testgen.test_results"]).fetchall()
+        if name not in ("id", "result_id", "result_message")
+    ]
+    names = ", ".join(map(_quoted, columns))
+    connection.execute(
+        f"INSERT INTO testgen.test_results (id, result_message, {names})"
+        " SELECT gen_random_uuid(), md5(n::text) || E' \\n\\'\\\\ é' || n || coalesce(result_message, ''), "
+        f"{names} FROM testgen.test_results,"
+        " generate_series(1, (SELECT 1 + %s / count(*) FROM testgen.test_results)) n",
+        [results],
+    )
+
+
 _OWN = """
     SELECT attname::text, format_type(atttypid, NULL), attnotnull AND NOT atthasdef AND attidentity = ''
     FROM pg_attribute
