@@ -27,6 +27,7 @@ from dqctl.errors import (
 )
 from dqctl.progress import Progress, silent
 from dqctl.runtime import Runtime, open_runtime
+from dqctl.runtime.connection import be_patient
 from dqctl.services import grants, tables
 from dqctl.services.publish import name_of_target
 from dqctl.services.state_commits import Committer, Saved, Stack, look, why_base
@@ -46,6 +47,8 @@ log = logging.getLogger(__name__)
 
 # For another save of the same stack, which takes seconds.
 _WAIT = 60.0
+# For one statement of the metadata database: a purge of years of history may be one change.
+_LONGEST = 600.0
 _SAFE = (
     "what was done is safe in TestGen's database; the next command that changes something saves it too, or now: "
     "dqctl state save"
@@ -139,6 +142,7 @@ def save_of(
     stack = Stack(settings.stack, runtime, keys_of(runtime.paths), reason)
     try:
         with runtime.metadata() as connection, exclusive.alone(connection, exclusive.STATE, _WAIT, clock):
+            be_patient(connection, _LONGEST)
             committer = Committer(stack, connection, progress, clock)
             if not committer.begin(everything=full or take_over):
                 return committer.nothing

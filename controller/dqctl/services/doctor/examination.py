@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import dqctl
 from dqctl.errors import ExitCode, worst
-from dqctl.services.doctor import databricks, grants, leftovers, machine, metadata, rounds, stack
+from dqctl.services.doctor import databricks, grants, leftovers, machine, metadata, rounds, stack, state
 from dqctl.services.doctor.findings import Check, Finding, Verdict
 from dqctl.services.doctor.subject import Subject
 from dqctl.settings import Settings
@@ -69,7 +69,7 @@ def checks_for(subject: Subject) -> tuple[Check, ...]:
         *of_stack,
         *of_runtime,
         *of_server,
-        *(metadata.CHECKS if installed else ()),
+        *((*metadata.CHECKS, *state.CHECKS) if installed else ()),
         *databricks.CHECKS,
         *grants.CHECKS,
         *leftovers.CHECKS,

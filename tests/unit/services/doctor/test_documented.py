@@ -13,6 +13,7 @@ from dqctl.services.doctor import (
     machine,
     metadata,
     stack,
+    state,
 )
 from dqctl.services.doctor.findings import Check
 
@@ -23,6 +24,7 @@ CHECKS = (
     *stack.LOCAL_CHECKS,
     *metadata.CHECKS,
     *metadata.LOCAL_CHECKS,
+    *state.CHECKS,
     *engine.CHECKS,
     *containers.CHECKS,
     *containers.SERVER_CHECKS,
