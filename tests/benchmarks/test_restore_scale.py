@@ -11,6 +11,7 @@ from benchmarks.conftest import Record
 from dqctl.clock import Deadline
 from dqctl.progress import silent
 from dqctl.runtime import metadata, open_runtime
+from dqctl.runtime.connection import be_patient
 from dqctl.services import state, state_restore
 from dqctl.settings import Settings, load
 from local.conftest import _homes, copied_stack, environments_cache, install_version, seed  # noqa: F401 - fixtures
@@ -35,6 +36,7 @@ def test_restore_of_a_million_results(
         settings = load({"home": stack.home, "workspace": endpoint.data_dir, "state": "auto"}, {})
         runtime = open_runtime(settings, silent)
         with runtime.metadata() as connection:
+            be_patient(connection, 900)
             add_history(connection, VERSION)
             multiply_results(connection, RESULTS)
         started = time.perf_counter()
