@@ -126,6 +126,17 @@ def test_a_compute_that_is_suspended_under_a_run_costs_this_run_alone(stack: Sta
     assert stack.run.document("runs")["runs"]
 
 
+def test_a_backup_is_made_verified_and_restored_under_tls(stack: Stack) -> None:
+    made = stack.run.document("backup", "create")["backup"]
+    assert made["verified"]
+    with stack.server.connect("datakitchen") as connection:
+        connection.execute("DELETE FROM test_definitions")
+    restored = stack.run.document("backup", "restore", made["id"])
+    assert (restored["rows"], restored["before"] is None) == (made["rows"], False)
+    with stack.server.connect("datakitchen") as connection:
+        assert connection.execute("SELECT count(*) > 10 FROM test_definitions").fetchone() == (True,)
+
+
 def test_nothing_of_a_database_is_in_the_stack(stack: Stack) -> None:
     again = stack.run.document(*INSTALL)
     assert again["changed"] == []

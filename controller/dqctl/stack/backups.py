@@ -134,8 +134,9 @@ def kept(directory: Path, manifest: Manifest) -> Backup:
 
 
 def change(backup: Backup, **what: object) -> Backup:
-    """The backup with something else in its manifest (``verified``, ``held_for``)."""
-    manifest = backup.manifest.model_copy(update=what)
+    """The backup with something else in its manifest (``verified``, ``held_for``), whatever it had meanwhile."""
+    current = _read(backup.directory) or backup
+    manifest = current.manifest.model_copy(update=what)
     _write(backup.directory, manifest)
     return Backup(backup.directory, manifest)
 
@@ -198,7 +199,7 @@ def _all(paths: StackPaths) -> list[tuple[str, Backup | None]]:
     if not paths.backups.is_dir():
         return []
     return [
-        (directory.name, _read(directory))
+        (directory.name, found if (found := _read(directory)) and found.id == directory.name else None)
         for directory in sorted(paths.backups.iterdir())
         if directory.is_dir() and not directory.name.startswith(".")
     ]
@@ -206,10 +207,9 @@ def _all(paths: StackPaths) -> list[tuple[str, Backup | None]]:
 
 def _read(directory: Path) -> Backup | None:
     try:
-        manifest = read_manifest((directory / MANIFEST).read_text(encoding="utf-8"))
+        return Backup(directory, read_manifest((directory / MANIFEST).read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, ValidationError):
         return None
-    return Backup(directory, manifest) if manifest.id == directory.name else None
 
 
 def _write(directory: Path, manifest: Manifest) -> None:
