@@ -18,7 +18,8 @@ from command_line import DATA, SUITE, SYSTEM, CommandLine, Said, write_systems
 from container_stacks import container_stack, containers, left_over
 from dqctl import __version__
 from dqctl.localworkspace.layout import HOST
-from dqctl.localworkspace.wire.workspace_api import HTTP_PATH
+from dqctl.localworkspace.wire.warehouses import LOCAL
+from dqctl.localworkspace.wire.warehouses_api import http_path
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
 
@@ -80,7 +81,7 @@ def workspace(build_images: Callable[..., list[str]]) -> Iterator[Workspace]:
 def run(images: object, controller_image: str, workspace: Workspace) -> Iterator[CommandLine]:
     """A stack that knows the workspace as it would know Databricks; its controller has the engine's socket."""
     with container_stack(STACK) as run:
-        where = {"--host": HOST, "--http-path": HTTP_PATH, "--network": f"{PROJECT}_default"}
+        where = {"--host": HOST, "--http-path": http_path(LOCAL), "--network": f"{PROJECT}_default"}
         trust = {"--ca-bundle": workspace.file("ca.pem"), "--controller-credential": workspace.file("token")}
         given = [part for pair in (where | trust).items() for part in pair]
         run("install", "--controller", "--controller-socket", *given, timeout=400)

@@ -13,9 +13,12 @@ import pytest
 from databricks import sql
 from databricks.sdk import WorkspaceClient, errors
 from databricks.sdk.core import Config, oauth_service_principal
-from databricks.sdk.errors import AlreadyExists, NotFound, PermissionDenied
-from databricks.sdk.service.sql import EndpointConfPair, RepeatedEndpointConfPairs, StatementState
+from databricks.sdk.errors import AlreadyExists, BadRequest, NotFound, PermissionDenied
+from databricks.sdk.service.sql import EndpointConfPair, RepeatedEndpointConfPairs, State, StatementState
+from pydantic import SecretStr
 
+from dqctl.databricks.target import PersonalToken, Target
+from dqctl.databricks.warehouse import Warehouse
 from dqctl.localworkspace.endpoint import Endpoint
 from workspaces import running_workspace
 
@@ -247,3 +250,57 @@ def test_the_proxy_refuses_everything_else_at_once(endpoint: Endpoint) -> None:
             connection.request("GET", "/")
         connection.close()
         assert time.monotonic() - began < 1
+
+
+def test_warehouses_come_and_go_and_stop_one_by_one(client: WorkspaceClient, endpoint: Endpoint) -> None:
+    made = client.warehouses.create(name="night", cluster_size="2X-Small", auto_stop_mins=10)
+    made_id = str(made.response.id)
+    assert made.result().state is not None
+    try:
+        assert {each.name for each in client.warehouses.list()} == {"local", "night"}
+        client.warehouses.edit(made_id, name="night watch", auto_stop_mins=20)
+        found = client.warehouses.get(made_id)
+        assert (found.name, found.auto_stop_mins, found.cluster_size) == ("night watch", 20, "2X-Small")
+        assert found.odbc_params
+        with Warehouse(target_of(endpoint, "local")) as one, Warehouse(target_of(endpoint, made_id)) as other:
+            assert str(found.odbc_params.path) == other.target.http_path
+            one.execute("CREATE SCHEMA IF NOT EXISTS main.elsewhere")
+            for each in (one, other):
+                each.execute("USE main.elsewhere")
+            client.warehouses.stop(made_id).result()
+            states = {each.id: each.state for each in client.warehouses.list()}
+            assert states == {"local": State.RUNNING, made_id: State.STOPPED}
+            # The one that stopped starts by itself, without its session; the other knows nothing of it.
+            where = [each.query("SELECT current_schema() AS s")["s"].to_pylist() for each in (one, other)]
+            assert where == [["elsewhere"], ["default"]]
+        answer = client.statement_execution.execute_statement("SELECT 7", warehouse_id=made_id)
+        assert answer.result
+        assert answer.result.data_array == [["7"]]
+        with pytest.raises(BadRequest, match="already exists"):
+            client.warehouses.create(name="night watch", cluster_size="2X-Small")
+    finally:
+        client.warehouses.delete(made_id)
+    with pytest.raises(NotFound):
+        client.warehouses.get(made_id)
+    with pytest.raises(BadRequest, match="cannot be deleted"):
+        client.warehouses.delete("local")
+
+
+def target_of(endpoint: Endpoint, warehouse: str) -> Target:
+    return Target(
+        endpoint.address,
+        f"/sql/1.0/warehouses/{warehouse}",
+        "main",
+        "default",
+        PersonalToken(SecretStr(endpoint.token_file.read_text().strip())),
+        port=endpoint.port,
+        ca_file=endpoint.ca_file,
+        patience=5.0,
+        direct=True,
+    )
+
+
+def test_tokens_are_listed_without_what_they_are(client: WorkspaceClient, endpoint: Endpoint) -> None:
+    (listed,) = client.tokens.list()
+    assert listed.expiry_time == -1
+    assert endpoint.token_file.read_text().strip() not in str(listed)

@@ -18,7 +18,8 @@ class Layout:
     server/            0700: token, service-principal.json, signing.key, ca.key, server.key (0600), ca.pem
     server/lock        held by the server as long as it lives; holds its process id
     server/start.lock  held while somebody starts or stops the server
-    server/warehouse.json  settings of the warehouse
+    server/warehouse.json  settings of every warehouse's sessions
+    server/warehouses.json  the warehouses, once one was made or changed
     server/postgres-programs  where PostgreSQL's programs are, once Lakebase was asked for
     lakebase/          the projects of Lakebase, a PostgreSQL each
     server/ports.json  the ports of the last time, taken again when they are free
@@ -50,8 +51,13 @@ class Layout:
 
     @property
     def warehouse(self) -> Path:
-        """Settings of the warehouse."""
+        """Settings of every warehouse's sessions."""
         return self.server / "warehouse.json"
+
+    @property
+    def warehouses(self) -> Path:
+        """The warehouses."""
+        return self.server / "warehouses.json"
 
     @property
     def postgres_programs(self) -> Path:

@@ -34,8 +34,8 @@ from dqctl.localworkspace.wire.application import build_application
 from dqctl.localworkspace.wire.disturbances import Disturbances
 from dqctl.localworkspace.wire.sessions import Sessions
 from dqctl.localworkspace.wire.warehouse_settings import WarehouseSettings
-from dqctl.localworkspace.wire.warehouse_state import WarehouseState
-from dqctl.localworkspace.wire.workspace_api import HTTP_PATH
+from dqctl.localworkspace.wire.warehouses import LOCAL, Warehouses
+from dqctl.localworkspace.wire.warehouses_api import http_path
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def run(options: Options) -> None:
                 address=ADDRESS,
                 port=ports.port,
                 proxy_url=f"http://{ADDRESS}:{ports.proxy_port}",
-                http_path=HTTP_PATH,
+                http_path=http_path(LOCAL),
                 ca_file=certificates.ca_file,
                 token_file=tokens.token_file,
                 data_dir=layout.data_dir,
@@ -124,7 +124,8 @@ class _Service:
         self._endpoint = endpoint
         self._settings = WarehouseSettings(Layout(endpoint.data_dir).warehouse, lakehouse)
         self._sessions = Sessions(lakehouse, defaults=self._settings.values)
-        self._disturbances = Disturbances(WarehouseState(), self._sessions.close_all)
+        self._warehouses = Warehouses(Layout(endpoint.data_dir).warehouses, self._sessions)
+        self._disturbances = Disturbances(self._warehouses)
         self._tokens = tokens
         self._certificates = certificates
         self._projects = projects
@@ -182,6 +183,7 @@ class _Service:
             await asyncio.sleep(_EXPIRE_EVERY)
             try:
                 await asyncio.to_thread(self._sessions.expire)
+                await asyncio.to_thread(self._warehouses.expire)
             except Exception:  # one session that cannot be closed must not keep the others
                 logger.exception("cleaning up failed")
 

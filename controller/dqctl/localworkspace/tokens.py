@@ -11,6 +11,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 TOKEN_LIFETIME = 3600  # seconds; that of Databricks' OAuth tokens
 _PREFIX = "dqctl-oauth"
@@ -92,6 +93,14 @@ class Tokens:
         if not self.signer.is_signed(signature, "oauth", client_id, expires, serial):
             return None
         return Identity(client_id, is_service_principal=True)
+
+    def listed(self, identity: Identity) -> list[dict[str, Any]]:
+        """The personal access tokens of somebody, as ``token/list`` has them: never the tokens themselves."""
+        if identity != OWNER:
+            return []
+        made = int(self.token_file.stat().st_mtime * 1000)
+        name = hashlib.sha256(self._token.encode()).hexdigest()
+        return [{"token_id": name, "creation_time": made, "expiry_time": -1, "comment": "the local workspace's"}]
 
     def issue(self, client_id: str, client_secret: str) -> str | None:
         """An OAuth token that lasts ``lifetime`` seconds; None when the service principal is not known."""

@@ -20,7 +20,7 @@ from dqctl.localworkspace.contract import StatementError
 from dqctl.localworkspace.lakebase.projects import Projects
 from dqctl.localworkspace.secret_scopes import SecretScopes
 from dqctl.localworkspace.tokens import OWNER, Tokens
-from dqctl.localworkspace.wire import oauth, secrets_api, workspace_api
+from dqctl.localworkspace.wire import oauth, secrets_api, warehouses_api, workspace_api
 from dqctl.localworkspace.wire.authentication import Authentication
 from dqctl.localworkspace.wire.catalog_api import CatalogApi
 from dqctl.localworkspace.wire.disturbances import Disturbances, Disturber
@@ -32,7 +32,8 @@ from dqctl.localworkspace.wire.statements_api import StatementsApi
 from dqctl.localworkspace.wire.thrift_service import ThriftService
 from dqctl.localworkspace.wire.volumes_api import VolumesApi
 from dqctl.localworkspace.wire.warehouse_settings import WarehouseSettings
-from dqctl.localworkspace.wire.workspace_api import base_url, check_warehouse
+from dqctl.localworkspace.wire.warehouses import Warehouses
+from dqctl.localworkspace.wire.workspace_api import base_url
 
 # A request holds a thread while it waits for its statement; far more than any client on one machine opens.
 THRIFT_THREADS = 128
@@ -54,15 +55,17 @@ def build_application(
     lifespan: Lifespan[Starlette] | None = None,
 ) -> Starlette:
     """The application over ``sessions``; see ``workspace_api.routes`` for ``description``."""
+    warehouses = disturbances.warehouses
     routes = [
-        Route("/sql/1.0/warehouses/{id}", _Thrift(sessions, tokens).answer, methods=["POST"]),
-        *workspace_api.routes(description, disturbances),
+        Route("/sql/1.0/warehouses/{id}", _Thrift(sessions, warehouses, tokens).answer, methods=["POST"]),
+        *workspace_api.routes(description, tokens),
+        *warehouses_api.routes(warehouses),
         *disturbances.routes(),
         *oauth.routes(tokens),
         *settings.routes(),
         *secrets_api.routes(SecretScopes(tokens.secrets_file, OWNER.user_name)),
         *PostgresApi(projects).routes(),
-        *StatementsApi(sessions).routes(),
+        *StatementsApi(sessions, warehouses).routes(),
         *CatalogApi(sessions).routes(),
         *VolumesApi(sessions.lakehouse).routes(),
     ]
@@ -81,8 +84,9 @@ def build_application(
 class _Thrift:
     """Thrift's binary protocol in the body of a POST."""
 
-    def __init__(self, sessions: Sessions, tokens: Tokens) -> None:
+    def __init__(self, sessions: Sessions, warehouses: Warehouses, tokens: Tokens) -> None:
         self._sessions = sessions
+        self._warehouses = warehouses
         self._tokens = tokens
 
     @functools.cached_property
@@ -91,12 +95,13 @@ class _Thrift:
 
     async def answer(self, request: Request) -> Response:
         """Carry out one call."""
-        check_warehouse(request.path_params["id"])
+        warehouse = self._warehouses.find(request.path_params["id"])
+        warehouse.state.used()
         if int(request.headers.get("content-length") or 0) > MAX_THRIFT_BYTES:
             raise ApiError(413, "RESOURCE_EXHAUSTED", f"a request is limited to {MAX_THRIFT_BYTES} bytes")
         body = await request.body()
         staging = Staging(self._tokens.signer, base_url(request))
-        service = ThriftService(self._sessions, staging, getattr(request.state, "failure", None))
+        service = ThriftService(self._sessions, warehouse.id, staging, getattr(request.state, "failure", None))
         answer = await anyio.to_thread.run_sync(_process, service, body, limiter=self._threads)
         return Response(answer, media_type=_CONTENT_TYPE)
 

@@ -5,7 +5,7 @@ import contextlib
 import math
 import socket
 import struct
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from starlette.requests import Request
@@ -17,8 +17,8 @@ from dqctl.localworkspace.client import FAULTS_PATH, UNDISTURBED
 from dqctl.localworkspace.contract import StatementError
 from dqctl.localworkspace.faults import Effect, Fault, FaultScript
 from dqctl.localworkspace.wire.failures import ApiError, answer_failure, invalid
-from dqctl.localworkspace.wire.subjects import has_text, needs_warehouse, subject_of
-from dqctl.localworkspace.wire.warehouse_state import WarehouseState
+from dqctl.localworkspace.wire.subjects import has_text, needs_warehouse, subject_of, warehouse_of
+from dqctl.localworkspace.wire.warehouses import LOCAL, Warehouses
 
 _RETRY_AFTER = 5  # seconds that clients of a starting warehouse are asked to wait at most
 _REASONS = {
@@ -28,23 +28,19 @@ _REASONS = {
 
 
 class Disturbances:
-    """The fault script, the warehouse's state and the expired tokens of one server, and its open connections.
+    """The fault script, the warehouses and the expired tokens of one server, and its open connections."""
 
-    ``end_sessions`` is what stopping the warehouse does to its sessions.
-    """
-
-    def __init__(self, warehouse: WarehouseState, end_sessions: Callable[[], None]) -> None:
+    def __init__(self, warehouses: Warehouses) -> None:
         self.script = FaultScript()
-        self.warehouse = warehouse
+        self.warehouses = warehouses
         self.expired: set[str] = set()
-        self.end_sessions = end_sessions
         # uvicorn's protocols, each with ``client`` and ``transport``: ASGI itself cannot break a connection off.
         self.connections: Collection[Any] = ()
 
     @property
     def is_calm(self) -> bool:
         """Whether nothing disturbs anybody: requests are not even looked at."""
-        return self.script.is_empty and not self.expired and self.warehouse.name == "RUNNING"
+        return self.script.is_empty and not self.expired and self.warehouses.all_run
 
     def routes(self) -> list[Route]:
         """The routes of ``dqctl workspace fault``."""
@@ -69,7 +65,7 @@ class Disturbances:
 
     async def _clear(self, _: Request) -> Response:
         self.expired.clear()
-        self.warehouse.run()
+        self.warehouses.run()
         return JSONResponse({"cleared": self.script.clear()})
 
 
@@ -96,19 +92,20 @@ class Disturber:
             body = await Request(scope, receive).body()
             receive = _again(body, receive)
         kind, subject = subject_of(scope["method"], scope["path"], body)
+        warehouse = warehouse_of(scope["method"], scope["path"], body) or LOCAL
         effect = None
         for fault in self._disturbances.script.meet(kind, subject):
             if fault.effect is Effect.DELAY:
                 await asyncio.sleep(fault.seconds)
                 continue
-            effect = await self._strike(fault, scope, receive)
+            effect = await self._strike(fault, scope, receive, warehouse)
             if effect is None:
                 return
             if isinstance(effect, Response):
                 await effect(scope, receive, send)
                 return
         self._check_token(scope)
-        if needs_warehouse(kind) and (seconds := self._disturbances.warehouse.start()) > 0:
+        if needs_warehouse(kind) and (seconds := self._disturbances.warehouses.find(warehouse).state.start()) > 0:
             wait = min(_RETRY_AFTER, math.ceil(seconds))
             await (await _answer(Request(scope), 503, wait))(scope, receive, send)
             return
@@ -117,7 +114,9 @@ class Disturber:
         else:
             await self._app(scope, receive, send)
 
-    async def _strike(self, fault: Fault, scope: Scope, receive: Receive) -> Effect | Response | None:
+    async def _strike(
+        self, fault: Fault, scope: Scope, receive: Receive, warehouse: str
+    ) -> Effect | Response | None:
         """What has to happen before the request is carried out; None when that is all that happens to it."""
         match fault.effect:
             case Effect.STATUS:
@@ -138,8 +137,7 @@ class Disturber:
             case Effect.EXPIRE:
                 self._disturbances.expired.add(_bearer(scope))
             case Effect.STOP:
-                self._disturbances.warehouse.stop(fault.seconds)
-                await asyncio.to_thread(self._disturbances.end_sessions)
+                await asyncio.to_thread(self._disturbances.warehouses.stop, warehouse, fault.seconds)
         return fault.effect
 
     def _check_token(self, scope: Scope) -> None:

@@ -40,11 +40,12 @@ class UnknownHandle(Exception):  # noqa: N818 - named for what it is
 
 
 class ClientSession:
-    """A session of the lakehouse with what the wire has to know about it."""
+    """A session of the lakehouse with what the wire has to know about it. ``warehouse`` is whose it is, by id."""
 
-    def __init__(self, session: Session, now: float) -> None:
+    def __init__(self, session: Session, now: float, warehouse: str = "") -> None:
         self.id = uuid.uuid4().hex
         self.session = session
+        self.warehouse = warehouse
         self.last_used = now
         self.turn = threading.Lock()  # a session runs one statement at a time
 
@@ -150,11 +151,14 @@ class Sessions:
         self._sessions: dict[str, ClientSession] = {}
         self._operations: dict[str, Operation] = {}
 
-    def open(self, catalog: str | None, schema: str | None, configuration: Mapping[str, str]) -> ClientSession:
+    def open(
+        self, catalog: str | None, schema: str | None, configuration: Mapping[str, str], warehouse: str = ""
+    ) -> ClientSession:
         """Open a session; ``StatementError`` when catalog, schema or configuration do not fit."""
         # The warehouse's settings first: what the client asks for wins.
         settings = {**self._defaults(), **configuration}
-        client = ClientSession(self.lakehouse.open_session(catalog, schema, settings), self._monotonic())
+        opened = self.lakehouse.open_session(catalog, schema, settings)
+        client = ClientSession(opened, self._monotonic(), warehouse)
         with self._lock:
             self._sessions[client.id] = client
         return client
@@ -242,9 +246,15 @@ class Sessions:
         with self._lock:
             return len(self._sessions), len(self._operations)
 
-    def close_all(self) -> None:
-        """Close every session."""
+    def is_busy(self, warehouse: str) -> bool:
+        """Whether a statement runs on a warehouse."""
         with self._lock:
-            session_ids = list(self._sessions)
+            running = [each.owner.warehouse for each in self._operations.values() if not each.is_settled]
+        return warehouse in running
+
+    def close_all(self, warehouse: str | None = None) -> None:
+        """Close every session, or those of one warehouse."""
+        with self._lock:
+            session_ids = [each.id for each in self._sessions.values() if warehouse in (None, each.warehouse)]
         for session_id in session_ids:
             self.close(session_id)

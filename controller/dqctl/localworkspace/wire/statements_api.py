@@ -14,7 +14,7 @@ from dqctl.localworkspace.wire.arrow_values import plain_type, text
 from dqctl.localworkspace.wire.failures import ApiError, invalid, not_found, not_implemented
 from dqctl.localworkspace.wire.parameters import check_limits
 from dqctl.localworkspace.wire.sessions import Operation, Sessions, State, UnknownHandle
-from dqctl.localworkspace.wire.workspace_api import check_warehouse
+from dqctl.localworkspace.wire.warehouses import Warehouses
 
 INLINE_BYTES = 25 * 1024 * 1024
 _DEFAULT_WAIT, _MIN_WAIT, _MAX_WAIT = 10, 5, 50
@@ -32,8 +32,9 @@ _SQL_NAMES = {"BYTE": "TINYINT", "SHORT": "SMALLINT", "LONG": "BIGINT", "NULL": 
 class StatementsApi:
     """The routes below ``/api/2.0/sql/statements``. Each statement has a session of its own."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, warehouses: Warehouses) -> None:
         self._sessions = sessions
+        self._warehouses = warehouses
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -53,7 +54,7 @@ class StatementsApi:
             raise invalid("the body is no JSON") from None
         if not isinstance(body, dict) or not isinstance(body.get("statement"), str):
             raise invalid("statement is required")
-        check_warehouse(str(body.get("warehouse_id", "")))
+        self._warehouses.find(str(body.get("warehouse_id", ""))).state.used()
         if body.get("disposition", "INLINE") != "INLINE" or body.get("format", "JSON_ARRAY") != "JSON_ARRAY":
             raise not_implemented("A disposition other than INLINE with JSON_ARRAY")
         wait = _seconds(str(body.get("wait_timeout", f"{_DEFAULT_WAIT}s")))
@@ -66,7 +67,7 @@ class StatementsApi:
         limit = body.get("row_limit")
 
         check_limits(statement, parameters)
-        client = self._sessions.open(body.get("catalog"), body.get("schema"), {})
+        client = self._sessions.open(body.get("catalog"), body.get("schema"), {}, body["warehouse_id"])
 
         def work(session: Session) -> Result:
             try:

@@ -29,10 +29,17 @@ def needs_warehouse(kind: Kind) -> bool:
     return kind in (Kind.SESSION, Kind.STATEMENT, Kind.RESULT)
 
 
+def warehouse_of(method: str, path: str, body: bytes) -> str | None:
+    """The id of the warehouse that a request is for; None when it names none."""
+    if path.startswith(_THRIFT):
+        return path.removeprefix(_THRIFT)
+    return _member(body, "warehouse_id") or None if has_text(method, path) else None
+
+
 def subject_of(method: str, path: str, body: bytes) -> tuple[Kind, str]:
     """The kind of a request, and the text in which a fault's pattern is looked for."""
     if has_text(method, path):
-        return _of_thrift(body) if path.startswith(_THRIFT) else (Kind.STATEMENT, _statement(body))
+        return _of_thrift(body) if path.startswith(_THRIFT) else (Kind.STATEMENT, _member(body, "statement"))
     for prefix in (staging.PATH, _FILES):
         if path.startswith(f"{prefix}/"):
             return Kind.FILE, f"{method} {unquote(path.removeprefix(prefix))}"
@@ -57,8 +64,8 @@ def _of_thrift(body: bytes) -> tuple[Kind, str]:
     return Kind.RESULT if name in _RESULT_CALLS else Kind.OTHER, str(name)
 
 
-def _statement(body: bytes) -> str:
+def _member(body: bytes, name: str) -> str:
     try:
-        return str(json.loads(body)["statement"])
+        return str(json.loads(body)[name])
     except (ValueError, KeyError, TypeError):
         return ""

@@ -72,13 +72,17 @@ def _answers(response: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]
 
 
 class ThriftService:
-    """Answers one client; ``staging`` makes the URLs that it can reach, ``failure`` is what a statement ends with.
+    """Answers one client of ``warehouse``; ``staging`` makes the URLs that it can reach, ``failure`` is what a
+    statement ends with.
 
     The methods are those of ``TCLIService.Iface``, whose request and response types say what they do.
     """
 
-    def __init__(self, sessions: Sessions, staging: Staging, failure: StatementError | None = None) -> None:
+    def __init__(
+        self, sessions: Sessions, warehouse: str, staging: Staging, failure: StatementError | None = None
+    ) -> None:
         self._sessions = sessions
+        self._warehouse = warehouse
         self._staging = staging
         self._failure = failure
 
@@ -92,7 +96,10 @@ class ThriftService:
             if not name.startswith("spark.thriftserver.")
         }
         client = self._sessions.open(
-            asked.catalogName if asked else None, asked.schemaName if asked else None, configuration
+            asked.catalogName if asked else None,
+            asked.schemaName if asked else None,
+            configuration,
+            self._warehouse,
         )
         handle = T.TSessionHandle(sessionId=_identifier(client.id), serverProtocolVersion=_PROTOCOL)
         return T.TOpenSessionResp(

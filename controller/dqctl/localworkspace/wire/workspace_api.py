@@ -1,4 +1,4 @@
-"""REST of the workspace itself: who am I, the warehouse, and what the connectors ask for by themselves."""
+"""REST of the workspace itself: who am I, whose tokens, and what the connectors ask for by themselves."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,13 +8,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from dqctl.localworkspace.tokens import Identity
-from dqctl.localworkspace.wire.disturbances import Disturbances
-from dqctl.localworkspace.wire.failures import ApiError
+from dqctl.localworkspace.tokens import Identity, Tokens
 
 WORKSPACE_ID = "1"
-WAREHOUSE_ID = "local"
-HTTP_PATH = f"/sql/1.0/warehouses/{WAREHOUSE_ID}"
 
 
 def base_url(request: Request) -> str:
@@ -22,15 +18,8 @@ def base_url(request: Request) -> str:
     return f"https://{request.headers.get('host', '')}"
 
 
-def check_warehouse(warehouse_id: str) -> None:
-    """``ApiError`` when there is no such warehouse."""
-    if warehouse_id != WAREHOUSE_ID:
-        raise ApiError(404, "RESOURCE_DOES_NOT_EXIST", f"SQL warehouse {warehouse_id} does not exist.")
-
-
-def routes(description: Callable[[], dict[str, Any]], disturbances: Disturbances) -> list[Route]:
+def routes(description: Callable[[], dict[str, Any]], tokens: Tokens) -> list[Route]:
     """The routes; ``description`` is what ``dqctl workspace status`` shows."""
-    state = disturbances.warehouse
 
     async def me(request: Request) -> Response:
         identity: Identity = request.state.identity
@@ -44,23 +33,8 @@ def routes(description: Callable[[], dict[str, Any]], disturbances: Disturbances
         }
         return JSONResponse(body, headers={"X-Databricks-Org-Id": WORKSPACE_ID})
 
-    async def warehouses(request: Request) -> Response:
-        return JSONResponse({"warehouses": [_warehouse(request, state.name)]})
-
-    async def warehouse(request: Request) -> Response:
-        check_warehouse(request.path_params["id"])
-        return JSONResponse(_warehouse(request, state.name))
-
-    async def start(request: Request) -> Response:
-        check_warehouse(request.path_params["id"])
-        state.start()
-        return JSONResponse({})
-
-    async def stop(request: Request) -> Response:
-        check_warehouse(request.path_params["id"])
-        state.stop()
-        await run_in_threadpool(disturbances.end_sessions)
-        return JSONResponse({})
+    async def listed(request: Request) -> Response:
+        return JSONResponse({"token_infos": tokens.listed(request.state.identity)})
 
     async def no_flags(_: Request) -> Response:
         return JSONResponse({"flags": [], "ttl_seconds": 900})
@@ -74,30 +48,9 @@ def routes(description: Callable[[], dict[str, Any]], disturbances: Disturbances
 
     return [
         Route("/api/2.0/preview/scim/v2/Me", me),
-        Route("/api/2.0/sql/warehouses", warehouses),
-        Route("/api/2.0/sql/warehouses/{id}", warehouse),
-        Route("/api/2.0/sql/warehouses/{id}/start", start, methods=["POST"]),
-        Route("/api/2.0/sql/warehouses/{id}/stop", stop, methods=["POST"]),
+        Route("/api/2.0/token/list", listed),
         Route("/api/2.0/connector-service/feature-flags/{client}/{version}", no_flags),
         Route("/telemetry-ext", telemetry, methods=["POST"]),
         Route("/telemetry-unauth", telemetry, methods=["POST"]),
         Route("/api/dqctl/status", status),
     ]
-
-
-def _warehouse(request: Request, state: str) -> dict[str, Any]:
-    host, _, port = request.headers.get("host", "").partition(":")
-    return {
-        "id": WAREHOUSE_ID,
-        "name": "local",
-        "state": state,
-        "cluster_size": "2X-Small",
-        "warehouse_type": "PRO",
-        "enable_serverless_compute": True,
-        "auto_stop_mins": 0,
-        "min_num_clusters": 1,
-        "max_num_clusters": 1,
-        "num_clusters": 1,
-        "health": {"status": "HEALTHY"},
-        "odbc_params": {"hostname": host, "path": HTTP_PATH, "protocol": "https", "port": int(port or 443)},
-    }
