@@ -21,5 +21,8 @@ leash=$!
 wait "$group" 2>/dev/null
 code=$?
 kill -KILL "$leash" "-$group" 2>/dev/null
+# Reaped here: in PostgreSQL's container the server inherits it, takes it for a backend that crashed, and restarts
+# all of them (15).
+wait "$leash" 2>/dev/null
 [ -n "$DQCTL_KEEP_HOME" ] || rm -rf "$HOME"
 exit "$code"
