@@ -1,6 +1,7 @@
 """A stack in either runtime, and eyes for what the runtimes' Protocol does not show: processes, homes, deaths."""
 
 import os
+import shutil
 import signal
 import time
 from dataclasses import dataclass
@@ -8,9 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from command_line import CommandLine
-from container_stacks import containers
+from container_stacks import containers, remove_project
 from dqctl.progress import silent
 from dqctl.runtime import Runtime, open_runtime
+from dqctl.stack.paths import StackPaths
 
 
 class Stack(Protocol):
@@ -28,6 +30,10 @@ class Stack(Protocol):
 
     def kill(self) -> None:
         """SIGKILL for all that lasts between commands."""
+        ...
+
+    def lose(self) -> None:
+        """Take away all that there is of the stack, its database first of all, and leave its secrets."""
         ...
 
 
@@ -54,6 +60,11 @@ class LocalStack:
         assert pid
         os.kill(pid, signal.SIGKILL)
 
+    def lose(self) -> None:
+        runtime = opened(self)
+        runtime.down()
+        _remove_all_but_secrets(runtime.paths)
+
 
 @dataclass(frozen=True)
 class ContainerStack:
@@ -70,6 +81,19 @@ class ContainerStack:
     def kill(self) -> None:
         for container in containers(self.name).values():
             container.kill()
+
+    def lose(self) -> None:
+        paths = opened(self).paths
+        remove_project(self.name)
+        _remove_all_but_secrets(paths)
+
+
+def _remove_all_but_secrets(paths: StackPaths) -> None:
+    for path in paths.root.iterdir():
+        if path.is_dir() and path != paths.secrets:
+            shutil.rmtree(path)
+        elif path.is_file():
+            path.unlink()
 
 
 def opened(stack: Stack) -> Runtime:

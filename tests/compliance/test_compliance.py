@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from dqctl.errors import EnvironmentFault
 from dqctl.progress import silent
 from dqctl.runtime import find_runtime
 from publishing import published
+from stored_state import picture
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -197,6 +199,29 @@ def test_every_run_is_published_once_with_all_of_its_results(stack: Stack) -> No
         stored = connection.execute("SELECT count(*) FROM test_results").fetchone()
     assert stored == (sum(row["run_id"] in runs for row in published(stack.run.settings, "dq_test_results")),)
     assert stored > (30,)
+
+
+def test_a_stack_of_which_only_the_secrets_are_left_comes_back_from_its_state(stack: Stack) -> None:
+    run = replace(stack.run, environment={**stack.run.environment, "DQCTL_STATE": "auto"})
+    own = run.settings.stack
+    run("state", "save")
+
+    def runs() -> Counter[str]:
+        return Counter(row["run_id"] for row in published(run.settings, "dq_runs") if row["stack"] == own)
+
+    listed, there = run.document("runs")["runs"], runs()
+    with opened(stack).metadata() as connection:
+        before = picture(connection, without=("dqctl.state_", "dqctl.rotations", "dqctl.foreground"))
+    stack.lose()
+    assert any(step.startswith("state of commit") for step in run.document("install")["changed"])
+    with opened(stack).metadata() as connection:
+        after = picture(connection, without=("dqctl.state_", "dqctl.rotations", "dqctl.foreground"))
+    assert {name for name in before if before[name] != after.get(name, [])} == set()
+    assert run.document("runs")["runs"] == listed
+    assert run("--output", "json", "publish", "--pending").document["runs"] == []
+    run("run-tests", SUITE, "--fail-on", "never")
+    assert runs() - there == Counter([run.document("runs")["runs"][0]["run_id"]])
+    assert run.document("state", "verify", "--deep")["unsaved"] == 0
 
 
 @pytest.mark.local
