@@ -16,6 +16,7 @@ from dqctl.progress import Progress, silent
 from dqctl.redaction import redact, reveal
 from dqctl.report.words import counted
 from dqctl.runtime import Runtime, aside, metadata
+from dqctl.runtime.connection import be_patient
 from dqctl.services.space import require_space
 from dqctl.services.state import keys_of
 from dqctl.stack import backups
@@ -117,6 +118,7 @@ def restore_into(
     try:
         verified = _fill(runtime, backup, making, progress, clock)
         with server.connect(making, autocommit=True) as connection:
+            be_patient(connection, _AT_LEAST)
             connection.execute("ANALYZE")
         metadata.rename_databases(server, [(making, database)])
     except BaseException:
