@@ -11,6 +11,7 @@ from dqctl.runtime import environments, postgres_programs
 from dqctl.services.install import require_possible, require_runtime
 from dqctl.services.install_local import wanted_version
 from dqctl.services.lakebase import Store, project_of, require_tls, wanted_store
+from dqctl.services.state import why_off
 from dqctl.settings import Settings
 from dqctl.stack import remembered
 from dqctl.stack.paths import StackPaths
@@ -52,6 +53,8 @@ def plan_install(
         steps += _docker(settings, paths, before, version, diffs)
     else:
         steps += _local(paths, before, version, wanted_store(settings, before))
+    if before is None and settings.metadata != "lakebase" and why_off(settings, None) is None:
+        steps.append("restore the state that Databricks has of a stack of this name, if it has any")
     if not (before and before.installed):
         steps.append("set the metadata database up, unless it is")
     if changed := remembered.changed(paths.settings, remember or {}):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from databricks.sql import exc
 from pydantic import SecretStr
@@ -42,6 +43,12 @@ class Cursor:
             raise self.connection.failures.pop(0)
         return self
 
+    def fetchmany_arrow(self, rows: int) -> pa.Table:
+        if self.connection.failures:
+            raise self.connection.failures.pop(0)
+        portion, self.connection.rows = self.connection.rows[:rows], self.connection.rows[rows:]
+        return pa.table({"n": pa.array(portion, pa.int64())})
+
     def cancel(self) -> None:
         pass
 
@@ -50,6 +57,7 @@ class Connection:
     def __init__(self) -> None:
         self.statements: list[Any] = []
         self.failures: list[Exception] = []
+        self.rows: list[int] = []
         self.closed = 0
         self.session = SimpleNamespace(is_open=True)
 
@@ -241,3 +249,28 @@ def test_statements_at_once_have_sessions_of_their_own_which_serve_the_next_ones
                 thread.join(20)
     assert [len(each.statements) for each in made] == [2, 2]
     assert [each.closed for each in made] == [1, 1]
+
+
+def test_a_stream_gives_portions_and_ends_its_session(opened: tuple[Connection, list[dict[str, Any]]]) -> None:
+    connection, _ = opened
+    connection.rows = list(range(5))
+    with Warehouse(TARGET) as found:
+        portions = list(found.stream("SELECT n", {"a": 1}, rows=2))
+    assert [portion["n"].to_pylist() for portion in portions] == [[0, 1], [2, 3], [4]]
+    assert connection.statements == [("SELECT n", {"a": 1}, None)]
+    assert connection.closed == 1
+
+
+def test_a_stream_that_breaks_half_way_is_an_error_and_no_row_comes_twice(
+    opened: tuple[Connection, list[dict[str, Any]]],
+) -> None:
+    connection, _ = opened
+    connection.rows = list(range(5))
+    with Warehouse(TARGET) as found:
+        portions = found.stream("SELECT n", rows=2)
+        assert next(portions)["n"].to_pylist() == [0, 1]
+        connection.failures = [exc.RequestError("lost", session_id_hex="")]
+        with pytest.raises(Unreachable):
+            next(portions)
+    assert len(connection.statements) == 1
+    assert connection.closed == 1
