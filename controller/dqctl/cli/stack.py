@@ -9,6 +9,7 @@ import typer
 from dqctl.cli.context import context
 from dqctl.cli.options import Catalog, Schema, Wait, Workspace
 from dqctl.cli.output import cell, emit, plain, table
+from dqctl.report.words import counted, moment
 
 if TYPE_CHECKING:
     from dqctl.services.install_plan import InstallPlan
@@ -269,7 +270,13 @@ def uninstall(
             return f"stack {report.stack}: nothing is installed"
         kept = f"; its state is kept in {report.kept}" if report.kept else "; nothing is left"
         where = f"; its metadata is kept in the Lakebase project {report.project}" if report.project else ""
-        return f"stack {report.stack} is uninstalled{kept}{where}"
+        copies = f"; {counted(report.backups, 'backup')} in {report.kept}/backups" if report.backups else ""
+        saved = (
+            f"; what was saved in {report.state} stays, and needs the keys that are gone (docs/state.md)"
+            if report.state
+            else ""
+        )
+        return f"stack {report.stack} is uninstalled{kept}{copies}{where}{saved}"
 
     emit(plain(report), show)
 
@@ -301,6 +308,7 @@ def _status(found: "Status") -> str:
         "Lakebase" if found.lakebase else "PostgreSQL": running,
         "services": ", ".join(f"{name} {state}" for name, state in found.services.items()),
         "disk": f"{found.disk_bytes / 1e6:.0f} MB",
+        "backup": f"{found.newest_backup}, {moment(found.newest_backup_at)}" if found.newest_backup else "none",
     }
     width = max(map(len, facts))
     lines = [f"{name:<{width}}  {value}" for name, value in facts.items()]

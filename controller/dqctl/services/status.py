@@ -15,6 +15,7 @@ from dqctl.errors import DqctlError
 from dqctl.progress import silent
 from dqctl.runtime import Runtime, runtime_of
 from dqctl.settings import Settings
+from dqctl.stack import backups
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord, read_record
 
@@ -43,7 +44,7 @@ class Status:
     endpoint, ``lakebase_state`` what it does: active, asleep, init, degraded, or unknown where nobody tells. Only
     one that is active is asked for more; one that sleeps wakes by itself for whoever works.
     ``schema_revision`` and ``last_jobs`` are unknown (None, empty) while PostgreSQL is down.
-    ``disk_bytes`` are those of the stack's directory, programs not included.
+    ``disk_bytes`` are those of the stack's directory, programs not included. ``newest_backup`` is by its files.
     """
 
     stack: str
@@ -67,6 +68,8 @@ class Status:
     created: datetime | None = None
     updated: datetime | None = None
     disk_bytes: int = 0
+    newest_backup: str | None = None
+    newest_backup_at: datetime | None = None
     last_jobs: tuple[LastJob, ...] = ()
 
 
@@ -80,6 +83,7 @@ def status(settings: Settings) -> Status:
     lakebase = _lakebase_state(settings, record)
     health = runtime.health(ask_database=lakebase in (None, "active"))
     resting = lakebase == "asleep" and all(state == "running" for state in health.services.values())
+    newest = next(iter(backups.listed(paths)), None)
     return Status(
         stack=settings.stack,
         home=str(settings.home),
@@ -102,6 +106,8 @@ def status(settings: Settings) -> Status:
         created=record.created,
         updated=record.updated,
         disk_bytes=_bytes_below(paths.root),
+        newest_backup=newest.id if newest else None,
+        newest_backup_at=newest.manifest.created if newest else None,
         last_jobs=_last_jobs(runtime) if health.is_good else (),
     )
 

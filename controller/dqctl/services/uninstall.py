@@ -10,7 +10,7 @@ from dqctl.progress import Progress
 from dqctl.runtime import controller, environments, metadata_template, runtime_of
 from dqctl.services.standstill import standstill
 from dqctl.settings import Settings
-from dqctl.stack import lock
+from dqctl.stack import backups, lock
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord, read_record, write_record
 
@@ -19,13 +19,16 @@ from dqctl.stack.record import StackRecord, read_record, write_record
 class UninstallReport:
     """What was done. ``kept`` is where state and secrets still are, None when there are none any more.
 
-    ``project`` is the Lakebase project that still holds the metadata.
+    ``project`` is the Lakebase project that still holds the metadata, ``backups`` how many are kept.
+    ``state`` is where Databricks keeps what was saved of a stack that was purged, None where nothing is saved.
     """
 
     stack: str
     changed: tuple[str, ...]
     kept: str | None
     project: str | None = None
+    backups: int = 0
+    state: str | None = None
 
 
 def uninstall(
@@ -46,7 +49,8 @@ def uninstall(
     with lock.hold(paths.lock, "uninstall", timeout=settings.lock_timeout, progress=progress):
         record = read_record(paths)
         if record:
-            runtime = runtime_of(paths, record, progress)
+            # Also of a stack whose upgrade was interrupted: it goes, whichever side counts.
+            runtime = runtime_of(paths, record, progress, upgrading=True)
             with standstill(runtime, settings.lock_timeout, "dqctl uninstall"):
                 # First: from here on no command starts PostgreSQL again.
                 if record.installed:
@@ -64,12 +68,22 @@ def uninstall(
                     changed.append(removed)
         if not purge:
             project = record.lakebase.project if record and record.lakebase else None
-            return UninstallReport(settings.stack, tuple(changed), str(paths.root), project)
+            kept = len(backups.listed(paths))
+            return UninstallReport(settings.stack, tuple(changed), str(paths.root), project, kept)
+        state = _saved_in(settings, record)
         progress(f"removing {paths.root}")
         _remove(paths.root)
         changed.append("state and secrets")
     changed += _remove_programs(paths, record)
-    return UninstallReport(settings.stack, tuple(changed), None)
+    return UninstallReport(settings.stack, tuple(changed), None, state=state)
+
+
+def _saved_in(settings: Settings, record: StackRecord | None) -> str | None:
+    """Where the stack's state is, if it was ever saved: nobody is asked."""
+    from dqctl.services.publish import name_of_target  # Databricks takes long to import
+    from dqctl.services.state import why_off
+
+    return None if record is None or why_off(settings, record) else name_of_target(settings)
 
 
 def _remove_programs(paths: StackPaths, purged: StackRecord | None) -> list[str]:
