@@ -112,7 +112,7 @@ class Saving:
         for row in self.log():
             if row["commit_id"] in counting:
                 found.setdefault(row["relation"], Counter())[self._opened(row)] += row["change"]
-        there = self._database()
+        there = self.database()
         for relation, rows in there.items():
             net = {row: count for row, count in found.get(relation, Counter()).items() if count}
             assert net == dict(rows), relation
@@ -129,7 +129,7 @@ class Saving:
         opened = state.keys_of(self.runtime.paths).open(row["relation"], row["row"])
         return json.dumps(json.loads(opened), sort_keys=True)
 
-    def _database(self) -> dict[str, Counter[str]]:
+    def database(self) -> dict[str, Counter[str]]:
         """Every row as a JSON object of texts, made by psycopg and not by the code that makes the log."""
         found: dict[str, Counter[str]] = {}
         with self.runtime.metadata() as connection:

@@ -1,6 +1,5 @@
 """Saving the state: complete, cheap, whatever happens to the tables meanwhile, and never over somebody else's."""
 
-import contextlib
 import json
 import signal
 import subprocess
@@ -46,11 +45,9 @@ def shared(installed_stack: Settings, workspace: Path) -> Saving:
 
 @pytest.fixture
 def saving(shared: Saving) -> Saving:
-    """The module's stack with nothing to save."""
-    with contextlib.suppress(Busy):
-        shared.save()
-        return shared
-    shared.save(take_over=True)
+    """The module's stack with nothing to save, and the newest commit its own."""
+    in_step = state.status(shared.settings, remote=True).in_step
+    shared.save(take_over=not in_step)
     return shared
 
 
