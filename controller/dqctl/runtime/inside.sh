@@ -11,6 +11,8 @@ setsid "$@" <.stdin 3<&- &
 group=$!
 # Not one pipeline: dash waits for all of a pipeline, and the leash lasts longer than the program.
 {
+    # Its children outlive it. A program that does not read all of its stdin must not end one by a signal: see below.
+    trap '' PIPE
     [ -z "$DQCTL_STDIN_BYTES" ] || head -c "$DQCTL_STDIN_BYTES" <&3 >.stdin
     cat <&3
     kill -TERM "-$group"
