@@ -45,6 +45,26 @@ def test_output_exit_code_and_stdin_go_their_ways() -> None:
     assert done.seconds > 0
 
 
+def test_files_pass_by_as_they_are_and_belong_to_nobody_else(tmp_path: Path) -> None:
+    source, sink = tmp_path / "source", tmp_path / "sink"
+    source.write_bytes(bytes(range(256)) * 4000)
+    sink.write_text("of before, and longer than nothing")
+    sink.chmod(0o600)
+    code = "import sys, shutil; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer); sys.stderr.write('said')"
+    done = python(code, stdin=source, stdout=sink)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "said")
+    assert sink.read_bytes() == source.read_bytes()
+    done = python("print('new')", stdout=tmp_path / "new")
+    assert ((tmp_path / "new").read_text(), (tmp_path / "new").stat().st_mode & 0o777) == ("new\n", 0o600)
+
+
+def test_the_deadline_holds_for_files_too(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentFault, match="did not finish within 1 s"):
+        python(
+            "import time; time.sleep(60)", stdin=Path("/dev/zero"), stdout=tmp_path / "sink", deadline=Deadline(1)
+        )
+
+
 def test_any_exit_code_is_returned_and_a_signal_is_negative() -> None:
     assert python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)").exit_code == -signal.SIGKILL
 
