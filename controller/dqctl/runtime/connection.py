@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
-from psycopg.waiting import Ready
+from psycopg.waiting import Ready, Wait
 from pydantic import SecretStr
 
 from dqctl.clock import Deadline
@@ -88,13 +88,17 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
     def wait(self, gen: PQGen[_Answer], interval: float = 0.1, timeout: float | None = None) -> _Answer:
         """Wait for what the server says, as psycopg does, but not for ever."""
-        return super().wait(self._while_it_speaks(gen), interval, timeout)
+        try:
+            wanted = next(gen)
+        except StopIteration as end:  # it is here already: most rows of a COPY are, and there are many
+            answer: _Answer = end.value
+            return answer
+        return super().wait(self._while_it_speaks(gen, wanted), interval, timeout)
 
-    def _while_it_speaks(self, gen: PQGen[_Answer]) -> PQGen[_Answer]:
+    def _while_it_speaks(self, gen: PQGen[_Answer], wanted: Wait) -> PQGen[_Answer]:
         heard = time.monotonic()
         server = (self.pgconn.host, self.pgconn.port)
         try:
-            wanted = next(gen)
             while True:
                 ready = yield wanted
                 if ready & Ready.R:

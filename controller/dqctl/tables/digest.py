@@ -11,8 +11,6 @@ and Sail compute alike), decimals near zero by their unscaled number (1E-8 or 0.
 # ruff: noqa: S608 - SQL text is what this module is for; names and literals pass through tables.sql
 
 import hashlib
-import math
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -81,7 +79,7 @@ def _text(kind: Type, values: pa.Array) -> pa.Array:
     if kind is Type.TIMESTAMP:
         return values.cast(pa.int64()).cast(pa.string())
     if kind is Type.DOUBLE:
-        return _by_value(values, _double)
+        return _doubles(values)
     if kind in (Type.DECIMAL_38_0, Type.DECIMAL_38_6, Type.DECIMAL_38_8):
         return _by_value(values, _decimal)
     return values.cast(pa.string())
@@ -102,12 +100,11 @@ def _decimal(value: Decimal | None) -> str | None:
     return format(value, "f")
 
 
-def _double(value: float | None) -> str | None:
-    if value is None:
-        return None
-    if math.isnan(value):
-        return "NaN"
-    return str(_xxhash64(struct.unpack("<Q", struct.pack("<d", value))[0])) if value else "0"
+def _doubles(values: pa.Array) -> pa.Array:
+    hashes = _xxhash64(values.view(pa.uint64())).view(pa.int64()).cast(pa.string())
+    return pc.case_when(
+        pc.make_struct(pc.is_nan(values), pc.equal(values, 0.0), pc.is_valid(values)), "NaN", "0", hashes
+    )
 
 
 def _element_of(column: Column) -> str:
@@ -138,17 +135,26 @@ _MASK = (1 << 64) - 1
 _PRIMES = (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
 
 
-def _xxhash64(bits: int) -> int:
-    """XXH64 of eight bytes with Spark's seed of 42, as a signed number."""
-    one, two, three, four, five = _PRIMES
-    found = (42 + five + 8) & _MASK
-    found ^= (_rotated((bits * two) & _MASK, 31) * one) & _MASK
-    found = (_rotated(found, 27) * one + four) & _MASK
-    found = ((found ^ (found >> 33)) * two) & _MASK
-    found = ((found ^ (found >> 29)) * three) & _MASK
-    found ^= found >> 32
-    return found - (1 << 64) if found >> 63 else found
+def _xxhash64(bits: pa.Array) -> pa.Array:
+    """XXH64 of eight bytes each with Spark's seed of 42; Arrow's numbers are cut to 64 bits as its own are."""
+    one, two, three, four, _ = map(_number, _PRIMES)
+    seed = _number((42 + _PRIMES[4] + 8) & _MASK)
+    found = pc.bit_wise_xor(pc.multiply(_rotated(pc.multiply(bits, two), 31), one), seed)
+    found = pc.add(pc.multiply(_rotated(found, 27), one), four)
+    found = pc.multiply(_shifted(found, 33), two)
+    found = pc.multiply(_shifted(found, 29), three)
+    return _shifted(found, 32)
 
 
-def _rotated(value: int, places: int) -> int:
-    return ((value << places) | (value >> (64 - places))) & _MASK
+def _shifted(values: pa.Array, places: int) -> pa.Array:
+    return pc.bit_wise_xor(values, pc.shift_right(values, _number(places)))
+
+
+def _rotated(values: pa.Array, places: int) -> pa.Array:
+    return pc.bit_wise_or(
+        pc.shift_left(values, _number(places)), pc.shift_right(values, _number(64 - places))
+    )
+
+
+def _number(value: int) -> pa.Scalar:
+    return pa.scalar(value, pa.uint64())
