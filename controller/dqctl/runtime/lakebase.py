@@ -178,19 +178,17 @@ def database_program(
 
     ``EnvironmentFault`` when Lakebase's PostgreSQL is newer than they are: ``pg_dump`` would refuse.
     """
-    log = paths.logs / "install.log"
-    ensure_private_dir(paths.logs)
-    postgres_programs.ensure_programs(paths.environments, log=log, progress=progress)
     with server.connect(_FIRST) as connection:
         major = connection.info.server_version // 10000
-    if major > int(postgres_programs.VERSION.partition(".")[0]):
+    log = ensure_private_dir(paths.logs) / "install.log"
+    programs = postgres_programs.ensure_clients(paths.environments, major, log=log, progress=progress)
+    if programs is None:
         raise EnvironmentFault(
-            f"Lakebase runs PostgreSQL {major}, dqctl's {argv[0]} is of {postgres_programs.VERSION}",
+            f"Lakebase runs PostgreSQL {major}, which is newer than dqctl's {argv[0]}",
             "nothing was changed: use Lakebase's own branches and restore points until dqctl brings a newer one",
         )
     with call_home(paths.work) as home, relay(server.host, server.port, server.ca_file) as port:
         place = database_programs.Place(RELAY, port, server.password)
-        programs = postgres_programs.location(paths.environments)
         return database_programs.run(
             programs, argv, place, home=home, stdin=stdin, stdout=stdout, deadline=deadline
         )
