@@ -165,8 +165,8 @@ def executemany(stack: Stack, settings: Settings, count: int) -> float:
     )
     with Warehouse(tables.find_target(settings)) as warehouse:
         warehouse.query("SELECT 1")
-        assert warehouse._connection
-        with warehouse._connection.cursor() as cursor:
+        (session,) = warehouse._idle
+        with session.cursor() as cursor:
             started = time.perf_counter()
             cursor.executemany(statement, [dict(row) for row in rows])
             return (time.perf_counter() - started) / count
