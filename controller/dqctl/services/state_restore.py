@@ -126,7 +126,11 @@ class Source:
         found = self.find(commit, as_of)
         if found is None:
             which = (
-                f"commit {commit}" if commit is not None else f"commit of {as_of} or before" if as_of else "state"
+                f"commit {commit}"
+                if commit is not None
+                else f"commit of {as_of:%Y-%m-%d %H:%M:%S} UTC or before"
+                if as_of
+                else "state"
             )
             raise UsageError(
                 f"there is no {which} of stack {self.stack!r} in {self.place.catalog}.{self.place.schema}",
@@ -187,7 +191,7 @@ def fill(runtime: Runtime, source: Source, state: SavedState, database: str, pro
             book.write_head(connection, _head(connection, state))
             connection.commit()
     except (psycopg.Error, pa.ArrowInvalid, LookupError) as error:
-        raise _not_equal(state, [str(error).strip()]) from error
+        raise _not_equal(state, [_reason(error)]) from error
     progress("the restored database equals what was saved")
 
 
@@ -295,6 +299,15 @@ def _would_be_lost(runtime: Runtime, connection: Connection, source: Source) -> 
     if seen.head and source.find(seen.head.seq) is None:
         return f"its last save, commit {seen.head.seq}, is not in {source.place.catalog}.{source.place.schema}"
     return None
+
+
+def _reason(error: Exception) -> str:
+    """Without what PostgreSQL says beside it: the line that it was given, values and all."""
+    if not isinstance(error, psycopg.Error):
+        return str(error)
+    where = [name for name in (error.diag.table_name, error.diag.constraint_name) if name]
+    said = error.diag.message_primary or str(error).partition("\n")[0]
+    return f"{said} ({', '.join(where)})" if where else said
 
 
 def _not_equal(state: SavedState, reasons: "list[str] | tuple[str, ...]") -> EnvironmentFault:
