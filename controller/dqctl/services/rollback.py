@@ -139,9 +139,23 @@ def _look(runtime: Runtime, paths: StackPaths, after: Side, candidate: str, prog
                 f"with {expected}",
                 "nothing was changed; go back to another backup: dqctl backup list",
             )
-        looking.look(old, candidate)
+        before = looking.look(old, candidate)
+    _require_keys(runtime, before)
     progress("trial: passed")
     return dict(found.rows)
+
+
+def _require_keys(runtime: Runtime, then: looking.Look) -> None:
+    """What is decrypted now must not be lost by going back."""
+    if not then.lost:
+        return
+    now = looking.look(runtime)
+    if lost := [name for name, count in then.lost.items() if count > now.lost.get(name, 0)]:
+        raise EnvironmentFault(
+            f"the stack's keys do not decrypt what it would get back: {', '.join(sorted(lost))}",
+            "nothing was changed. The keys were rotated since; give the stack those of then (dqctl credentials "
+            "import), then try again",
+        )
 
 
 def _require_willing(runtime: Runtime, candidate: str, discard_runs: bool) -> None:

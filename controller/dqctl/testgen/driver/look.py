@@ -7,17 +7,23 @@ an HMAC under a key that the request brings is said, as in ``fingerprint``.
 
 # ruff: noqa: S608 - SQL text out of names that the database has
 
+import base64
 import hashlib
 import hmac
 import importlib
 import pkgutil
+from functools import cache
 from typing import Any
 
+from Crypto.Cipher import AES
+from Crypto.Protocol.KDF import PBKDF2
 from sqlalchemy import select, text
+from testgen import settings
 from testgen.common import models
 from testgen.common.encrypt import DecryptText
 from testgen.common.models import Base, database_session
 
+BLOCK = AES.block_size
 # As dqctl.testgen.encrypted: every column of type bytea is one that TestGen encrypts.
 COLUMNS = """
     SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
@@ -61,7 +67,19 @@ def serve(request: dict[str, Any], say: Any) -> dict[str, Any]:
 def fingerprint(key: bytes, stored: bytes) -> str | None:
     """The fingerprint of one stored secret; ``None`` when the keys do not fit it."""
     try:
+        packed = base64.b64decode(stored, validate=True)
+        padded = AES.new(own_key(), AES.MODE_CBC, packed[:BLOCK]).decrypt(packed[BLOCK:])
         plain = DecryptText(stored)
-    except ValueError:
+    except ValueError:  # no base64, no whole blocks, or no text
+        return None
+    # As in ``seal``: TestGen does not look at the padding, and a wrong key makes an empty text of short secrets.
+    if not padded or not 1 <= padded[-1] <= BLOCK or padded[-padded[-1] :] != padded[-1:] * padded[-1]:
         return None
     return hmac.new(key, plain.encode(), hashlib.sha256).hexdigest()
+
+
+@cache
+def own_key() -> bytes:
+    """The key of TestGen's encryption, as in ``seal``."""
+    password, salt = settings.APP_ENCRYPTION_SECRET, settings.APP_ENCRYPTION_SALT
+    return bytes(PBKDF2(password.encode("ascii"), salt.encode("ascii"), 64, 1000)[:32])
