@@ -41,9 +41,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What publishing ``runs`` runs with ``rows`` rows to ``target`` would run, in order.
+    """What publishing ``runs`` runs with ``rows`` rows to ``target`` would run; tables go side by side.
 
-    ``wakes`` is 1 when anything would: all of it is one session, which wakes a warehouse that sleeps once.
+    ``wakes`` is 1 when anything would: it is all in one go, which wakes a warehouse that sleeps once.
     """
 
     target: str
