@@ -151,9 +151,7 @@ def _shifted(values: pa.Array, places: int) -> pa.Array:
 
 
 def _rotated(values: pa.Array, places: int) -> pa.Array:
-    return pc.bit_wise_or(
-        pc.shift_left(values, _number(places)), pc.shift_right(values, _number(64 - places))
-    )
+    return pc.bit_wise_or(pc.shift_left(values, _number(places)), pc.shift_right(values, _number(64 - places)))
 
 
 def _number(value: int) -> pa.Scalar:
