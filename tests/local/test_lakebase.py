@@ -239,7 +239,7 @@ def test_a_lakebase_that_is_away_is_not_waited_for_as_one_that_wakes(stack: Stac
     started = time.monotonic()
     with pytest.raises(EnvironmentFault, match=f"nobody listens at {stack.server.host}:{port}"):
         replace(stack.server, port=port).connect("postgres")
-    assert time.monotonic() - started < 12
+    assert time.monotonic() - started < 25  # one that wakes is given 90
 
 
 def test_the_sdk_makes_and_removes_a_project(client: WorkspaceClient, stack: Stack) -> None:
