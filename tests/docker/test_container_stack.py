@@ -14,6 +14,7 @@ from command_line import CommandLine
 from container_stacks import POSTGRES, TESTGEN, container_stack, containers
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
+from dqctl.runtime.metadata_template import Template
 from dqctl.stack.paths import StackPaths
 from dqctl.testgen import jobs
 
@@ -140,6 +141,20 @@ def test_compose_reads_what_was_written(run: CommandLine) -> None:
     services = json.loads(done.stdout)["services"]
     assert services["engine"]["entrypoint"][-1].endswith("wait $$!; done")
     assert services["postgres"]["environment"]["POSTGRES_PASSWORD_FILE"] == "/run/dqctl/postgres_password"
+
+
+def test_what_a_set_up_left_becomes_a_database_again(run: CommandLine) -> None:
+    runtime = open_runtime(run.settings, silent)
+    template = Template(runtime, "a test in containers", silent)
+    try:
+        template.keep("datakitchen")
+        assert template.restore(runtime.postgres, "probe", 235)
+    finally:
+        template.path.unlink(missing_ok=True)
+    with runtime.postgres.connect("probe") as connection:
+        assert connection.execute("SELECT count(*) FROM testgen.test_types").fetchone() == (89,)
+    with runtime.postgres.connect("postgres", autocommit=True) as connection:
+        connection.execute("DROP DATABASE probe")
 
 
 def test_what_was_paused_goes_on(run: CommandLine) -> None:

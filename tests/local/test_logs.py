@@ -48,7 +48,7 @@ def test_every_line_names_its_source(run: CommandLine) -> None:
     assert any("database system is ready to accept connections" in line for line in lines)
     # The first call of a stack: TestGen's set-up, or the hash that is put into what an earlier one left.
     assert any(
-        re.search(r"testgen +\| .* (testgen setup-system-db|python -I -c import bcrypt)", line) for line in lines
+        re.search(r"testgen +\| .* (testgen setup-system-db|python -P -c import bcrypt)", line) for line in lines
     )
 
 

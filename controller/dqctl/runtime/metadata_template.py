@@ -45,6 +45,7 @@ _UUID = re.compile(r"'[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{1
 _NIL = "'00000000-0000-0000-0000-000000000000'"
 
 # As TestGen hashes it (streamlit-authenticator's Hasher in 5.33.3 to 5.134.0), without its imports of 2 s.
+# Not with -I: the image built here has its packages where PYTHONPATH leads.
 _HASH = "import bcrypt, sys; sys.stdout.write(bcrypt.hashpw(sys.stdin.buffer.read(), bcrypt.gensalt()).decode())"
 
 
@@ -146,7 +147,7 @@ class Template:
 
     def _hash(self) -> str | None:
         password = reveal(read_secret(self.runtime.paths, "testgen_password"))
-        done = self.runtime.run(["-I", "-c", _HASH], program="python", stdin=password, deadline=Deadline(_TIMEOUT))
+        done = self.runtime.run(["-P", "-c", _HASH], program="python", stdin=password, deadline=Deadline(_TIMEOUT))
         if done.exit_code == 0 and _BCRYPT.fullmatch(done.stdout):
             return done.stdout
         _log.warning("TestGen's Python does not hash: %s", done.stderr.strip()[-300:])
