@@ -32,6 +32,7 @@ from dqctl.stack.secrets import LENGTHS, read_secret
 from dqctl.testgen import encrypted, jobs
 from dqctl.testgen.jobs import JobKind, JobRequest
 from target_database import PASSWORD, Target
+from testgen_python import run_in_testgen
 
 pytestmark = [pytest.mark.local, pytest.mark.timeout(600)]
 
@@ -117,15 +118,9 @@ with database_session() as session:
 """
 
 
-def python(runtime: LocalRuntime, code: str, stdin: object = None) -> str:
-    done = runtime.run(["-c", code], program="python", stdin=json.dumps(stdin), deadline=Deadline(120))
-    assert done.exit_code == 0, done.stderr
-    return done.stdout.strip()
-
-
 def assert_testgen_reads(runtime: LocalRuntime, good: str, *bad: str) -> None:
     """TestGen decrypts what it stores, and lets in who says ``good``, nobody else."""
-    stored, lets_in = json.loads(python(runtime, LOOK, [["project_pw_encrypted"], [good, *bad]]))
+    stored, lets_in = json.loads(run_in_testgen(runtime, LOOK, [["project_pw_encrypted"], [good, *bad]]))
     assert {each["project_pw_encrypted"] for each in stored} == {PASSWORD}
     assert lets_in == [True, *([False] * len(bad))]
 
@@ -169,14 +164,11 @@ def make(settings: Settings, directory: Path) -> LocalRuntime:
     runtime = open_runtime(settings, silent)
     assert isinstance(runtime, LocalRuntime)
     target = Target.make(runtime)
-    for name, schema in (("shop", "sales"), ("slow", "slow")):
-        apply(
-            runtime,
-            target.write_systems(directory, name, schema),
-            access=None,
-            environment={"PROBE_PASSWORD": PASSWORD},
-            deadline=Deadline(120),
-        )
+    both = target.write_systems(directory, "shop")
+    _, _, slow = target.write_systems(directory, "slow", "slow").read_text().partition("systems:\n")
+    with both.open("a") as file:
+        file.write(slow)
+    apply(runtime, both, access=None, environment={"PROBE_PASSWORD": PASSWORD}, deadline=Deadline(120))
     return runtime
 
 
@@ -280,7 +272,7 @@ def test_killed_while_postgresql_is_killed_too(runtime: LocalRuntime) -> None:
 def test_killed_from_outside_while_the_database_takes_them(runtime: LocalRuntime) -> None:
     print(f"DQCTL_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it with a failure
     chance = random.Random(SEED)  # noqa: S311 - no secret
-    for _ in range(6):
+    for _ in range(4):
         before = values_of(runtime)
         with subprocess.Popen(
             [sys.executable, "-c", ROTATE, str(runtime.paths.home), "no such moment"],
@@ -311,7 +303,7 @@ def test_one_secret_alone_is_rotated_and_the_others_stay(runtime: LocalRuntime) 
 
 
 def test_everything_that_testgen_encrypts_is_encrypted_anew(runtime: LocalRuntime) -> None:
-    columns = json.loads(python(runtime, ENCRYPTED_COLUMNS))
+    columns = json.loads(run_in_testgen(runtime, ENCRYPTED_COLUMNS))
     with runtime.metadata() as connection:
         found = connection.execute(encrypted._COLUMNS).fetchall()
     assert sorted([table, column] for table, names in found for column in names) == columns
@@ -321,14 +313,14 @@ def test_everything_that_testgen_encrypts_is_encrypted_anew(runtime: LocalRuntim
         "service_account_key": {"type": "service_account", "private_key": "a\nb"},
         "secrets": {"token": "t" * 31},
     }
-    python(runtime, STORE, stored)
+    run_in_testgen(runtime, STORE, stored)
     try:
         done = rotate(settings_of(runtime), ["decrypt_salt", "decrypt_password"], progress=silent)
         assert done.values == 2 * 5
         expected = {**stored, "project_pw_encrypted": PASSWORD}
-        assert json.loads(python(runtime, LOOK, [list(expected), []]))[0] == [expected] * 2
+        assert json.loads(run_in_testgen(runtime, LOOK, [list(expected), []]))[0] == [expected] * 2
     finally:
-        python(runtime, STORE, dict.fromkeys(stored))
+        run_in_testgen(runtime, STORE, dict.fromkeys(stored))
 
 
 def test_what_the_keys_do_not_decrypt_is_told_before_anything_changes(runtime: LocalRuntime) -> None:
@@ -497,7 +489,7 @@ def test_older_versions_keep_their_connections_and_their_roles_follow(
 ) -> None:
     runtime = make(older_stack, tmp_path)
     before = values_of(runtime)
-    columns = json.loads(python(runtime, ENCRYPTED_COLUMNS))
+    columns = json.loads(run_in_testgen(runtime, ENCRYPTED_COLUMNS))
     with runtime.metadata() as connection:
         found = connection.execute(encrypted._COLUMNS).fetchall()
     assert sorted([table, column] for table, names in found for column in names) == columns

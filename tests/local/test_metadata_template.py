@@ -15,6 +15,7 @@ from dqctl.runtime.metadata_template import Template
 from dqctl.services.install import install
 from dqctl.settings import load
 from dqctl.stack.secrets import LENGTHS, read_secret
+from testgen_python import run_in_testgen
 
 pytestmark = pytest.mark.local
 
@@ -128,8 +129,7 @@ def test_it_is_what_a_set_up_makes_and_no_secret_goes_from_one_stack_to_another(
     for content in (kept, by_testgen, by_template):
         assert not [name for name, value in (*ours.items(), *theirs.items()) if value in content]
     passwords = [theirs["testgen_password"], ours["testgen_password"]]
-    done = second.run(["-c", LETS_IN], program="python", stdin=json.dumps(passwords), deadline=Deadline(120))
-    assert json.loads(done.stdout) == [True, False], done.stderr
+    assert json.loads(run_in_testgen(second, LETS_IN, passwords)) == [True, False]
     for runtime in (first, second):
         runtime.down()
 
