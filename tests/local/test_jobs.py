@@ -39,9 +39,8 @@ from dqctl.testgen import jobs
 home, group = sys.argv[1:]
 runtime = open_runtime(load({"home": Path(home)}, {}), silent)
 with runtime.metadata() as connection, jobs.exclusive(connection, 0, "profiling in a test"):
-    outcome = jobs.run(
-        runtime, jobs.JobRequest(jobs.JobKind.PROFILE, UUID(group)), deadline=Deadline(200), progress=print
-    )
+    job = jobs.JobRequest(jobs.JobKind.PROFILE, UUID(group))
+    outcome = jobs.run(runtime, job, deadline=Deadline(200), progress=lambda line: print(line, flush=True))
     print(outcome.status, outcome.error_message)
 """
 
@@ -226,10 +225,10 @@ def test_there_is_no_job_without_a_target(runtime):
 
 
 def test_progress_is_told_while_the_job_runs(profiling):
-    time.sleep(2.5)
+    # It ends with the job's deadline, if nothing is told until then.
+    assert any("profiling slow-tables: refreshing data catalog" in line for line in profiling.stdout)
+    assert profiling.poll() is None
     profiling.send_signal(signal.SIGINT)
-    out, _ = profiling.communicate(timeout=60)
-    assert "profiling slow-tables: refreshing data catalog" in out
 
 
 def test_ctrl_c_stops_the_statement_and_settles_the_job(runtime, profiling, target):
@@ -237,7 +236,7 @@ def test_ctrl_c_stops_the_statement_and_settles_the_job(runtime, profiling, targ
     profiling.send_signal(signal.SIGINT)
     assert target.wait_for_statement(running=False, seconds=10)
     profiling.communicate(timeout=60)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20
     assert profiling.returncode != 0
     _, status, message, completed_at = newest_job(runtime)
     assert (status, message) == ("canceled", "interrupted: stopped by the user")

@@ -80,9 +80,12 @@ def test_statements_are_slow_as_long_as_it_is_asked_for(endpoint: Endpoint, targ
             warehouse.query("SELECT 1")
             assert time.monotonic() - started >= 0.3
         client.clear_faults(endpoint)
-        started = time.monotonic()
-        warehouse.query("SELECT 1")
-        assert time.monotonic() - started < 0.3
+        seconds = []
+        for _ in range(10):
+            started = time.monotonic()
+            warehouse.query("SELECT 1")
+            seconds.append(time.monotonic() - started)
+        assert min(seconds) < 0.3  # the quickest does not depend on the machine's load
 
 
 def test_a_status_comes_with_the_pause_that_was_asked_for(endpoint: Endpoint) -> None:

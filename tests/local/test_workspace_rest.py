@@ -249,7 +249,7 @@ def test_the_proxy_refuses_everything_else_at_once(endpoint: Endpoint) -> None:
         with pytest.raises(OSError, match="403"):
             connection.request("GET", "/")
         connection.close()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5  # it does not look for the host, which would take its timeout of 10 s
 
 
 def test_warehouses_come_and_go_and_stop_one_by_one(client: WorkspaceClient, endpoint: Endpoint) -> None:

@@ -72,7 +72,7 @@ def test_everything_else_is_refused_at_once(request_line: str) -> None:
 
     began = time.monotonic()
     assert through_the_proxy(talk).startswith(b"HTTP/1.1 403 ")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("rubbish", [b"\r\n\r\n", b"CONNECT\r\n\r\n", b"\xff\xfe x y\r\n\r\n", b"x" * 100_000])
