@@ -20,6 +20,7 @@ import pytest
 from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.progress import silent
 from dqctl.runtime import metadata, open_runtime
+from dqctl.runtime.connection import be_patient
 from dqctl.runtime.local import LocalRuntime
 from dqctl.runtime.postgres import HOST
 from dqctl.services.install import install
@@ -59,9 +60,42 @@ def test_metadata_connections_are_utc_and_see_testgens_tables(installed_stack: S
 
 def test_opening_a_stack_that_runs_is_quick(installed_stack: Settings) -> None:
     open_runtime(installed_stack, silent)
-    started = time.monotonic()
-    assert not open_runtime(installed_stack, silent).up()
-    assert time.monotonic() - started < 1.0
+    seconds = []
+    for _ in range(5):
+        started = time.monotonic()
+        assert not open_runtime(installed_stack, silent).up()
+        seconds.append(time.monotonic() - started)
+    assert min(seconds) < 1.0  # the quickest does not depend on the machine's load
+
+
+def test_a_server_that_says_nothing_is_given_up_and_then_not_waited_for_as_long_again(
+    installed_stack: Settings,
+) -> None:
+    runtime = open_runtime(installed_stack, silent)
+    first, second = runtime.metadata(), runtime.metadata()
+    be_patient(first, 1.0)
+    stopped = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cwd") if is_in(path, runtime)]
+    assert postmaster(runtime) in stopped
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(psycopg.OperationalError, match="anything for 1 s"):
+            first.execute("SELECT 1")
+        with pytest.raises(psycopg.OperationalError, match="anything for 5 s"):
+            second.execute("SELECT 1")
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    with runtime.metadata() as third:
+        third.execute("SELECT 1")
+        third.execute("SELECT pg_sleep(6)")  # it has spoken: it may think
+
+
+def is_in(working_directory: Path, runtime: LocalRuntime) -> bool:
+    try:
+        return working_directory.readlink() == runtime.paths.postgres.resolve()
+    except OSError:
+        return False
 
 
 def test_it_listens_on_the_loopback_alone_and_asks_for_the_password(installed_stack: Settings) -> None:
