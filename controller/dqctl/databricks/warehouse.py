@@ -39,6 +39,8 @@ Parameters = Mapping[str, Any]
 _GRACE = 15.0
 # Seconds without a single byte: a warehouse answers within a few of them, if only that it is still at work.
 _SILENCE = 120.0
+# Bytes of rows that are fetched at once where they come in portions.
+_STREAMED_BYTES = 16_000_000
 
 
 class Warehouse:
@@ -82,7 +84,12 @@ class Warehouse:
 
         It has a session of its own. What is lost on the way is an error: some rows are used already.
         """
-        with self._understood(), contextlib.closing(self._connect()) as session, session.cursor() as cursor:
+        with (
+            self._understood(),
+            contextlib.closing(self._connect()) as session,
+            # It fetches so many at once; by default 100,000 rows or 100 MB, several of which are held at a time.
+            session.cursor(arraysize=rows, buffer_size_bytes=_STREAMED_BYTES) as cursor,
+        ):
             with self._deadline(cursor):
                 cursor.execute(statement, parameters)
             self._has_answered = True

@@ -61,7 +61,7 @@ class Connection:
         self.closed = 0
         self.session = SimpleNamespace(is_open=True)
 
-    def cursor(self) -> Cursor:
+    def cursor(self, **_: int) -> Cursor:
         return Cursor(self)
 
     def close(self) -> None:
