@@ -105,14 +105,14 @@ def test_input_that_nobody_reads_holds_nothing_up(run: CommandLine, tmp_path: Pa
 
 _RESTORE = """
 import os, signal, sys, threading
-from dqctl.services import backups
+from dqctl.services import backup_restore
 from dqctl.settings import load
 
 def progress(message):
     if "restoring" in message:
         threading.Timer(float(sys.argv[1]), os.kill, (os.getpid(), signal.SIGKILL)).start()
 
-backups.restore(load(), "latest", progress=progress)
+backup_restore.restore(load(), "latest", progress=progress)
 """
 
 

@@ -20,7 +20,7 @@ from dqctl.errors import Busy, EnvironmentFault, UsageError
 from dqctl.localworkspace import control
 from dqctl.progress import silent
 from dqctl.runtime import Runtime, find_runtime, open_runtime
-from dqctl.services import backup, backups
+from dqctl.services import backup, backup_restore, backups
 from dqctl.services.doctor.stack import backup as newest_backup
 from dqctl.services.doctor.subject import Subject
 from dqctl.services.status import status
@@ -96,7 +96,7 @@ def test_a_backup_comes_back_row_by_row_in_every_version(older_stack: Settings) 
     spoil(runtime)
     spoiled = seen(runtime)
     assert spoiled != before
-    restored = backups.restore(older_stack, made.backup.id)
+    restored = backup_restore.restore(older_stack, made.backup.id)
     assert seen(runtime) == before
     assert rights(runtime) == granted
     assert (restored.id, restored.rows) == (
@@ -105,7 +105,7 @@ def test_a_backup_comes_back_row_by_row_in_every_version(older_stack: Settings) 
     )
     # What was there before is no further away than one command.
     assert restored.before
-    backups.restore(older_stack, restored.before)
+    backup_restore.restore(older_stack, restored.before)
     assert seen(runtime) == spoiled
     assert_nothing_is_left(runtime)
 
@@ -168,7 +168,7 @@ def test_a_dump_that_is_not_what_was_made_is_refused_and_nothing_is_changed(fill
     ):
         backup.verify(runtime, made)
     with pytest.raises(EnvironmentFault):
-        backups.restore(filled, made.id)
+        backup_restore.restore(filled, made.id)
     assert kept.find(runtime.paths, made.id).manifest.verified is None
     assert seen(runtime) == before
     assert_nothing_is_left(runtime)
@@ -177,7 +177,7 @@ def test_a_dump_that_is_not_what_was_made_is_refused_and_nothing_is_changed(fill
 
 _COMMAND = """
 import os, signal, sys, threading
-from dqctl.services import backups
+from dqctl.services import backup_restore, backups
 from dqctl.settings import load
 
 home, command, wanted, moment, seconds = sys.argv[1:]
@@ -193,7 +193,7 @@ settings = load({"home": home}, {})
 if command == "create":
     backups.create(settings, progress=progress)
 else:
-    backups.restore(settings, wanted, progress=progress)
+    backup_restore.restore(settings, wanted, progress=progress)
 """
 
 
@@ -225,7 +225,7 @@ def test_killed_at_any_moment_the_stack_has_the_old_metadata_or_the_restored_one
         assert databases(runtime) == OWN, (moment, seconds)
         for each in kept.listed(runtime.paths):
             assert kept.sha256(each.dump) == each.manifest.sha256
-    backups.restore(fresh_stack, made.id)
+    backup_restore.restore(fresh_stack, made.id)
     assert seen(runtime) == restored
     assert_nothing_is_left(runtime)
 
@@ -265,7 +265,7 @@ def test_a_restore_waits_for_nobody_unless_told_and_says_who_works(filled: Setti
         jobs.exclusive(connection, 0, "dqctl run-tests --all"),
         pytest.raises(Busy, match="run-tests --all"),
     ):
-        backups.restore(filled, made.id)
+        backup_restore.restore(filled, made.id)
     assert seen(runtime) == before
     assert_nothing_is_left(runtime)
 
@@ -275,7 +275,7 @@ def test_a_restore_ends_sessions_of_others_rather_than_failing(filled: Settings)
     made = backup.create(runtime, "test")
     idle = runtime.metadata()
     idle.execute("SELECT 1")
-    backups.restore(filled, made.id)
+    backup_restore.restore(filled, made.id)
     with pytest.raises(psycopg.OperationalError):
         idle.execute("SELECT 1")
     assert_nothing_is_left(runtime)
@@ -288,7 +288,7 @@ def test_a_backup_of_another_version_is_refused_and_the_way_is_named(
     made = backup.create(open_runtime(filled, silent), "test")
     kept.change(made, schema_revision=revision)
     with pytest.raises(UsageError) as raised:
-        backups.restore(filled, made.id)
+        backup_restore.restore(filled, made.id)
     assert way in raised.value.hint
 
 
@@ -297,9 +297,9 @@ def test_a_backup_of_other_keys_is_refused_unless_that_is_wanted(filled: Setting
     made = backup.create(runtime, "test")
     kept.change(made, keys="f" * 32)
     with pytest.raises(UsageError, match="other keys") as raised:
-        backups.restore(filled, made.id)
+        backup_restore.restore(filled, made.id)
     assert "dqctl apply" in raised.value.hint
-    assert backups.restore(filled, made.id, other_keys=True).rows == made.manifest.rows
+    assert backup_restore.restore(filled, made.id, other_keys=True).rows == made.manifest.rows
 
 
 def test_a_stack_whose_database_is_gone_gets_it_back(fresh_stack: Settings) -> None:
@@ -309,7 +309,7 @@ def test_a_stack_whose_database_is_gone_gets_it_back(fresh_stack: Settings) -> N
     made = backup.create(runtime, "test")
     with runtime.postgres.connect("postgres", autocommit=True) as connection:
         connection.execute("DROP DATABASE datakitchen WITH (FORCE)")
-    restored = backups.restore(fresh_stack, made.id)
+    restored = backup_restore.restore(fresh_stack, made.id)
     assert restored.before is None
     assert seen(runtime) == before
 
@@ -370,9 +370,9 @@ def test_a_copy_in_a_volume_is_compared_listed_and_restored(filled: Settings, wo
     (entry,) = backups.listing(settings, volume=True).backups
     assert (entry.id, entry.places, entry.rows) == (made.backup.id, ("volume",), made.backup.rows)
     with pytest.raises(UsageError, match="has no backup"):
-        backups.restore(settings, made.backup.id)
+        backup_restore.restore(settings, made.backup.id)
     spoil(runtime)
-    assert backups.restore(settings, made.backup.id, from_volume=True).rows == made.backup.rows
+    assert backup_restore.restore(settings, made.backup.id, from_volume=True).rows == made.backup.rows
     assert seen(runtime) == before
     assert list(runtime.paths.work.iterdir()) == []
     # Somebody writes over it.

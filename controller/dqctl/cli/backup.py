@@ -11,7 +11,8 @@ from dqctl.errors import ExitCode
 from dqctl.report.words import counted, duration, moment
 
 if TYPE_CHECKING:
-    from dqctl.services.backups import Created, Entry, Listing, Restored
+    from dqctl.services.backup_restore import Restored
+    from dqctl.services.backups import Created, Entry, Listing
 
 _Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the backup, or latest")]
 _FromVolume = Annotated[bool, typer.Option("--from-volume", help="Take the copy in the volume dq_backups")]
@@ -85,11 +86,11 @@ def restore(
     wait: Wait = None,
 ) -> None:
     """Put the metadata back to a backup; what is there now is backed up first."""
-    from dqctl.services import backups
+    from dqctl.services import backup_restore
 
     here = context()
     settings = here.settings_with(lock_timeout=wait)
-    done = backups.restore(
+    done = backup_restore.restore(
         settings, wanted, from_volume=from_volume, other_keys=other_keys, progress=here.progress
     )
     answer = plain(done)

@@ -1,7 +1,7 @@
 """A backup of the metadata: made of one snapshot, and trusted when a copy that was restored from it is equal.
 
 Row counts, checksums and the dump are of the same snapshot, while others go on writing. Nothing here needs the
-stack to stand still; ``services.backups`` has the commands.
+stack to stand still; ``services.backups`` and ``services.backup_restore`` have the commands.
 """
 
 import secrets
@@ -225,15 +225,10 @@ def _dump(snapshot: str) -> list[str]:
     return [
         "pg_dump",
         "--format=custom",
-        f"--compress={_COMPRESSION}",
         f"--snapshot={snapshot}",
         "--lock-wait-timeout=60s",
         f"--dbname={metadata.DATABASE}",
     ]
-
-
-# Of gzip. Beyond it a dump takes half as long again for a few percent less.
-_COMPRESSION = 3
 
 
 def _revision(connection: Connection) -> int | None:
