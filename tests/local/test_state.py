@@ -283,6 +283,16 @@ def _race(racers: tuple[Saving, Saving], *, take_over: bool) -> tuple[Saving, Sa
     return racers[1 - refused], racers[refused]
 
 
+def test_a_database_that_was_made_anew_overwrites_nothing(saving: Saving) -> None:
+    start = saving.newest
+    saving.execute("DROP SCHEMA dqctl CASCADE")
+    with pytest.raises(Busy, match="that this database does not come from"):
+        saving.save()
+    assert saving.newest == start
+    assert saving.save(take_over=True).seq == start + 1
+    saving.assert_whole()
+
+
 # -- killed, cut off, refused ------------------------------------------------------------------------------------
 
 # Waits for "MOMENT|KIND", and forks a process that saves until it kills itself at the moment: imports are done.

@@ -140,8 +140,9 @@ def save_of(
     changes stay written down, and go with the next save.
     """
     stack = Stack(settings.stack, runtime, keys_of(runtime.paths), reason)
+    wait = max(_WAIT, settings.lock_timeout)
     try:
-        with runtime.metadata() as connection, exclusive.alone(connection, exclusive.STATE, _WAIT, clock):
+        with runtime.metadata() as connection, exclusive.alone(connection, exclusive.STATE, wait, clock):
             be_patient(connection, _LONGEST)
             committer = Committer(stack, connection, progress, clock)
             if not committer.begin(everything=full or take_over):

@@ -190,7 +190,7 @@ class Committer:
         """``Busy`` when ``newest`` is somebody else's."""
         mine = {self._parent.commit_id if self._parent else None, *self._abandoned}
         if newest and newest.commit_id not in mine and not take_over:
-            raise _busy(self._stack.name, newest)
+            raise _busy(self._stack.name, newest, is_new=self._parent is None)
 
     def _delta(self, there: "_There") -> Saved:
         connection = self._connection
@@ -315,7 +315,7 @@ class Committer:
             raise _NeedsBase("what was saved before is not there")
         if newest.commit_id in self._abandoned:
             raise _NeedsBase("a save that was given up was made all the same")
-        raise _busy(self._stack.name, newest)
+        raise _busy(self._stack.name, newest, is_new=self._parent is None)
 
     def _of_batch(self, commit: Commit, relations: Sequence[Relation]) -> Iterator[bytes]:
         names = [relation.name for relation in relations]
@@ -409,11 +409,16 @@ def _snapshot(connection: Connection, lock: Sequence[Relation] = ()) -> None:
         connection.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE".encode())
 
 
-def _busy(stack: str, newest: Newest) -> Busy:
+def _busy(stack: str, newest: Newest, *, is_new: bool) -> Busy:
     when = f"{newest.saved_at:%Y-%m-%d %H:%M:%S} UTC"
+    by = f"{newest.host or 'unknown host'}, {when}, by dqctl {newest.reason or '?'} (commit {newest.seq})"
+    what = (
+        f"Databricks has a state of stack {stack!r} that this database does not come from: {by}"
+        if is_new
+        else f"the state of stack {stack!r} was saved by another controller: {by}"
+    )
     return Busy(
-        f"the state of stack {stack!r} was saved by another controller: {newest.host or 'unknown host'}, {when}, "
-        f"by dqctl {newest.reason or '?'} (commit {newest.seq})",
+        what,
         "nothing of either is lost. To go on with the other's: dqctl state restore. To put this stack's state "
         "on top of it, as a commit of its own: dqctl state save --take-over",
     )
