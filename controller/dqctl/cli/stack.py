@@ -310,6 +310,12 @@ def _status(found: "Status") -> str:
         "disk": f"{found.disk_bytes / 1e6:.0f} MB",
         "backup": f"{found.newest_backup}, {moment(found.newest_backup_at)}" if found.newest_backup else "none",
     }
+    if found.changing_to:
+        facts["changing"] = f"to TestGen {found.changing_to}; if nobody does, the next command ends it"
+    if found.rollback_to:
+        facts["way back"] = (
+            f"to TestGen {found.rollback_to}: dqctl rollback; dqctl upgrade --forget frees its space"
+        )
     width = max(map(len, facts))
     lines = [f"{name:<{width}}  {value}" for name, value in facts.items()]
     if found.last_jobs:

@@ -15,7 +15,7 @@ from dqctl.errors import DqctlError
 from dqctl.progress import silent
 from dqctl.runtime import Runtime, runtime_of
 from dqctl.settings import Settings
-from dqctl.stack import backups
+from dqctl.stack import backups, upgrading
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord, read_record
 
@@ -45,6 +45,8 @@ class Status:
     one that is active is asked for more; one that sleeps wakes by itself for whoever works.
     ``schema_revision`` and ``last_jobs`` are unknown (None, empty) while PostgreSQL is down.
     ``disk_bytes`` are those of the stack's directory, programs not included. ``newest_backup`` is by its files.
+    ``changing_to`` is the version of an upgrade or a rollback that is under way or was interrupted,
+    ``rollback_to`` what ``dqctl rollback`` goes back to.
     """
 
     stack: str
@@ -68,6 +70,8 @@ class Status:
     created: datetime | None = None
     updated: datetime | None = None
     disk_bytes: int = 0
+    changing_to: str | None = None
+    rollback_to: str | None = None
     newest_backup: str | None = None
     newest_backup_at: datetime | None = None
     last_jobs: tuple[LastJob, ...] = ()
@@ -79,7 +83,9 @@ def status(settings: Settings) -> Status:
     record = read_record(paths)
     if record is None:
         return Status(settings.stack, str(settings.home), dqctl.__version__, installed=False)
-    runtime = runtime_of(paths, record, silent)
+    # It only looks, also at a stack that is just changing its version.
+    runtime = runtime_of(paths, record, silent, upgrading=True)
+    changing, kept = upgrading.pending(paths), upgrading.kept(paths)
     lakebase = _lakebase_state(settings, record)
     health = runtime.health(ask_database=lakebase in (None, "active"))
     resting = lakebase == "asleep" and all(state == "running" for state in health.services.values())
@@ -106,9 +112,11 @@ def status(settings: Settings) -> Status:
         created=record.created,
         updated=record.updated,
         disk_bytes=_bytes_below(paths.root),
+        changing_to=changing.after.record.testgen_version if changing else None,
+        rollback_to=kept.side.record.testgen_version if kept else None,
         newest_backup=newest.id if newest else None,
         newest_backup_at=newest.manifest.created if newest else None,
-        last_jobs=_last_jobs(runtime) if health.is_good else (),
+        last_jobs=_last_jobs(runtime) if health.is_good and not changing else (),
     )
 
 
