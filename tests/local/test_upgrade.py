@@ -13,7 +13,7 @@ from dqctl.localworkspace import control
 from dqctl.progress import silent
 from dqctl.runtime import Runtime, databases, open_runtime
 from dqctl.settings import Settings
-from dqctl.stack import upgrading
+from dqctl.stack import backups, upgrading
 from dqctl.stack.record import read_record
 from dqctl.testgen.contents import contents
 from publishing import published
@@ -153,6 +153,14 @@ def test_published_runs_keep_their_identity_on_every_way_from_5_33_3_to_5_134_0(
     assert len(run_ids(sales)) == 5  # what was published stays
     assert sales.document("publish", "--pending")["runs"] == []
     assert "not upgraded" in sales("rollback", code=2).err
+
+    # What is encrypted under keys of then would be lost.
+    sales("credentials", "rotate", "decrypt_salt", "decrypt_password")
+    oldest = backups.listed(runtime.paths)[-1]
+    assert oldest.manifest.testgen_version == "5.33.3"
+    refused = sales("rollback", "--to-backup", oldest.id, "--discard-runs", code=3)
+    assert "connections.project_pw_encrypted" in refused.err
+    assert_nothing_left(sales, kept=False)
 
 
 def test_a_migration_that_fails_half_way_leaves_the_stack_as_it_was(small: CommandLine) -> None:
