@@ -30,7 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # The files that take longest, the longest first: a file goes to one worker, and the last one must be short.
 _LONGEST = (
-    "test_credentials", "test_engine_faults", "test_container_scheduler", "test_killed_anywhere", "test_jobs",
+    "test_credentials", "test_engine_faults", "test_container_scheduler", "test_killed_anywhere",
+    "test_state_restore", "test_jobs",
     "test_container_places", "test_compliance", "test_publish_faults", "test_main_job", "test_container_faults",
     "test_publish", "test_testgen_command", "test_install_faults", "test_demo", "test_ansi", "test_secrets",
     "test_lakebase", "test_container_lakebase", "test_doctor", "test_images", "test_container_stack",
