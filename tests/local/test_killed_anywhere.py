@@ -20,6 +20,7 @@ from dqctl.localworkspace.endpoint import Endpoint
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
 from dqctl.runtime.local import LocalRuntime
+from dqctl.services import work
 from dqctl.settings import Settings
 from publishing import STORED, published
 from target_database import PASSWORD, Target
@@ -47,8 +48,8 @@ def run(installed_stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> 
         for file in (write_systems(directory), target.write_systems(directory, "sales")):
             run("apply", "-f", file)
         for system in (SYSTEM, "sales"):
-            run("profile", system)
-            run("generate", system)
+            done = work.assess(run.settings, system, progress=silent)
+            assert [report.run.status for report in done.reports] == ["completed"] * 3, done.errors
         yield run
     finally:
         control.stop(workspace)
