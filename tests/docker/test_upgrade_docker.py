@@ -15,7 +15,7 @@ from dqctl.testgen import scheduler
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
-STACK, OLD, NEW = "s4-upgrade", "5.92.2", "5.134.0"
+STACK, OLD, NEW = "upgraded", "5.92.2", "5.134.0"
 
 
 @pytest.fixture
