@@ -35,8 +35,8 @@ _LONGEST = (
     "test_compliance", "test_backup_docker", "test_upgrade_killed", "test_jobs", "test_container_places",
     "test_testgen_command", "test_main_job", "test_publish_faults", "test_container_faults", "test_publish",
     "test_state_commands", "test_install_faults", "test_demo", "test_ansi", "test_secrets",
-    "test_metadata_template", "test_lakebase", "test_container_lakebase", "test_doctor", "test_images", "test_container_stack",
-    "test_postgres", "test_unified_auth", "test_workspace_faults", "test_access_rotation",
+    "test_metadata_template", "test_lakebase", "test_container_lakebase", "test_doctor", "test_images",
+    "test_container_stack", "test_postgres", "test_unified_auth", "test_workspace_faults", "test_access_rotation",
 )  # fmt: skip
 
 
