@@ -35,6 +35,8 @@ _START = 90.0  # seconds to be ready, crash recovery included
 # told to be fast (16.14); immediate is safe too, it only leaves some recovery to the next start.
 _STOPS = (("fast", 10.0), ("immediate", 60.0))
 _CONFIGURATION = "dqctl.conf"
+# Whether TLS is spoken: every server answers, also one that lets nobody in yet, and logs nothing (16.14).
+_TLS_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ class Postgres:
     def _settled(self) -> Postmaster | None:
         """The running server; a killed one is still seen for a moment, and is waited for until it is gone."""
         deadline = Deadline(10.0)
-        while (running := self.postmaster()) and running.ready and not _accepts(running.port):
+        while (running := self.postmaster()) and running.ready and not _answers(running.port):
             if deadline.passed:
                 raise EnvironmentFault(
                     f"PostgreSQL (process {running.pid}) does not answer",
@@ -275,10 +277,12 @@ def port_is_free(port: int) -> bool:
         return True
 
 
-def _accepts(port: int) -> bool:
+def _answers(port: int) -> bool:
+    # Who was killed a moment ago may still be connected to, but says nothing any more.
     try:
-        with socket.create_connection((HOST, port), timeout=5.0):
-            return True
+        with socket.create_connection((HOST, port), timeout=5.0) as probe:
+            probe.sendall(_TLS_REQUEST)
+            return probe.recv(1) != b""
     except OSError:
         return False
 
