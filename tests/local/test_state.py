@@ -20,7 +20,7 @@ from dqctl.runtime.local import LocalRuntime
 from dqctl.services import state
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths
-from dqctl.testgen.state import rows, saved
+from dqctl.testgen.state import capture, rows, saved
 from publishing import running
 from state_keeping import Saving
 
@@ -361,6 +361,32 @@ def test_killed_in_any_moment_nothing_is_lost_and_nothing_twice(
     assert (done.kind, done.seq) == (kind, start + made + 1)
     saving.assert_whole()
     assert saving.save().kind is None
+
+
+@pytest.mark.parametrize("kind", list(MOMENTS))
+def test_what_a_killed_save_made_is_its_own_also_when_the_next_one_is_killed(
+    saving: Saving, kill_at: Callable[[str, str], int], kind: str
+) -> None:
+    start = saving.newest
+    saving.add_suite("twice")
+    assert kill_at("the state is visible", kind) == -signal.SIGKILL
+    assert kill_at("PUT", "base") == -signal.SIGKILL
+    assert saving.newest == start + 1
+    assert saving.save().seq == start + 2
+    saving.assert_whole()
+
+
+def test_a_table_that_another_program_locks_is_no_server_that_went_away(
+    saving: Saving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture, "_LOCK_TIMEOUT", "100ms")
+    saving.execute("DROP TRIGGER dqctl_state_insert ON testgen.projects")
+    with saving.runtime.metadata() as connection:
+        connection.execute("LOCK TABLE testgen.projects IN ROW EXCLUSIVE MODE")
+        with pytest.raises(Busy, match="locked"):
+            saving.save()
+    assert saving.save().kind == "base"
+    saving.assert_whole()
 
 
 @pytest.mark.parametrize("lost", ["INSERT", "MERGE", "SELECT"])

@@ -27,10 +27,11 @@ from dqctl.stack import lock, rotation
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import read_record
 from dqctl.stack.secrets import LENGTHS, new_secret, read_secret
-from dqctl.testgen import encrypted, rotations
+from dqctl.testgen import encrypted, exclusive, rotations
 from dqctl.testgen.driver import ask
 
 _TIMEOUT = 300.0  # seconds for TestGen's Python to encrypt everything anew; a thousand values take one
+_SAVING = 60.0  # seconds for a save of the state, which goes by the keys it found
 _KEYS = ("decrypt_salt", "decrypt_password")
 
 PURPOSES = {
@@ -118,7 +119,7 @@ def rotate(settings: Settings, names: Sequence[str], *, progress: Progress, dry_
 def _rotate(runtime: Runtime, names: Sequence[str], dry_run: bool, progress: Progress) -> Rotated:
     new = {name: new_secret(name) for name in names}
     roles: tuple[str, ...] = ()
-    with runtime.metadata() as connection:
+    with runtime.metadata() as connection, exclusive.alone(connection, exclusive.STATE, _SAVING):
         if not dry_run:
             rotations.ensure(connection)
         prepared = _prepare(runtime, connection, new, progress)

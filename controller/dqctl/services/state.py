@@ -139,11 +139,16 @@ def save_of(
     be reached or refuses a statement, ``DatabricksRefused`` when it refuses the principal: whatever it is, the
     changes stay written down, and go with the next save.
     """
-    stack = Stack(settings.stack, runtime, keys_of(runtime.paths), reason)
     wait = max(_WAIT, settings.lock_timeout)
     try:
-        with runtime.metadata() as connection, exclusive.alone(connection, exclusive.STATE, wait, clock):
+        with (
+            runtime.metadata() as connection,
+            exclusive.alone(connection, exclusive.STATE, wait, clock),
+            _in_each_others_way(),
+        ):
             be_patient(connection, _LONGEST)
+            # Read under the lock, which a rotation holds: with others what is saved now could not be restored.
+            stack = Stack(settings.stack, runtime, keys_of(runtime.paths), reason)
             committer = Committer(stack, connection, progress, clock)
             if not committer.begin(everything=full or take_over):
                 return committer.nothing
@@ -151,8 +156,6 @@ def save_of(
             opened = open_warehouse(target) if open_warehouse else Warehouse(target, clock, progress)
             with opened as warehouse, grants.named(warehouse, target):
                 return committer.commit(warehouse, Place(target.catalog, target.schema), take_over=take_over)
-    except psycopg.errors.LockNotAvailable as error:
-        raise Busy("another program keeps a table of TestGen's locked", _SAFE) from error
     except psycopg.Error as error:
         raise EnvironmentFault(f"the state is not saved: {error}".strip(), _SAFE) from error
     except DatabricksRefused as refusal:
@@ -160,6 +163,17 @@ def save_of(
     except EnvironmentFault as fault:
         hint = f"{fault.hint}; {_SAFE}".removeprefix("; ")
         raise NotPublished(f"the state is not saved: {fault.message}", hint) from fault
+
+
+@contextlib.contextmanager
+def _in_each_others_way() -> Iterator[None]:
+    """Inside of the connection's block, which takes any ``OperationalError`` for a server that went away."""
+    try:
+        yield
+    except psycopg.errors.LockNotAvailable as error:
+        raise Busy("another program keeps a table of TestGen's locked", _SAFE) from error
+    except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure) as error:
+        raise Busy("another program changes the same of TestGen's tables", _SAFE) from error
 
 
 def save_after(

@@ -179,8 +179,10 @@ class Committer:
         if newest and newest.commit_id == pending.commit_id:
             log.info("commit %s had been made", pending.seq)
             self._parent = pending
-            self._abandoned = pending.abandoned
-            if pending.kind == "delta":
+            if self._because:  # and it is no head: until there is a base, that base may be killed too
+                self._abandoned = (*pending.abandoned, pending.commit_id)[-_ABANDONED:]
+            else:
+                self._abandoned = pending.abandoned
                 self._finish(pending)
             return
         self._abandoned = (*pending.abandoned, pending.commit_id)[-_ABANDONED:]
