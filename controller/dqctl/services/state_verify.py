@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+import psycopg
+
 from dqctl.clock import SYSTEM_CLOCK, Clock
-from dqctl.errors import EnvironmentFault, UsageError
+from dqctl.errors import Busy, EnvironmentFault, UsageError
 from dqctl.progress import Progress, silent
 from dqctl.report.words import counted
 from dqctl.runtime import Runtime, aside, open_runtime
@@ -63,8 +65,22 @@ def _compare(runtime: Runtime, progress: Progress) -> tuple[int, int, int, int]:
         seen = look(connection, runtime.version)
         unsaved = batch.changes_waiting(connection)
         progress(f"comparing {counted(len(seen.relations), 'table')} with commit {head.seq}")
+        if not head.is_older and head.fingerprint != seen.fingerprint:
+            raise UsageError(
+                f"the tables have another shape than in commit {head.seq}, or TestGen another version: there is "
+                "nothing to compare them with",
+                "save what the database has now: dqctl state save",
+            )
         # As the next save would do it, in a transaction that is taken back.
-        batch.take(connection, seen.relations, seen.written.changed)
+        try:
+            batch.take(connection, seen.relations, seen.written.changed)
+        except psycopg.errors.SerializationFailure as error:
+            raise Busy("the state is being saved", "nothing was compared; try again") from error
+        except psycopg.errors.DataError:  # it has the row in it
+            raise UsageError(
+                "what was written down does not fit the tables, whose shape changed meanwhile",
+                "save what the database has now: dqctl state save",
+            ) from None
         wanted = batch.after(head.tables, connection)
         found = contents.contents(connection).tables
         connection.rollback()

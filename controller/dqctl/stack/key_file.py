@@ -82,7 +82,7 @@ def read(path: Path, passphrase: SecretStr) -> tuple[str, Mapping[str, SecretStr
         ) from None
     try:
         plain = AESGCM(_key(file.head, passphrase)).decrypt(file.head.nonce, file.sealed, file.head.bound())
-    except InvalidTag:
+    except (InvalidTag, ValueError):  # the latter for a nonce of no such length
         raise UsageError(
             f"the passphrase does not open {path}, or the file was changed since it was written",
             "check the passphrase; if it is right, copy the file anew. Nothing was changed",

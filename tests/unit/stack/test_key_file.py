@@ -60,6 +60,15 @@ def test_a_file_that_was_changed_anywhere_is_refused(sealed: Path, data: st.Data
     assert found == ("shop", KEYS)
 
 
+def test_a_nonce_that_was_cut_is_refused_too(sealed: Path) -> None:
+    found = json.loads(sealed.read_text())
+    found["head"]["nonce"] = "AAAA"
+    changed = sealed.with_name("cut.json")
+    changed.write_text(json.dumps(found))
+    with pytest.raises(UsageError, match="does not open"):
+        key_file.read(changed, PASSPHRASE)
+
+
 def test_the_stack_in_its_head_cannot_be_exchanged(sealed: Path) -> None:
     changed = sealed.with_name("exchanged.json")
     changed.write_text(sealed.read_text().replace('"shop"', '"ship"'))
