@@ -1,5 +1,6 @@
 """State comes back: every table, every row, in every known version; or nothing changes at all."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -10,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from dqctl.errors import EnvironmentFault, UsageError
+from dqctl.errors import Busy, EnvironmentFault, UsageError
 from dqctl.localworkspace import control
 from dqctl.progress import silent
-from dqctl.runtime import open_runtime
+from dqctl.runtime import Runtime, open_runtime
 from dqctl.runtime.local import LocalRuntime
 from dqctl.services import key_transfer, state, state_restore, state_verify
 from dqctl.services.install import install
@@ -184,6 +185,44 @@ def test_what_was_never_saved_is_put_aside_and_only_when_it_is_asked_for(stack: 
         assert connection.execute("SELECT project_name FROM projects").fetchall() == [("never saved",)]
     assert state_restore.restore(stack).aside is None
     assert databases(stack) == {"datakitchen"}
+
+
+def test_what_is_saved_while_a_restore_waits_is_not_taken_back(
+    stack: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state_restore.restore(stack)
+    wait = state_restore.standstill
+
+    @contextlib.contextmanager
+    def waited(runtime: Runtime, timeout: float, doing: str) -> Iterator[None]:
+        execute(stack, "UPDATE projects SET project_name = 'saved meanwhile'")
+        state.save(stack)
+        with wait(runtime, timeout, doing):
+            yield
+
+    with monkeypatch.context() as patched:
+        patched.setattr(state_restore, "standstill", waited)
+        with pytest.raises(Busy, match="saved anew"):
+            state_restore.restore(stack)
+    before = pictured(stack)
+    assert state_restore.restore(stack).is_newest
+    assert pictured(stack) == before
+    assert state.save(stack).kind is None
+
+
+def test_what_another_program_changes_while_rows_come_back_is_put_aside(stack: Settings) -> None:
+    state_restore.restore(stack)
+    runtime = opened(stack)
+
+    def change(said: str) -> None:
+        if said.startswith("the rows are in"):
+            with runtime.metadata() as connection:
+                connection.execute("UPDATE projects SET project_name = 'by hand'")
+
+    assert state_restore.restore(stack, progress=change).aside == state_restore.REPLACED
+    with runtime.postgres.connect(state_restore.REPLACED) as connection:
+        assert connection.execute("SELECT project_name FROM projects").fetchall() == [("by hand",)]
+    assert state_restore.restore(stack).aside is None
 
 
 def test_a_commit_by_its_time_and_one_that_is_not_there(stack: Settings) -> None:

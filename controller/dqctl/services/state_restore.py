@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import psycopg
-import pyarrow as pa
 
 from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.databricks.warehouse import Warehouse
-from dqctl.errors import EnvironmentFault, UsageError
+from dqctl.errors import Busy, EnvironmentFault, UsageError
 from dqctl.progress import Progress, silent
 from dqctl.redaction import reveal
 from dqctl.report.words import counted
@@ -190,7 +189,7 @@ def fill(runtime: Runtime, source: Source, state: SavedState, database: str, pro
                 raise _not_equal(state, differing)
             book.write_head(connection, _head(connection, state))
             connection.commit()
-    except (psycopg.Error, pa.ArrowInvalid, LookupError) as error:
+    except (psycopg.Error, ValueError, LookupError) as error:
         raise _not_equal(state, [_reason(error)]) from error
     progress("the restored database equals what was saved")
 
@@ -253,6 +252,7 @@ def make(
         if exists:
             connection = held.enter_context(runtime.metadata())
             held.enter_context(exclusive.alone(connection, exclusive.STATE, _STATE_WAIT, clock))
+            _require_newest(source, state)
             losing = _would_be_lost(runtime, connection, source)
             if losing and not replace:
                 raise UsageError(
@@ -266,6 +266,7 @@ def make(
         moves = [(metadata.DATABASE, REPLACED)] if exists else []
         metadata.rename_databases(server, [*moves, (RESTORING, metadata.DATABASE)])
         progress("the restored database is the stack's own")
+        keep = keep or (exists and _changed_meanwhile(runtime))
         if exists and not keep:
             metadata.drop_database(server, REPLACED)
     return Restored(
@@ -282,6 +283,19 @@ def make(
     )
 
 
+def _require_newest(source: Source, state: SavedState) -> None:
+    """``Busy`` when somebody has saved since ``state`` was read: the command that the stack's locks waited for."""
+    newest = commits.newest(source.warehouse, source.place, source.stack)
+    if newest is None or (newest.seq, newest.commit_id) != state.newest:
+        raise Busy("the state was saved anew while the restore began", "nothing was changed; run it again")
+
+
+def _changed_meanwhile(runtime: Runtime) -> bool:
+    """Whether the database that is put aside was changed by a program that knows no lock of ours."""
+    with runtime.postgres.connect(REPLACED) as connection:
+        return capture.is_made(connection) and batch.changes_waiting(connection) > 0
+
+
 def _would_be_lost(runtime: Runtime, connection: Connection, source: Source) -> str | None:
     """What the database has that is in no commit; None when it may go."""
     if not capture.is_made(connection) or book.read_head(connection) is None:
@@ -292,11 +306,12 @@ def _would_be_lost(runtime: Runtime, connection: Connection, source: Source) -> 
     connection.rollback()
     if waiting:
         return f"{counted(waiting, 'change')} since the last save"
-    if seen.head and seen.head.is_older:  # restored, and nothing was changed since
+    if seen.head and seen.head.is_older and seen.is_captured:  # restored, and nothing was changed since
         return None
     if because := why_base(seen, pending, seen.head.keys if seen.head else ""):
         return because
-    if seen.head and source.find(seen.head.seq) is None:
+    there = source.find(seen.head.seq) if seen.head else None
+    if seen.head and (there is None or there.commit_id != seen.head.commit_id):
         return f"its last save, commit {seen.head.seq}, is not in {source.place.catalog}.{source.place.schema}"
     return None
 
