@@ -19,7 +19,7 @@ from corpora import VERSIONS
 from dqctl.errors import Busy, EnvironmentFault, UsageError
 from dqctl.localworkspace import control
 from dqctl.progress import silent
-from dqctl.runtime import Runtime, find_runtime, open_runtime
+from dqctl.runtime import Runtime, find_runtime, metadata, open_runtime
 from dqctl.services import backup, backup_restore, backups
 from dqctl.services.doctor.stack import backup as newest_backup
 from dqctl.services.doctor.subject import Subject
@@ -120,9 +120,10 @@ def test_a_backup_is_of_one_moment_while_others_write(filled: Settings) -> None:
     over = threading.Event()
 
     def write() -> None:
+        columns = "n int, id bigint GENERATED ALWAYS AS IDENTITY"
         with runtime.metadata() as connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS testgen.pairs_a (n int)")
-            connection.execute("CREATE TABLE IF NOT EXISTS testgen.pairs_b (n int)")
+            connection.execute(f"CREATE TABLE IF NOT EXISTS testgen.pairs_a ({columns})".encode())
+            connection.execute(f"CREATE TABLE IF NOT EXISTS testgen.pairs_b ({columns})".encode())
             connection.commit()
             number = 0
             while not over.is_set():
@@ -143,6 +144,14 @@ def test_a_backup_is_of_one_moment_while_others_write(filled: Settings) -> None:
     for each in made:
         assert each.manifest.tables.get("testgen.pairs_a") == each.manifest.tables.get("testgen.pairs_b")
     assert backup.verify(runtime, made[-1]).rows == made[-1].manifest.rows
+
+
+def test_a_database_that_is_there_again_meanwhile_is_said(filled: Settings) -> None:
+    runtime = open_runtime(filled, silent)
+    metadata.create_database(runtime.postgres, "datakitchen_restored")
+    with pytest.raises(Busy, match="another command"):
+        metadata.rename_databases(runtime.postgres, [("datakitchen_restored", metadata.DATABASE)])
+    metadata.drop_database(runtime.postgres, "datakitchen_restored")
 
 
 @pytest.mark.parametrize("damage", ["a byte", "the end", "all of it", "a byte and its checksum", "a count"])

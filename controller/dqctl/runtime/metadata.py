@@ -15,6 +15,7 @@ from dqctl.clock import Deadline
 from dqctl.errors import Busy, EnvironmentFault, TestGenFailed, UsageError
 from dqctl.processes import Completed
 from dqctl.redaction import redact
+from dqctl.runtime.connection import be_patient
 from dqctl.runtime.metadata_template import Template
 from dqctl.runtime.ports import MetadataServer
 from dqctl.stack.paths import StackPaths
@@ -24,6 +25,7 @@ MAKING = "datakitchen_making"
 _MAINTENANCE = "postgres"
 
 _RENAME = 30.0  # seconds for the sessions of others to end; PostgreSQL itself waits 5 s at each try
+_PATIENCE = 300.0  # seconds for files to go, or be made, on a disk that has much to do
 _END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 
 _EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Violation|Refused)\b.*:|\([\w.]+\) ")
@@ -116,6 +118,7 @@ def database_exists(postgres: MetadataServer) -> bool:
 def drop_database(postgres: MetadataServer, name: str) -> None:
     """Drop the database, ending its sessions; nothing to do when it is not there."""
     with postgres.connect(_MAINTENANCE, autocommit=True) as connection:
+        be_patient(connection, _PATIENCE)
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
@@ -123,6 +126,7 @@ def create_database(postgres: MetadataServer, name: str) -> None:
     """Make an empty database, in place of one of that name."""
     drop_database(postgres, name)
     with postgres.connect(_MAINTENANCE, autocommit=True) as connection:
+        be_patient(connection, _PATIENCE)
         connection.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name))
         )
@@ -131,7 +135,8 @@ def create_database(postgres: MetadataServer, name: str) -> None:
 def rename_databases(postgres: MetadataServer, names: Sequence[tuple[str, str]]) -> None:
     """Rename databases, from and to, in this order and in one transaction: all or none.
 
-    Their sessions are ended, those of the caller too. ``Busy`` when others come back faster than that.
+    Their sessions are ended, those of the caller too. ``Busy`` when others come back faster than that, or have
+    made or dropped one of them meanwhile.
     """
     deadline = Deadline(_RENAME)
     while True:
@@ -145,6 +150,11 @@ def rename_databases(postgres: MetadataServer, names: Sequence[tuple[str, str]])
                         )
                     )
                 connection.commit()
+            except (errors.DuplicateDatabase, errors.InvalidCatalogName) as error:
+                raise Busy(
+                    f"another command has changed the stack's databases meanwhile: {error.diag.message_primary}",
+                    "nothing was changed; run the same command again",
+                ) from error
             except errors.ObjectInUse:
                 connection.rollback()
                 if deadline.passed:

@@ -96,7 +96,9 @@ class Template:
         except psycopg.Error as error:
             _log.warning("the template %s does not fit and is removed: %s", self.path, error)
             with server.connect("postgres", autocommit=True) as connection:
-                connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database)))
+                connection.execute(
+                    sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
+                )
             with contextlib.suppress(OSError):
                 self.path.unlink(missing_ok=True)
             return False

@@ -75,6 +75,7 @@ def make(runtime: Runtime, reason: str, *, progress: Progress = silent, clock: C
                 assert row  # noqa: S101 - it has one
                 snapshot, server = str(row[0]), str(row[1])
                 revision = _revision(connection)
+                before = stored.sequences(connection)
                 _program(runtime, _dump(snapshot), size, stdout=directory / backups.DUMP)
                 found = stored.contents(connection)
                 roles = stored.granted(connection)
@@ -92,7 +93,8 @@ def make(runtime: Runtime, reason: str, *, progress: Progress = silent, clock: C
                 sha256=backups.sha256(directory / backups.DUMP),
                 database_bytes=size,
                 tables=dict(found.tables),
-                sequences=dict(found.sequences),
+                # Of one that others have used meanwhile nobody knows what the dump has.
+                sequences={name: last for name, last in found.sequences.items() if before.get(name) == last},
                 objects=dict(found.objects),
                 roles=roles,
             )

@@ -5,7 +5,7 @@ transaction: whatever is killed, the stack has the old metadata or the restored 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from dqctl.clock import SYSTEM_CLOCK, Clock
@@ -17,9 +17,9 @@ from dqctl.services.standstill import standstill
 from dqctl.settings import Settings
 from dqctl.stack import lock
 from dqctl.stack.backups import Manifest
-from dqctl.stack.paths import StackPaths
 
-_RESTORED, _REPLACED = "datakitchen_restored", "datakitchen_replaced"
+# Not "datakitchen_replaced", in which a restore of the saved state keeps what was in no commit.
+_RESTORED, _REPLACED = "datakitchen_restored", "datakitchen_superseded"
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,17 @@ def restore(
     ``other_keys``: what connections keep secret cannot be decrypted then); errors of ``services.backup``. After
     any error the metadata is as it was.
     """
-    # Not open_runtime, which refuses a database that does not fit: that is when a backup is needed.
-    upgrade.recover(settings, StackPaths(settings.home, settings.stack), progress)
-    runtime = find_runtime(settings, progress)
-    paths = runtime.paths
+    paths = find_runtime(settings, progress).paths
     doing = "dqctl backup restore"
-    with (
-        lock.hold(paths.lock, "backup restore", timeout=settings.lock_timeout, progress=progress),
-        backups.found(settings, paths, wanted, from_volume, progress) as found,
-    ):
+    with ExitStack() as held:
+        held.enter_context(
+            lock.hold(paths.lock, "backup restore", timeout=settings.lock_timeout, progress=progress)
+        )
+        # Under the lock: while it was waited for, the stack may have got another version, or half of one. And not
+        # open_runtime, which refuses a database that does not fit: that is when a backup is needed.
+        upgrade.recover(settings, paths, progress)
+        runtime = find_runtime(settings, progress)
+        found = held.enter_context(backups.found(settings, paths, wanted, from_volume, progress))
         _require_fitting(runtime, found.manifest, other_keys=other_keys)
         runtime.start_postgres()
         names = (_RESTORED, backup.making_name(_RESTORED), _REPLACED)

@@ -52,7 +52,10 @@ _ROLES = f"""
 
 @dataclass(frozen=True)
 class Contents:
-    """Rows and checksum by table, last value (and whether it was given out) by sequence, other objects by kind."""
+    """Rows and checksum by table, last value (and whether it was given out) by sequence, other objects by kind.
+
+    A sequence that is left out is not compared: its being there is one of ``objects``.
+    """
 
     tables: Mapping[str, tuple[int, int]]
     sequences: Mapping[str, tuple[int, bool]] = field(default_factory=dict)
@@ -74,12 +77,16 @@ class Contents:
                 found.append(f"{name} has {yours[0]} rows in place of {mine[0]}")
             elif mine != yours:
                 found.append(f"{name} has other values")
-        for kind, mine_all, yours_all in (
-            ("sequence", self.sequences, other.sequences),
-            ("number of", self.objects, other.objects),
-        ):
-            differing = {key for key in {*mine_all, *yours_all} if mine_all.get(key) != yours_all.get(key)}
-            found += [f"{kind} {key} differs" for key in sorted(differing)]
+        found += [
+            f"sequence {name} differs"
+            for name, last in sorted(self.sequences.items())
+            if last != other.sequences.get(name)
+        ]
+        found += [
+            f"number of {kind} differs"
+            for kind in sorted({*self.objects, *other.objects})
+            if self.objects.get(kind) != other.objects.get(kind)
+        ]
         return tuple(found)
 
 
@@ -103,7 +110,7 @@ def contents(connection: Connection) -> Contents:
             assert row  # noqa: S101 - an aggregate has one
             count, total = count + int(row[0]), total + int(row[1])
         tables[str(name)] = count, total
-    return Contents(tables, _sequences(connection), dict(connection.execute(_OBJECTS.encode()).fetchall()))
+    return Contents(tables, sequences(connection), dict(connection.execute(_OBJECTS.encode()).fetchall()))
 
 
 def granted(connection: Connection) -> tuple[str, ...]:
@@ -111,7 +118,8 @@ def granted(connection: Connection) -> tuple[str, ...]:
     return tuple(str(role) for (role,) in connection.execute(_ROLES.encode()).fetchall())
 
 
-def _sequences(connection: Connection) -> Mapping[str, tuple[int, bool]]:
+def sequences(connection: Connection) -> Mapping[str, tuple[int, bool]]:
+    """The sequences as they are now: they belong to no snapshot."""
     found = {}
     for (name,) in connection.execute(_SEQUENCES.encode()).fetchall():
         row = connection.execute(f"SELECT last_value, is_called FROM {name}".encode()).fetchone()

@@ -29,3 +29,8 @@ def test_every_difference_is_told() -> None:
 def test_another_number_of_rows_is_told_as_such() -> None:
     fewer = contents(tables={"a": (1, 20), "b": (1, 5)})
     assert contents().differences(fewer) == ("a has 1 rows in place of 2",)
+
+
+def test_a_sequence_that_others_used_meanwhile_is_not_compared() -> None:
+    assert contents(sequences={}).differences(contents()) == ()
+    assert contents().differences(contents(sequences={})) == ("sequence s differs",)
