@@ -11,7 +11,7 @@ import pytest
 
 from command_line import CommandLine
 from dqctl.progress import silent
-from dqctl.runtime import databases, metadata, open_runtime
+from dqctl.runtime import MetadataServer, databases, find_runtime, metadata, open_runtime
 from dqctl.settings import Settings
 from dqctl.stack import upgrading
 from dqctl.stack.record import read_record
@@ -94,6 +94,10 @@ class Changing:
         assert databases.existing(runtime.postgres) <= {databases.BEFORE}
         assert runtime.health().is_good
 
+    def server(self) -> MetadataServer:
+        """The stack's, as it was left."""
+        return find_runtime(self.settings, silent).postgres
+
     def _copy(self, source: str, name: str) -> None:
         with self._administrator() as connection:
             connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"'.encode())
@@ -140,6 +144,25 @@ def test_killed_after_the_databases_have_changed_names_the_next_command_goes_on(
     wanted = changing.prepare()
     changing.killed_at(wanted, f"switching: {moment}")
     changing.assert_is(wanted)
+
+
+def test_killed_after_the_checks_what_was_done_since_stays(changing: Changing) -> None:
+    wanted = changing.prepare()
+    changing.killed_at(wanted, "switching: it stays so")
+    with changing.server().connect(metadata.DATABASE) as connection:
+        connection.execute("CREATE TABLE testgen.since AS SELECT 1")
+    changing.assert_is(wanted)
+    with changing.server().connect(metadata.DATABASE) as connection:
+        assert connection.execute("TABLE testgen.since").fetchone() == (1,)
+
+
+def test_killed_between_two_versions_and_all_data_gone_a_command_mends_it(changing: Changing) -> None:
+    before = read_record(open_runtime(changing.settings, silent).paths)
+    assert before
+    changing.killed_at(changing.prepare(), "switching: the databases have changed names")
+    for name in (metadata.DATABASE, *databases.ALL):
+        metadata.drop_database(changing.server(), name)
+    changing.assert_is(before.testgen_version)
 
 
 @pytest.mark.parametrize(

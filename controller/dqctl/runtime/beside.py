@@ -28,6 +28,7 @@ def of_version(paths: StackPaths, side: Side, progress: Progress) -> Iterator[Ru
     # A local stack has no use for the engine's SDK.
     from dqctl.runtime.docker import DockerRuntime, Trial
     from dqctl.runtime.docker_lakebase import DockerLakebaseRuntime
+    from dqctl.runtime.engine import explained
 
     kind = DockerLakebaseRuntime if side.record.lakebase else DockerRuntime
     container = _make(paths, side)
@@ -35,7 +36,8 @@ def of_version(paths: StackPaths, side: Side, progress: Progress) -> Iterator[Ru
         trial = Trial(side.images, container)
         yield kind(paths, side.record, progress, upgrading=True, trial=trial)
     finally:
-        container.remove(force=True, v=True)
+        with explained():
+            container.remove(force=True, v=True)
 
 
 def clear(runtime: Runtime) -> None:

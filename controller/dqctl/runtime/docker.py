@@ -186,15 +186,14 @@ class DockerRuntime:
         """See ``dqctl.runtime.ports.Runtime``."""
         if not rotation.is_pending(self.paths) and self._is_up():
             return False
-        with self._starting():
+        with self._starting(), self._fenced():  # whoever changes the version has stopped the scheduler
             started = self._start()
-            with self._fenced():
-                return self._ensure_metadata() or started
+            return self._ensure_metadata() or started
 
-    def start_postgres(self) -> bool:
+    def start_postgres(self, *, scheduler: bool = True) -> bool:
         """Start the containers without setting the database up; whether anything was started."""
         with self._starting():
-            return self._start()
+            return self._start([] if scheduler else [name for name in self._services if name != "scheduler"])
 
     def down(self) -> bool:
         """See ``dqctl.runtime.ports.Runtime``. Containers and network go, the volume with the data stays."""
@@ -330,7 +329,7 @@ class DockerRuntime:
         with lock.hold(self.paths.root / "postgres.lock", "start or stop of containers", timeout=_START_TIMEOUT):
             yield
 
-    def _start(self) -> bool:
+    def _start(self, services: Sequence[str] = ()) -> bool:
         if not self.paths.compose.exists():
             raise UsageError(f"stack {self.paths.name!r} is not complete", "run: dqctl install")
         name = compose.project(self.paths)
@@ -340,7 +339,7 @@ class DockerRuntime:
                 self._progress(f"the container of {service} was paused: it goes on")
                 with explained():
                     each.unpause()
-        compose.up(self.paths)
+        compose.up(self.paths, *services)
         self._wait()
         changed = before != glance(name)
         if changed:

@@ -33,7 +33,7 @@ def shared(paths: StackPaths, record: StackRecord) -> Iterator[None]:
 def require_current(paths: StackPaths, record: StackRecord) -> None:
     """``Busy`` when the stack got another version of TestGen since ``record`` was read, or is just getting it."""
     found = upgrading.pending(paths)
-    if found and found.phase is not Phase.TRIAL:
+    if found and found.phase not in (Phase.TRIAL, Phase.DONE):
         raise Busy(
             f"the stack is changing from TestGen {found.before.record.testgen_version} to "
             f"{found.after.record.testgen_version}",

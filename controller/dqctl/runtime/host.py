@@ -146,8 +146,9 @@ class HostRuntime(ABC):
             with self._fenced():
                 return self._ensure_metadata() or started
 
-    def start_postgres(self) -> bool:
+    def start_postgres(self, *, scheduler: bool = True) -> bool:
         """Start PostgreSQL and nothing else; whether it was started."""
+        del scheduler  # there is none
         with self._starting("start of PostgreSQL"):
             return self._start()
 

@@ -131,8 +131,11 @@ class Runtime(ports.Runtime, Protocol):
         """Stop what works with the database between commands, until ``start_postgres``; whether there is any."""
         ...
 
-    def start_postgres(self) -> bool:
-        """Start what is down without setting the database up; whether anything was started."""
+    def start_postgres(self, *, scheduler: bool = True) -> bool:
+        """Start what is down without setting the database up; whether anything was started.
+
+        Without ``scheduler`` what begins work by itself stays down.
+        """
         ...
 
     def down(self) -> bool:

@@ -15,8 +15,8 @@ from dqctl.progress import Progress
 from dqctl.runtime import beside, databases, fence, metadata, runtime_of
 from dqctl.runtime.ports import Runtime
 from dqctl.settings import Settings
+from dqctl.stack import backups, lock, remembered, upgrading
 from dqctl.stack import images as pinned
-from dqctl.stack import lock, remembered, upgrading
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import read_record, write_record
 from dqctl.stack.upgrading import Journal, Kept, Phase, Side
@@ -91,6 +91,8 @@ def switch(
         with runtime.postgres.connect(journal.candidate) as connection:
             upgrades.mark(connection, journal.id, journal.kind, _version(journal.before), _version(journal.after))
         progress("switching: the candidate is marked")
+        for left_over in (databases.OLDER, databases.UNDONE):
+            metadata.drop_database(runtime.postgres, left_over)
         release()
         metadata.rename_databases(runtime.postgres, _forth(journal, databases.existing(runtime.postgres)))
         progress("switching: the databases have changed names")
@@ -104,40 +106,59 @@ def switch(
 def settle(settings: Settings, paths: StackPaths, progress: Progress) -> Settled:
     """End what the journal says; for whoever holds the upgrade's lock. Afterwards there is no journal."""
     journal = _found(paths)
-    runtime = _runtime(paths, journal.before, progress)
-    runtime.start_server()
-    if journal.phase is Phase.SWITCH and _has_switched(runtime, journal):
+    if journal.phase is not Phase.DONE:
+        runtime = _runtime(paths, journal.before, progress)
+        runtime.start_server()
+        if journal.phase is not Phase.SWITCH or not _has_switched(runtime, journal):
+            _back(settings, paths, journal, progress)
+            return Settled(journal, TestGenFailed("it was interrupted", "nothing was changed"))
         try:
-            _finish(settings, paths, journal, progress)
+            _follow_and_check(settings, paths, journal, progress)
         except DqctlError as fault:
             progress(f"the new version does not stand: {fault.message}")
             _back(settings, paths, journal, progress)
             return Settled(journal, fault)
-        return Settled(journal, None)
-    _back(settings, paths, journal, progress)
-    return Settled(journal, TestGenFailed("it was interrupted", "nothing was changed"))
+    _clean_up(paths, journal, progress)
+    return Settled(journal, None)
 
 
-def _finish(settings: Settings, paths: StackPaths, journal: Journal, progress: Progress) -> None:
-    """Files and containers follow the database; then everything is looked at, while nobody works."""
+def _follow_and_check(settings: Settings, paths: StackPaths, journal: Journal, progress: Progress) -> None:
+    """Files and containers follow the database; then everything is looked at, while nobody works.
+
+    The scheduler stays down: should we be killed here, it would make runs that a way back would forget.
+    """
     runtime = _runtime(paths, journal.after, progress)
     with (
         runtime.metadata() as held,
         exclusive(held, _AT_ONCE, f"dqctl {journal.kind}"),
         scheduler.at_rest(held, capabilities(_version(journal.after)), _AT_ONCE),
     ):
-        _follow(settings, paths, journal.after, progress)
+        _follow(settings, paths, journal.after, progress, scheduler=False)
         runtime = _runtime(paths, journal.after, progress)
         progress("switching: the stack has the version")
         looking.check(runtime, journal.rows)
         progress("switching: checked")
+    upgrading.write(paths, journal.model_copy(update={"phase": Phase.DONE}))
+    progress("switching: it stays so")
+
+
+def _clean_up(paths: StackPaths, journal: Journal, progress: Progress) -> None:
+    """What the stack has now stays, whatever goes wrong: the next command goes on here."""
     if journal.kind == "upgrade":
         upgrading.keep(paths, Kept(side=journal.before, upgrade=journal.id, backup=journal.backup))
+        backups.hold_only(paths, journal.backup, f"going back from TestGen {_version(journal.after)}")
     elif journal.candidate == databases.BEFORE:
         upgrading.forget(paths)
-    for name in (databases.OLDER, databases.UNDONE):
-        metadata.drop_database(runtime.postgres, name)
-    upgrading.end(paths)
+        backups.hold_only(paths, None)
+    runtime = _runtime(paths, journal.after, progress)
+    try:
+        runtime.start_postgres()
+        for name in (databases.OLDER, databases.UNDONE):
+            metadata.drop_database(runtime.postgres, name)
+    except DqctlError as fault:
+        _log.warning("left to the next command: %s", fault.message)
+    else:
+        upgrading.end(paths)
     progress(f"the stack has TestGen {_version(journal.after)}")
 
 
@@ -161,7 +182,9 @@ def _back(settings: Settings, paths: StackPaths, journal: Journal, progress: Pro
     progress(f"the stack has TestGen {_version(journal.before)}, as before")
 
 
-def _follow(settings: Settings, paths: StackPaths, side: Side, progress: Progress) -> None:
+def _follow(
+    settings: Settings, paths: StackPaths, side: Side, progress: Progress, *, scheduler: bool = True
+) -> None:
     """Record, images, configuration and containers are those of ``side``."""
     now = read_record(paths) or side.record
     record = now.model_copy(update={"testgen_version": side.record.testgen_version, "updated": SYSTEM_CLOCK.now()})
@@ -176,7 +199,7 @@ def _follow(settings: Settings, paths: StackPaths, side: Side, progress: Progres
         compose.render_files(paths, settings, side.images).write()
     else:
         write_record(paths, record)
-    _runtime(paths, side, progress).start_postgres()
+    _runtime(paths, side, progress).start_postgres(scheduler=scheduler)
 
 
 def _runtime(paths: StackPaths, side: Side, progress: Progress) -> Runtime:
@@ -187,6 +210,8 @@ def _runtime(paths: StackPaths, side: Side, progress: Progress) -> Runtime:
 
 
 def _has_switched(runtime: Runtime, journal: Journal) -> bool:
+    if not metadata.database_exists(runtime.postgres):  # the server has lost all that it had
+        return False
     with runtime.postgres.connect(metadata.DATABASE) as connection:
         return upgrades.is_marked(connection, journal.id)
 

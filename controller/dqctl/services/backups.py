@@ -14,7 +14,7 @@ from dqctl.services import backup
 from dqctl.services.backup import Verification
 from dqctl.services.backup_copies import Copies, Copy
 from dqctl.settings import Settings
-from dqctl.stack import backups
+from dqctl.stack import backups, upgrading
 from dqctl.stack.backups import Backup, Manifest
 from dqctl.stack.paths import StackPaths
 
@@ -82,8 +82,13 @@ def create(
 def retain(settings: Settings, paths: StackPaths, *, clock: Clock = SYSTEM_CLOCK) -> tuple[str, ...]:
     """Remove the backups that the settings do not want kept; their ids. Copies in volumes stay."""
     with backups.held(paths, "retention of backups", backup.LOCK_TIMEOUT):
-        found = backups.superfluous(
-            backups.listed(paths), keep=settings.backup_keep, days=settings.backup_keep_days, now=clock.now()
+        wanted = _of_upgrade(paths)
+        found = tuple(
+            each
+            for each in backups.superfluous(
+                backups.listed(paths), keep=settings.backup_keep, days=settings.backup_keep_days, now=clock.now()
+            )
+            if each.id != wanted
         )
         for each in found:
             backups.delete(each)
@@ -130,9 +135,23 @@ def delete(
     with backups.held(paths, "dqctl backup delete", settings.lock_timeout):
         found = backups.find(paths, wanted)
         if found.manifest.held_for:
-            raise UsageError(f"backup {found.id} is needed for {found.manifest.held_for}", "finish that first")
+            raise UsageError(
+                f"backup {found.id} is needed for {found.manifest.held_for}",
+                "dqctl upgrade --forget gives that way back up",
+            )
+        if found.id == _of_upgrade(paths):
+            raise UsageError(
+                f"backup {found.id} is needed for an upgrade that is under way",
+                "wait for its end; if it was interrupted, dqctl systems list ends it",
+            )
         backups.delete(found)
     return found.id, str(found.directory)
+
+
+def _of_upgrade(paths: StackPaths) -> str | None:
+    """The backup of an upgrade or a rollback that is under way."""
+    journal = upgrading.pending(paths)
+    return journal.backup if journal else None
 
 
 @contextmanager

@@ -57,13 +57,11 @@ def forget(settings: Settings, *, progress: Progress) -> str | None:
     with opened(settings, "upgrade --forget", progress) as runtime:
         found = upgrading.kept(runtime.paths)
         there = databases.existing(runtime.postgres, [databases.BEFORE])
+        backups.hold_only(runtime.paths, None)
         if found is None and not there:
             return None
         metadata.drop_database(runtime.postgres, databases.BEFORE)
         upgrading.forget(runtime.paths)
-        for each in backups.listed(runtime.paths):
-            if each.manifest.held_for:
-                backups.change(each, held_for=None)
         version = f" of TestGen {found.side.record.testgen_version}" if found else ""
         return f"the metadata{version}"
 

@@ -18,7 +18,7 @@ from dqctl.errors import Busy, EnvironmentFault, UsageError
 from dqctl.progress import Progress, silent
 from dqctl.redaction import reveal
 from dqctl.report.words import counted
-from dqctl.runtime import Runtime, aside, find_runtime, metadata
+from dqctl.runtime import Runtime, aside, find_runtime, metadata, upgrade
 from dqctl.runtime.connection import be_patient
 from dqctl.services import grants, tables
 from dqctl.services.space import require_space
@@ -97,6 +97,8 @@ def restore(
     _require_on(settings, runtime)
     with lock.hold(runtime.paths.lock, "state restore", timeout=settings.lock_timeout, progress=progress):
         with reading(settings, progress, clock) as source:
+            upgrade.recover(settings, runtime.paths, progress)
+            runtime = find_runtime(settings, progress)
             state = source.require(commit, as_of)
             require_fit(state, keys_of(runtime.paths), runtime.version)
             runtime.start_server()

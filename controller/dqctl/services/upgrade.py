@@ -27,6 +27,7 @@ from dqctl.stack.backups import Backup
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.upgrading import Journal, Phase, Side
 from dqctl.testgen import jobs, looking
+from dqctl.testgen.state import handover
 from dqctl.testgen.upgrades import Changes
 
 
@@ -138,12 +139,13 @@ def _upgrade(
         if dry_run:
             story.backup, story.outcome = None, "tried"
         else:
+            # The state may have been saved since the backup: the next save follows that one.
+            with runtime.metadata() as now, runtime.postgres.connect(databases.NEXT) as then:
+                handover.hand_over(now, then)
             upgrading.write(paths, journal.model_copy(update={"rows": rows}))
             switch(settings, paths, story, held, progress, clock)
     if dry_run:
         backups.delete(backup)
-    else:
-        _hold_only(paths, backup, f"going back from TestGen {story.version_after}")
 
 
 def _try(
@@ -215,11 +217,3 @@ def given_up(settings: Settings, paths: StackPaths, progress: Progress) -> Itera
         if found and found.phase is Phase.TRIAL:
             with contextlib.suppress(DqctlError):  # the server is gone: the next command does it
                 switching.settle(settings, paths, progress)
-
-
-def _hold_only(paths: StackPaths, backup: Backup, purpose: str) -> None:
-    """Retention leaves the backup of the last upgrade alone, and may have those of the ones before."""
-    for each in backups.listed(paths):
-        wanted = purpose if each.id == backup.id else None
-        if each.manifest.held_for != wanted:
-            backups.change(each, held_for=wanted)

@@ -141,6 +141,14 @@ def change(backup: Backup, **what: object) -> Backup:
     return Backup(backup.directory, manifest)
 
 
+def hold_only(paths: StackPaths, wanted: str | None, purpose: str = "") -> None:
+    """Retention leaves the backup ``wanted`` alone, which ``purpose`` needs, and may have all others."""
+    for each in listed(paths):
+        held_for = purpose if each.id == wanted else None
+        if each.manifest.held_for != held_for:
+            change(each, held_for=held_for)
+
+
 def delete(backup: Backup) -> None:
     """Remove a backup; killed half way it is none any more."""
     going = backup.directory.with_name(f"{_MAKING}{backup.id}")

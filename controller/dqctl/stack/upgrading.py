@@ -21,11 +21,15 @@ from dqctl.stack.record import StackRecord
 
 
 class Phase(StrEnum):
-    """How far it is. Until SWITCH nothing of the stack itself is touched, and others may work with it."""
+    """How far it is. Until SWITCH nothing of the stack itself is touched, and others may work with it.
+
+    From DONE on there is no going back: the stack has passed the checks, only what is left over has to go.
+    """
 
     TRIAL = "trial"
     SWITCH = "switch"
     BACK = "back"
+    DONE = "done"
 
 
 class Side(BaseModel):
