@@ -185,7 +185,7 @@ def test_without_the_socket_a_job_is_refused_and_what_needs_no_engine_works(
         page = run.home / "stacks" / STACK / "reports" / "page.html"
         controller(run, "report", found["run"]["run_id"], "--format", "html", "--file", page)
         assert SUITE in page.read_text()
-        # Nothing is published there yet, and nothing saved: the schema for that is pg_dump's, which needs the engine.
+        # Nothing is published there yet, and nothing saved: for that pg_dump is needed, which the engine runs.
         elsewhere = ("-e", "DQCTL_SCHEMA=elsewhere")
         unsaved = controller(run, "publish", "--pending", options=elsewhere, code=5)
         assert "the state is not saved: this needs the Docker engine" in unsaved.err
