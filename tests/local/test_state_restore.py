@@ -155,6 +155,7 @@ def stack(copied_stack: Callable[[str], Settings], workspace: Path) -> Settings:
 def test_killed_in_any_moment_the_old_or_the_restored_database_is_whole(
     stack: Settings, workspace: Path, moment: str
 ) -> None:
+    execute(stack, "UPDATE projects SET project_name = 'second'")  # whatever other tests restored and saved
     state.save(stack)
     before = pictured(stack)
     killed = subprocess.run(
