@@ -17,7 +17,7 @@ from dqctl.localworkspace.faults import Effect, Fault
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
 from dqctl.runtime.local import LocalRuntime
-from dqctl.services import state
+from dqctl.services import backup, backup_restore, state
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths
 from dqctl.testgen.state import capture, rows, saved
@@ -458,6 +458,32 @@ def test_a_workspace_that_is_away_keeps_nothing_from_being_done_and_the_next_sav
     saving.add_suite("back again")
     assert saving.save().rows == 2
     saving.assert_whole()
+
+
+def test_turned_off_nothing_is_written_down_and_turned_on_everything_is_saved(saving: Saving) -> None:
+    off = saving.settings.model_copy(update={"state": "off"})
+    assert state.save_after(off, saving.runtime, "apply") is None
+    saving.add_suite("that nobody saves")
+    with saving.runtime.metadata() as connection:
+        assert connection.execute("SELECT count(*) FROM dqctl.state_changes").fetchone() == (0,)
+    assert saving.save().kind == "base"
+    saving.assert_whole()
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_restored_backup_becomes_the_newest_commit(
+    saving: Saving, is_killed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = backup.create(saving.runtime, "a test")
+    saving.add_suite("of after the backup")
+    saving.save()
+    if is_killed:  # between the change of names and the save
+        monkeypatch.setattr(backup_restore, "_save_state", lambda *_: None)
+    assert backup_restore.restore(saving.settings, kept.id).unsaved is None
+    if is_killed:
+        assert saving.save().kind == "base"
+    saving.assert_whole()
+    assert "of after the backup" not in str(saving.database())
 
 
 def test_checksums_of_the_head_are_those_of_the_tables(saving: Saving) -> None:

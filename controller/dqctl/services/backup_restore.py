@@ -17,6 +17,7 @@ from dqctl.services.standstill import standstill
 from dqctl.settings import Settings
 from dqctl.stack import lock
 from dqctl.stack.backups import Manifest
+from dqctl.testgen.state import handover
 
 # Not "datakitchen_replaced", in which a restore of the saved state keeps what was in no commit.
 _RESTORED, _REPLACED = "datakitchen_restored", "datakitchen_superseded"
@@ -76,6 +77,9 @@ def restore(
                 before = backup.create(
                     runtime, f"before the restore of {found.id}", progress=progress, clock=clock
                 )
+            if there:  # else the next save would take the own ones since the backup for another controller's
+                with runtime.metadata() as now, runtime.postgres.connect(_RESTORED) as then:
+                    handover.hand_over(now, then)
             progress("the restored metadata takes its place")
             metadata.rename_databases(
                 runtime.postgres, [(metadata.DATABASE, _REPLACED)] * there + [(_RESTORED, metadata.DATABASE)]

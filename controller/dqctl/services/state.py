@@ -181,12 +181,24 @@ def save_after(
 ) -> DqctlError | None:
     """Save what a command has changed, where state is kept; what kept it from being saved, if anything did."""
     if why_off(settings, runtime.record):
+        if settings.state == "off":
+            _write_down_no_more(runtime)
         return None
     try:
         save_of(settings, runtime, reason, progress=progress, clock=clock)
     except DqctlError as error:
         return error
     return None
+
+
+def _write_down_no_more(runtime: Runtime) -> None:
+    """What nobody saves would grow for ever; should state be turned on again, the next save holds everything."""
+    with contextlib.suppress(DqctlError), runtime.metadata() as connection:
+        if capture.is_made(connection):
+            # A job of TestGen's scheduler may have the tables: then after the next command.
+            with contextlib.suppress(psycopg.errors.LockNotAvailable), connection.transaction():
+                connection.execute("SET LOCAL lock_timeout = '2s'")
+                capture.end(connection)
 
 
 @contextlib.contextmanager

@@ -49,7 +49,8 @@ def commit(warehouse: Statements, place: Place, row: Row, sent: Digest) -> int |
         f"{encode.from_text(column, position, 'r')} AS {identifier(column.name)}"
         for position, column in enumerate(STATE_COMMITS.columns)
     )
-    condition = f"stack = {stack} AND commit_id = {literal(row['commit_id'])}"
+    # The number says nothing that the id does not, but files are laid out by it: the others are not read.
+    condition = f"stack = {stack} AND seq = {number} AND commit_id = {literal(row['commit_id'])}"
     arrived = digest.select(STATE_LOG, log, condition)
     conditions = [f"(SELECT v FROM ({arrived}) AS d) = array('{sent.rows}', '{sent.total}')"]
     if row["parent"] is not None:

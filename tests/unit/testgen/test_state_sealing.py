@@ -24,7 +24,13 @@ def test_sealed_row_opens_to_the_very_text_and_shows_nothing() -> None:
 
 def test_rows_without_secrets_stay_as_they_are() -> None:
     empty = '{"id" : "1", "observability_api_key" : null}'
-    for relation, row in (("testgen.projects", empty), ("testgen.test_results", ROW), ("testgen.projects", "{}")):
+    no_url = '{"connection_id" : "1", "url" : ""}'
+    for relation, row in (
+        ("testgen.projects", empty),
+        ("testgen.test_results", ROW),
+        ("testgen.projects", "{}"),
+        ("testgen.connections", no_url),
+    ):
         assert KEYS.seal(relation, row) == row
         assert KEYS.open(relation, row) == row
 

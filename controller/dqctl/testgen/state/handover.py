@@ -19,7 +19,7 @@ def hand_over(now: Connection, then: Connection) -> None:
     if head is None:
         return
     capture.ensure(then)
-    book.write_head(then, replace(head, fingerprint="of before a rollback"))
+    book.write_head(then, replace(head, fingerprint="of an older database"))
     if pending:
         book.write_pending(then, pending)
     else:

@@ -23,6 +23,7 @@ SEALED: Mapping[str, tuple[str, ...]] = {
     "testgen.projects": ("observability_api_key",),  # in clear, up to 5.134.0
     "testgen.auth_users": ("password",),  # a hash
     "testgen.oauth2_clients": ("client_secret",),  # in clear
+    "testgen.connections": ("url",),  # of connections by URL, which may hold a password
 }
 """Their columns, by table. What TestGen encrypts is of type bytea (``dqctl.testgen.encrypted``)."""
 
@@ -46,10 +47,10 @@ class Keys:
         """``row``, a text of ``rows.document``, with its secrets sealed."""
         columns = SEALED.get(relation, ())
         values: dict[str, str | None] = json.loads(row) if columns else {}
-        if not any(values.get(column) is not None for column in columns):
+        if not any(values.get(column) for column in columns):
             return row
         for column in columns:
-            if (value := values.get(column)) is not None:
+            if value := values.get(column):
                 nonce = os.urandom(_NONCE)
                 secret = self._cipher.encrypt(nonce, value.encode(), _bound(relation, column))
                 values[column] = _MARK + base64.b64encode(nonce + secret).decode()
