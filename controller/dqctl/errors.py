@@ -42,13 +42,15 @@ _WORST_FIRST = (
     ExitCode.ENVIRONMENT,
     ExitCode.TESTGEN,
     ExitCode.NOT_PUBLISHED,
+    ExitCode.BUSY,  # of a save after the tests: another controller has the state
     ExitCode.DATA_TESTS_FAILED,
+    ExitCode.USAGE,
 )
 
 
 def worst(codes: "list[ExitCode]") -> ExitCode:
     """The exit code of a command in which all of ``codes`` happened."""
-    for code in (*_WORST_FIRST, ExitCode.BUSY, ExitCode.USAGE):
+    for code in _WORST_FIRST:
         if code in codes:
             return code
     return ExitCode.DONE

@@ -6,7 +6,7 @@ from dqctl.errors import ExitCode, worst
 
 
 def test_the_worst_wins_in_the_documented_order() -> None:
-    order = [7, 3, 4, 5, 1]
+    order = [7, 3, 4, 5, 6, 1, 2]
     for first, second in itertools.combinations(order, 2):
         assert worst([ExitCode(second), ExitCode(first)]) == first
         assert worst([ExitCode(first), ExitCode.DONE, ExitCode(second)]) == first

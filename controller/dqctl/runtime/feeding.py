@@ -5,6 +5,7 @@ program does not read would not be felt.
 """
 
 import contextlib
+import logging
 import socket
 import struct
 import threading
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+_log = logging.getLogger(__name__)
 
 _PIECE = 1 << 18
 _PATIENCE = 20  # seconds that one call of send waits for room, before it looks whether it is still wanted
@@ -36,10 +39,14 @@ def feeding(api: Any, container: str, pipe: str, path: Path, seconds: float) -> 
         done = threading.Event()
 
         def send() -> None:
-            with contextlib.suppress(OSError):  # the program may end before it has read everything
+            try:
                 while not done.is_set() and (piece := file.read(_PIECE)):
                     _send(connection, piece, done)
-                connection.shutdown(socket.SHUT_WR)
+            except OSError as error:  # the program may end before it has read everything
+                _log.debug("not all of %s was sent: %s", path, error)
+            finally:  # else the program would wait for the rest of a file that cannot be read
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_WR)
 
         sender = threading.Thread(target=send, name="exec-feed", daemon=True)
         sender.start()

@@ -18,6 +18,7 @@ from dqctl.settings import Settings
 from dqctl.stack import backups, upgrading
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord, read_record
+from dqctl.stack.upgrading import Phase
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,8 @@ def status(settings: Settings) -> Status:
     # It only looks, also at a stack that is just changing its version.
     runtime = runtime_of(paths, record, silent, upgrading=True)
     changing, kept = upgrading.pending(paths), upgrading.kept(paths)
+    if changing and changing.phase is Phase.DONE:  # only what is left over has to go
+        changing = None
     lakebase = _lakebase_state(settings, record)
     health = runtime.health(ask_database=lakebase in (None, "active"))
     resting = lakebase == "asleep" and all(state == "running" for state in health.services.values())
