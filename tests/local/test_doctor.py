@@ -72,11 +72,13 @@ def test_nothing_fails_in_a_stack_that_is_well(stack: Settings) -> None:
     assert diagnosis.exit_code == 0
     found = {each.id: each.verdict for each in diagnosis.findings}
     assert found["databricks.ansi_mode"] is Verdict.OK
-    # The local workspace has neither permissions nor lifetimes of tokens: no failure, and no promise.
+    # The local workspace has no permissions, the stack no backup and no state: no failure, and no promise.
     assert {name for name, verdict in found.items() if verdict is Verdict.SKIPPED} == {
         "databricks.grants",
-        "databricks.token",
+        "stack.backup",
+        "state.saved",
     }
+    assert found["databricks.token"] is Verdict.OK
     well = {"postgres.running", "postgres.port", "metadata.revision", "metadata.jobs", "databricks.credentials"}
     assert {found[name] for name in well} == {Verdict.OK}
     assert found["machine.clock"] is Verdict.OK
