@@ -153,8 +153,7 @@ def test_before_an_install_the_engine_is_looked_at(run: CommandLine, tmp_path: P
 
 
 def test_logs_come_from_containers_and_files(run: CommandLine) -> None:
-    said = run("--output", "json", "logs")
-    lines = [json.loads(line) for line in said.out.splitlines()]
+    lines = run.document("logs")["lines"]
     assert {"testgen", "postgres"} <= {each["source"] for each in lines}
     assert any("ready to accept connections" in each["text"] for each in lines)
     times = [each["at"] for each in lines if each["at"]]
