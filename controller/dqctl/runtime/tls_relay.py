@@ -12,13 +12,14 @@ import ssl
 import struct
 import threading
 from asyncio import StreamReader, StreamWriter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 HOST = "127.0.0.1"
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 _CONNECT = 60.0  # seconds for each step of a greeting; a compute that sleeps is woken
-_END = 5.0  # seconds for connections to close
+_END = 2.0  # seconds for a connection to close in good order
+_TURNS = 5  # of the loop, for what asyncio does at the end of a connection by itself
 _PIECE = 1 << 16
 _SASL = 10
 # Binds the password to the TLS of whoever proves it. That is us here, and libpq takes the offer for an attack
@@ -37,14 +38,19 @@ def relay(host: str, port: int, ca_file: Path) -> Iterator[int]:
         async def serve() -> None:
             async def connected(reader: StreamReader, writer: StreamWriter) -> None:
                 # What goes wrong, the program sees as a connection that is closed.
-                with contextlib.suppress(OSError, EOFError, TimeoutError), contextlib.closing(writer):
-                    await _pass_on(reader, writer, await _dial(host, port, context))
+                with contextlib.suppress(OSError, EOFError, TimeoutError):
+                    async with _closing(writer):
+                        await _pass_on(reader, writer, await _dial(host, port, context))
 
             server = await asyncio.start_server(connected, sock=listener)
             await over.wait()
             server.close()
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
-                task.cancel()
+            if working := asyncio.all_tasks() - {asyncio.current_task()}:
+                for task in working:
+                    task.cancel()
+                await asyncio.wait(working, timeout=2 * _END)
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
 
         thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="tls-relay", daemon=True)
         thread.start()
@@ -52,9 +58,22 @@ def relay(host: str, port: int, ca_file: Path) -> Iterator[int]:
             yield listener.getsockname()[1]
         finally:
             loop.call_soon_threadsafe(over.set)
-            thread.join(_END)
-            loop.run_until_complete(asyncio.sleep(0))  # what was cancelled ends
+            thread.join(3 * _END)
             loop.close()
+
+
+@contextlib.asynccontextmanager
+async def _closing(writer: StreamWriter) -> AsyncIterator[None]:
+    """The connection ends with the block: in good order, or at once where the other side takes no part in it."""
+    try:
+        yield
+    finally:
+        writer.close()
+        try:
+            async with asyncio.timeout(_END):
+                await writer.wait_closed()
+        except (OSError, TimeoutError):
+            writer.transport.abort()
 
 
 async def _dial(host: str, port: int, context: ssl.SSLContext) -> tuple[StreamReader, StreamWriter]:
@@ -62,17 +81,21 @@ async def _dial(host: str, port: int, context: ssl.SSLContext) -> tuple[StreamRe
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(_CONNECT):
         plain = await asyncio.to_thread(socket.create_connection, (host, port), _CONNECT)
-        plain.setblocking(False)
-        await loop.sock_sendall(plain, _SSL_REQUEST)
-        if await loop.sock_recv(plain, 1) != b"S":
+        try:
+            plain.setblocking(False)
+            await loop.sock_sendall(plain, _SSL_REQUEST)
+            # One byte and no more: what somebody put behind it in clear must not count as said under TLS.
+            if await loop.sock_recv(plain, 1) != b"S":
+                raise ConnectionError("the server has no TLS")
+        except BaseException:
             plain.close()
-            raise ConnectionError("the server has no TLS")
+            raise
         return await asyncio.open_connection(sock=plain, ssl=context, server_hostname=host)
 
 
 async def _pass_on(reader: StreamReader, writer: StreamWriter, server: tuple[StreamReader, StreamWriter]) -> None:
     answers, requests = server
-    with contextlib.closing(requests):
+    async with _closing(requests):
         async with asyncio.timeout(_CONNECT):
             requests.write(await _message(reader, kinds=0))
             writer.write(_without_binding(await _message(answers, kinds=1)))
