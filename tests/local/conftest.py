@@ -132,8 +132,9 @@ def seed(
                 record = read_record(paths)
                 assert record
                 LocalRuntime(paths, record, silent).down()
-                _copy(home, shared / "making")
-                (shared / "making").rename(place)
+                making = shared / f"{version}.making"  # other workers make other versions meanwhile
+                _copy(home, making)
+                making.rename(place)
         return place
 
     return make
