@@ -102,7 +102,7 @@ def _head(story: "Story") -> str:
 
 def _changes(story: "Story") -> str:
     found = story.changes
-    assert found is not None, "the caller looked"  # noqa: S101
+    assert found is not None, "the caller looked"  # noqa: S101 - for the types
     lines = [f"schema revision {found.revision_before} -> {found.revision_after}"]
     lines += [
         f"{name}: {count} runs take the id of their job, which is the one in Databricks"
