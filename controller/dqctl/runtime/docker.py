@@ -2,6 +2,9 @@
 
 Between jobs nothing of TestGen runs; a job is an exec into the engine. No port is published: dqctl reaches
 PostgreSQL by its container's address, which only this machine can.
+
+Long because it is one Protocol's implementation, method by method; what takes thought lies beside it (``compose``,
+``engine``, ``images``, ``recovery``, ``fence``).
 """
 
 import contextlib

@@ -12,30 +12,25 @@ import json
 import logging
 import socket
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import psycopg
 import pyarrow as pa
 
 import dqctl
 from dqctl.clock import Clock
-from dqctl.databricks.failures import StatementFailed
 from dqctl.errors import Busy, NotPublished
 from dqctl.progress import Progress
-from dqctl.records import Row
 from dqctl.report.words import counted
 from dqctl.runtime import Runtime
-from dqctl.services import tables
+from dqctl.services.state_saved_tables import SavedTables
 from dqctl.tables import encode
-from dqctl.tables import state as commits
 from dqctl.tables.digest import Digest
-from dqctl.tables.loader import Loader
 from dqctl.tables.ports import Statements
 from dqctl.tables.sql import Place
 from dqctl.tables.state import Newest
-from dqctl.tables.state_tables import STATE_LOG, STATE_TABLES
+from dqctl.tables.state_tables import STATE_LOG
 from dqctl.testgen.capabilities import capabilities
 from dqctl.testgen.state import batch, book, capture, ddl, rows, saved
 from dqctl.testgen.state.batch import Commit
@@ -44,8 +39,6 @@ from dqctl.testgen.state.saved import Connection, Relation
 from dqctl.testgen.state.sealing import SEALED, Keys
 
 log = logging.getLogger(__name__)
-
-_Answer = TypeVar("_Answer")
 
 # Commits that were given up and may land all the same: of the last few saves, a statement does not take longer.
 _ABANDONED = 20
@@ -161,7 +154,7 @@ class Committer:
 
     def commit(self, warehouse: Statements, place: Place, *, take_over: bool) -> Saved:
         """Save; raises ``Busy`` when the newest commit is somebody else's, unless that is to be taken over."""
-        there = _There(warehouse, place, self._stack.name, self._progress)
+        there = SavedTables(warehouse, place, self._stack.name, self._progress)
         if self._pending:
             self._settle(self._pending, there, take_over=take_over)
         for _ in range(_ATTEMPTS):
@@ -173,7 +166,7 @@ class Committer:
                 self._because = needs.because
         raise Busy("others save this state all the time", "wait until they are done; then: dqctl state save")
 
-    def _settle(self, pending: Head, there: "_There", *, take_over: bool) -> None:
+    def _settle(self, pending: Head, there: "SavedTables", *, take_over: bool) -> None:
         """Find out what became of a save that was interrupted."""
         newest = there.newest()
         if newest and newest.commit_id == pending.commit_id:
@@ -194,7 +187,7 @@ class Committer:
         if newest and newest.commit_id not in mine and not take_over:
             raise _busy(self._stack.name, newest, is_new=self._parent is None)
 
-    def _delta(self, there: "_There") -> Saved:
+    def _delta(self, there: "SavedTables") -> Saved:
         connection = self._connection
         _snapshot(connection)
         seen = look(connection, self._stack.runtime.version)
@@ -240,7 +233,7 @@ class Committer:
         book.clear_pending(self._connection)
         self._connection.commit()
 
-    def _base(self, there: "_There", *, take_over: bool) -> Saved:
+    def _base(self, there: "SavedTables", *, take_over: bool) -> Saved:
         newest = there.newest()
         self._expect(newest, take_over=take_over)
         connection = self._connection
@@ -277,7 +270,7 @@ class Committer:
 
     def _make_visible(
         self,
-        there: "_There",
+        there: "SavedTables",
         pending: Head,
         parent: Head | Newest | None,
         sent: Digest,
@@ -352,45 +345,6 @@ class Committer:
 
     def _say(self, text: str) -> None:
         self._progress(text)
-
-
-class _There:
-    """The tables in Databricks: used as if they were there, which they nearly always are, and made if not."""
-
-    def __init__(self, warehouse: Statements, place: Place, stack: str, progress: Progress) -> None:
-        self._warehouse = warehouse
-        self._place = place
-        self._stack = stack
-        self._progress = progress
-        self._loader = Loader(
-            warehouse, place, {table.name: table.column_names for table in STATE_TABLES}, volume_exists=True
-        )
-        self._is_ready = False
-
-    def newest(self) -> Newest | None:
-        """The newest commit of the stack."""
-        return self._ready(lambda: commits.newest(self._warehouse, self._place, self._stack))
-
-    def load(self, batches: Callable[[], Iterator[tuple[str, pa.RecordBatch]]], commit: Commit) -> Digest:
-        """Put a commit's rows into the log; ``batches`` may be asked again."""
-        key = {"stack": commit.stack, "commit_id": commit.commit_id}
-        return self._ready(lambda: self._loader.send(STATE_LOG, batches, key))
-
-    def commit(self, row: Row, sent: Digest) -> int | None:
-        """Make a commit visible, if its parent is the newest: how many rows that made."""
-        return self._ready(lambda: commits.commit(self._warehouse, self._place, row, sent))
-
-    def _ready(self, run: Callable[[], _Answer]) -> _Answer:
-        try:
-            return run()
-        except StatementFailed as failure:
-            if self._is_ready:
-                raise
-            log.info("no tables yet? %s", failure.message)
-        ready = tables.ensure(self._warehouse, self._place, self._progress, STATE_TABLES)
-        self._loader = Loader(self._warehouse, self._place, ready.columns, volume_exists=ready.volume_exists)
-        self._is_ready = True
-        return run()
 
 
 class _NeedsBase(Exception):  # noqa: N818 - no error: another way

@@ -1,0 +1,63 @@
+"""The two tables of the state in Databricks, as a save uses them."""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pyarrow as pa
+
+from dqctl.databricks.failures import StatementFailed
+from dqctl.progress import Progress
+from dqctl.records import Row
+from dqctl.services import tables
+from dqctl.tables import state as commits
+from dqctl.tables.digest import Digest
+from dqctl.tables.loader import Loader
+from dqctl.tables.ports import Statements
+from dqctl.tables.sql import Place
+from dqctl.tables.state import Newest
+from dqctl.tables.state_tables import STATE_LOG, STATE_TABLES
+from dqctl.testgen.state.batch import Commit
+
+log = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
+
+
+class SavedTables:
+    """Used as if they were there, which they nearly always are, and made if not."""
+
+    def __init__(self, warehouse: Statements, place: Place, stack: str, progress: Progress) -> None:
+        self._warehouse = warehouse
+        self._place = place
+        self._stack = stack
+        self._progress = progress
+        self._loader = Loader(
+            warehouse, place, {table.name: table.column_names for table in STATE_TABLES}, volume_exists=True
+        )
+        self._is_ready = False
+
+    def newest(self) -> Newest | None:
+        """The newest commit of the stack."""
+        return self._ready(lambda: commits.newest(self._warehouse, self._place, self._stack))
+
+    def load(self, batches: Callable[[], Iterator[tuple[str, pa.RecordBatch]]], commit: Commit) -> Digest:
+        """Put a commit's rows into the log; ``batches`` may be asked again."""
+        key = {"stack": commit.stack, "commit_id": commit.commit_id}
+        return self._ready(lambda: self._loader.send(STATE_LOG, batches, key))
+
+    def commit(self, row: Row, sent: Digest) -> int | None:
+        """Make a commit visible, if its parent is the newest: how many rows that made."""
+        return self._ready(lambda: commits.commit(self._warehouse, self._place, row, sent))
+
+    def _ready(self, run: Callable[[], _Answer]) -> _Answer:
+        try:
+            return run()
+        except StatementFailed as failure:
+            if self._is_ready:
+                raise
+            log.info("no tables yet? %s", failure.message)
+        ready = tables.ensure(self._warehouse, self._place, self._progress, STATE_TABLES)
+        self._loader = Loader(self._warehouse, self._place, ready.columns, volume_exists=ready.volume_exists)
+        self._is_ready = True
+        return run()
