@@ -105,10 +105,14 @@ def test_input_that_nobody_reads_holds_nothing_up(run: CommandLine, tmp_path: Pa
 
 _RESTORE = """
 import os, signal, sys, threading
+from dqctl.runtime import engine
 from dqctl.services import backup_restore
 from dqctl.settings import load
 
 def progress(message):
+    if "restoring" in message and sys.argv[1] == "before its input":
+        engine.feeding = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        return
     if "restoring" in message:
         threading.Timer(float(sys.argv[1]), os.kill, (os.getpid(), signal.SIGKILL)).start()
 
@@ -120,8 +124,8 @@ def test_a_restore_that_is_killed_leaves_the_metadata_and_nothing_else(run: Comm
     runtime = open_runtime(run.settings, silent)
     before, made = seen(run), backup.create(runtime, "test")
     environment = {**os.environ, **run.environment, "DQCTL_HOME": str(run.home)}
-    for seconds in (0.2, 0.5):
-        done = subprocess.run([sys.executable, "-c", _RESTORE, str(seconds)], env=environment, timeout=120)
+    for moment in ("before its input", "0.2", "0.5"):
+        done = subprocess.run([sys.executable, "-c", _RESTORE, moment], env=environment, timeout=120)
         assert done.returncode == -signal.SIGKILL
         assert seen(run) == before
         wait_quiet(run)

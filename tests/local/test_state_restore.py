@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from command_line import execute as in_workspace
 from dqctl.errors import Busy, EnvironmentFault, UsageError
 from dqctl.localworkspace import control
 from dqctl.progress import silent
@@ -252,19 +253,22 @@ def test_changes_past_the_triggers_are_found(stack: Settings) -> None:
 
 
 def test_a_row_that_is_lost_in_databricks_is_seen_before_it_counts(stack: Settings, workspace: Path) -> None:
+    state_restore.restore(stack, replace=True)
+    state_restore.restore(stack)  # and nothing is put aside
     saved = state.save(stack, full=True)
     before = pictured(stack)
-    from command_line import execute as in_workspace
 
     condition = f"commit_id = '{saved.commit_id}' AND relation = 'testgen.variant_codings'"
     in_workspace(stack, f"DELETE FROM main.killed.dq_state_log WHERE {condition}")
-    with pytest.raises(EnvironmentFault, match=r"testgen\.variant_codings has 0 rows, \d+ were saved"):
-        state_restore.restore(stack)
-    with pytest.raises(EnvironmentFault, match="cannot be restored as it was saved"):
-        state_verify.verify(stack, deep=True)
-    assert pictured(stack) == before
-    assert databases(stack) == {"datakitchen"}
-    state.save(stack, full=True)
+    try:
+        with pytest.raises(EnvironmentFault, match=r"testgen\.variant_codings has 0 rows, \d+ were saved"):
+            state_restore.restore(stack)
+        with pytest.raises(EnvironmentFault, match="cannot be restored as it was saved"):
+            state_verify.verify(stack, deep=True)
+        assert pictured(stack) == before
+        assert databases(stack) == {"datakitchen"}
+    finally:  # the stack is every test's
+        state.save(stack, full=True)
     assert state_verify.verify(stack, deep=True).restored
 
 

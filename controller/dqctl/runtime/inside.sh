@@ -15,7 +15,8 @@ group=$!
     trap '' PIPE
     [ -z "$DQCTL_STDIN_BYTES" ] || head -c "$DQCTL_STDIN_BYTES" <&3 >.stdin
     cat <&3
-    kill -TERM "-$group"
+    # It is a group only when its stdin could be opened, and dqctl may be gone before the exec that writes to it.
+    kill -TERM "-$group" || kill -TERM "$group"
     sleep "$DQCTL_GRACE"
     kill -KILL "-$group"
 } >/dev/null 2>&1 &
