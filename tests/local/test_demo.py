@@ -19,7 +19,8 @@ pytestmark = [pytest.mark.local, pytest.mark.timeout(900)]
 def run_demo(home: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "dqctl", "demo", *options],
-        env={**os.environ, "DQCTL_HOME": str(home)},
+        env={name: value for name, value in os.environ.items() if name != "DQCTL_STATE"}
+        | {"DQCTL_HOME": str(home)},
         capture_output=True,
         text=True,
         timeout=800,

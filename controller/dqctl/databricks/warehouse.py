@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from typing import IO, Any, Self
 
 import pyarrow as pa
-from databricks import sql
-from databricks.sql.client import Connection, Cursor
 
 import dqctl
 from dqctl.clock import SYSTEM_CLOCK, Clock
+from dqctl.databricks.connector import Connection, Cursor, sql
 from dqctl.databricks.failures import (
     NO_SUCH_FILE,
     OutcomeUnknown,

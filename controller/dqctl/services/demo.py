@@ -134,12 +134,12 @@ def demo(
     data = _find_data()
     settings = settings.model_copy(update={"workspace": directory})
     remember = {"workspace": str(directory), "catalog": settings.catalog, "schema_name": settings.schema_name}
-    install(settings, runtime="local", version=version, remember=remember, progress=progress, clock=clock)
     progress("starting the local workspace")
-    try:
+    try:  # first: installing looks for the stack's saved state there
         endpoint = control.ensure(directory, settings=_WAREHOUSE, timeout=_START_TIMEOUT)
     except control.WorkspaceError as error:
         raise EnvironmentFault(error.message, f"its log says: {error.log_tail}") from error
+    install(settings, runtime="local", version=version, remember=remember, progress=progress, clock=clock)
     with Warehouse(tables.find_target(settings), clock) as warehouse:
         _load(warehouse, data, progress)
     declare.apply_file(

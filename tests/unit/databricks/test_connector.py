@@ -1,0 +1,29 @@
+"""The connector without pandas: quicker, and the same for whoever needs it."""
+
+import subprocess
+import sys
+
+import pytest
+
+_LIGHT = """
+import sys
+from dqctl.databricks.connector import sql
+assert "pandas" not in sys.modules, "it is imported"
+import pandas
+from databricks.sql import client, result_set
+assert client.pandas is not pandas
+assert client.pandas.DataFrame is result_set.pandas.DataFrame is pandas.DataFrame
+assert sys.modules["pandas"] is pandas
+"""
+_THERE = """
+import pandas
+from dqctl.databricks.connector import sql
+from databricks.sql import client
+assert client.pandas is pandas
+"""
+
+
+@pytest.mark.parametrize("program", [_LIGHT, _THERE], ids=["put off", "imported before"])
+def test_pandas_is_imported_by_whoever_asks_for_it_and_not_by_us(program: str) -> None:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
