@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -384,6 +385,14 @@ def test_a_copy_in_a_volume_is_compared_listed_and_restored(filled: Settings, wo
     assert backup_restore.restore(settings, made.backup.id, from_volume=True).rows == made.backup.rows
     assert seen(runtime) == before
     assert list(runtime.paths.work.iterdir()) == []
+    # A directory under the id of another backup is no copy of that.
+    (directory,) = [path.parent for path in workspace.rglob("metadata.dump") if made.backup.id in str(path)]
+    other = directory.with_name("20200101t000000-0000")
+    shutil.copytree(directory, other)
+    with pytest.raises(UsageError, match="there is no backup"):
+        backups.verify(settings, other.name, from_volume=True)
+    assert [each.id for each in backups.listing(settings, volume=True).backups].count(made.backup.id) == 1
+    shutil.rmtree(other)
     # Somebody writes over it.
     (dump,) = [path for path in workspace.rglob("metadata.dump") if made.backup.id in str(path)]
     dump.write_bytes(dump.read_bytes()[:-1] + b"x")

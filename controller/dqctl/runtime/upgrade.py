@@ -45,8 +45,10 @@ class Settled:
         return self.journal.before if self.failure else self.journal.after
 
 
-def recover(settings: Settings, paths: StackPaths, progress: Progress) -> Settled | None:
-    """End the upgrade that another command left, if one did.
+def recover(
+    settings: Settings, paths: StackPaths, progress: Progress, *, installing: bool = False
+) -> Settled | None:
+    """End the upgrade that another command left, if one did; of a stack that was uninstalled only ``installing``.
 
     One that is under way is waited for, unless it is at its trial, which touches nothing of the stack. Raises
     ``EnvironmentFault`` when the database does not answer.
@@ -58,6 +60,9 @@ def recover(settings: Settings, paths: StackPaths, progress: Progress) -> Settle
     try:
         with lock.hold(upgrading.lock_file(paths), "end of an upgrade", timeout=timeout, progress=progress):
             if upgrading.pending(paths) is None:  # whoever was waited for has ended it
+                return None
+            record = read_record(paths)
+            if not installing and not (record and record.installed):  # nothing is started of a stack that is gone
                 return None
             progress(f"{found.kind} to TestGen {_version(found.after)}: it was interrupted and is ended now")
             return settle(settings, paths, progress)

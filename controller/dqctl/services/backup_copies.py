@@ -77,7 +77,10 @@ class Copies:
         return Copy(self._files.path(backup.id), manifest)
 
     def listed(self) -> tuple[Copy, ...]:
-        """All whole copies, the newest first; one whose manifest this dqctl cannot read is left out."""
+        """All whole copies, the newest first.
+
+        One whose manifest this dqctl cannot read, or is another's, is left out.
+        """
         found = [self._copy(entry.name) for entry in self._files.entries() if entry.size is None]
         return tuple(sorted((each for each in found if each), key=lambda each: each.manifest.id, reverse=True))
 
@@ -115,9 +118,11 @@ class Copies:
         if not self._files.download(f"{backup_id}/{MANIFEST}", text.write):
             return None
         try:
-            return Copy(self._files.path(backup_id), backups.read_manifest(text.getvalue()))
+            manifest = backups.read_manifest(text.getvalue())
         except ValueError:
             return None
+        # One that was copied to another name is none: what is asked for and what comes would be two backups.
+        return Copy(self._files.path(backup_id), manifest) if manifest.id == backup_id else None
 
     def _ensure_volume(self, warehouse: Warehouse) -> None:
         place = Place(self._target.catalog, self._target.schema)

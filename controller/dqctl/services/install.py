@@ -120,7 +120,7 @@ def _converge(
     clock: Clock,
 ) -> InstallReport:
     changed: list[str] = []
-    upgrade.recover(settings, paths, progress)
+    upgrade.recover(settings, paths, progress, installing=True)
     before = read_record(paths)
     require_runtime(paths, before, kind)
     found = state_install.look_before(settings, paths, before, version, progress, clock)

@@ -10,7 +10,7 @@ from dqctl.progress import Progress
 from dqctl.runtime import controller, environments, metadata_template, runtime_of
 from dqctl.services.standstill import standstill
 from dqctl.settings import Settings
-from dqctl.stack import backups, lock
+from dqctl.stack import backups, lock, upgrading
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord, read_record, write_record
 
@@ -46,7 +46,11 @@ def uninstall(
     if not paths.root.is_dir():
         return UninstallReport(settings.stack, (), None)
     changed: list[str] = []
-    with lock.hold(paths.lock, "uninstall", timeout=settings.lock_timeout, progress=progress):
+    with (
+        lock.hold(paths.lock, "uninstall", timeout=settings.lock_timeout, progress=progress),
+        # Whoever ends an upgrade that was interrupted has this one alone.
+        lock.hold(upgrading.lock_file(paths), "uninstall", timeout=settings.lock_timeout, progress=progress),
+    ):
         record = read_record(paths)
         if record:
             # Also of a stack whose upgrade was interrupted: it goes, whichever side counts.

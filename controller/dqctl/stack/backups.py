@@ -134,10 +134,24 @@ def kept(directory: Path, manifest: Manifest) -> Backup:
 
 
 def change(backup: Backup, **what: object) -> Backup:
-    """The backup with something else in its manifest (``verified``, ``held_for``), whatever it had meanwhile."""
+    """The backup with something else in its manifest (``verified``, ``held_for``), whatever it had meanwhile.
+
+    Raises ``EnvironmentFault`` when it is not there any more, or cannot be written to.
+    """
     current = _read(backup.directory) or backup
     manifest = current.manifest.model_copy(update=what)
-    _write(backup.directory, manifest)
+    try:
+        _write(backup.directory, manifest)
+    except FileNotFoundError:
+        raise EnvironmentFault(
+            f"backup {backup.id} is gone: another command removed it meanwhile",
+            "nothing was changed; see what there is: dqctl backup list",
+        ) from None
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{backup.directory / MANIFEST} cannot be written: {error.strerror or error}",
+            "the backup itself is whole; free some space there, then run the same command again",
+        ) from error
     return Backup(backup.directory, manifest)
 
 

@@ -184,3 +184,11 @@ def test_the_manifest_is_json_with_exact_checksums(paths: StackPaths) -> None:
     document = json.loads((made.directory / backups.MANIFEST).read_text())
     assert document["tables"]["testgen.test_results"] == [2, 2**70]
     assert document["sha256"] == backups.sha256(made.dump)
+
+
+def test_a_backup_that_somebody_removed_meanwhile_is_said_to_be_gone(paths: StackPaths) -> None:
+    made = make(paths, 1)
+    backups.delete(made)
+    with pytest.raises(EnvironmentFault, match="is gone") as raised:
+        backups.change(made, verified=NOW)
+    assert "dqctl backup list" in raised.value.hint
