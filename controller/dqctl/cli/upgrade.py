@@ -59,6 +59,12 @@ def rollback(
     discard_runs: Annotated[
         bool, typer.Option("--discard-runs", help="Also when runs were made since, which the stack forgets")
     ] = False,
+    other_keys: Annotated[
+        bool,
+        typer.Option(
+            "--other-keys", help="Even if what connections kept secret then cannot be decrypted any more"
+        ),
+    ] = False,
     wait: Wait = None,
 ) -> None:
     """Go back to the version and the metadata that the stack had before its last upgrade, or to a backup.
@@ -69,7 +75,15 @@ def rollback(
 
     here = context()
     settings = here.settings_with(lock_timeout=wait)
-    _show(going_back.rollback(settings, to_backup=to_backup, discard_runs=discard_runs, progress=here.progress))
+    _show(
+        going_back.rollback(
+            settings,
+            to_backup=to_backup,
+            discard_runs=discard_runs,
+            other_keys=other_keys,
+            progress=here.progress,
+        )
+    )
 
 
 def _show(story: "Story") -> None:

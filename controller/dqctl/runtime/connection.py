@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg import errors
 from psycopg.abc import PQGen
 from psycopg.waiting import Ready, Wait
 from pydantic import SecretStr
@@ -17,13 +18,14 @@ from dqctl.redaction import redact, reveal
 ROLE = "testgen"  # owns the cluster
 
 _RECOVERY = 90.0  # seconds
+_CONNECTING = 10.0  # seconds
 # Seconds without a byte. A server that is paused or stopped (SIGSTOP) keeps its connections and says nothing for
 # ever: the kernel goes on acknowledging what is sent.
 _SILENCE = 30.0
 # What is left of it for a server that this process has given up before and that has said nothing since: what is
 # still to be done then (settling, publishing, letting go of a lock) would wait as long again, each for itself.
 _ONCE_MORE = 5.0
-_given_up: set[tuple[bytes, bytes]] = set()
+_given_up: set[tuple[bytes, int]] = set()
 
 _Answer = TypeVar("_Answer")
 _NO_SPACE = re.compile("No space left on device|DiskFull|wrote only|File too large|Disk quota exceeded")
@@ -38,6 +40,7 @@ def connect(
     ours. ``log`` says where the server's log is.
     """
     deadline = Deadline(_RECOVERY)
+    server = (host.encode(), port)
     while True:
         try:
             return Connection.connect(
@@ -48,7 +51,7 @@ def connect(
                 password=reveal(password),
                 dbname=database,
                 autocommit=autocommit,
-                connect_timeout=10,
+                connect_timeout=int(_ONCE_MORE if server in _given_up else _CONNECTING),
                 application_name="dqctl",
                 options="-c search_path=testgen -c TimeZone=UTC",
                 sslmode="disable",
@@ -60,6 +63,8 @@ def connect(
             if "the database system is" in str(error) and not deadline.passed:
                 time.sleep(0.1)
                 continue
+            if isinstance(error, errors.ConnectionTimeout):
+                _given_up.add(server)
             raise EnvironmentFault(
                 f"the metadata database does not answer: {redact(str(error)).strip()}",
                 f"dqctl starts it with the next command; its log is {log}",
@@ -97,7 +102,7 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
     def _while_it_speaks(self, gen: PQGen[_Answer], wanted: Wait) -> PQGen[_Answer]:
         heard = time.monotonic()
-        server = (self.pgconn.host, self.pgconn.port)
+        server = (self.pgconn.host, int(self.pgconn.port))
         try:
             while True:
                 ready = yield wanted

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from dqctl.clock import SYSTEM_CLOCK, Clock, Deadline
 from dqctl.errors import Busy, DqctlError, TestGenFailed
 from dqctl.progress import Progress
+from dqctl.report.words import counted
 from dqctl.runtime import beside, databases, fence, metadata, runtime_of
 from dqctl.runtime.ports import Runtime
 from dqctl.settings import Settings
@@ -20,7 +21,7 @@ from dqctl.stack import images as pinned
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import read_record, write_record
 from dqctl.stack.upgrading import Journal, Kept, Phase, Side
-from dqctl.testgen import looking, scheduler, upgrades
+from dqctl.testgen import looking, scheduler, upgrades, waiting
 from dqctl.testgen.capabilities import capabilities
 from dqctl.testgen.exclusive import exclusive
 
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 _PATIENCE = 300.0  # seconds for a switch in another process to end; it takes less than ten
 _CALLS = 60.0  # seconds for calls of TestGen that only read to end
 _AT_ONCE = 30.0  # seconds to have a database that nobody else works with
+_JOBS = "job_executions"
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,12 @@ def switch(
         fence.close(paths, Deadline(_CALLS, clock), clock)
         runtime = _runtime(paths, journal.before, progress)
         runtime.hold_still()
-        with runtime.postgres.connect(journal.candidate) as connection:
-            upgrades.mark(connection, journal.id, journal.kind, _version(journal.before), _version(journal.after))
+        with runtime.metadata() as now, runtime.postgres.connect(journal.candidate) as then:
+            carried = waiting.carry(now, then)
+            journal = _with_jobs(paths, journal, carried)
+            upgrades.mark(then, journal.id, journal.kind, _version(journal.before), _version(journal.after))
+        if carried:
+            progress(f"switching: {counted(carried, 'queued job')} came along")
         progress("switching: the candidate is marked")
         for left_over in (databases.OLDER, databases.UNDONE):
             metadata.drop_database(runtime.postgres, left_over)
@@ -106,6 +112,16 @@ def switch(
         return Settled(journal, fault, clock.monotonic() - started)
     settled = settle(settings, paths, progress)
     return Settled(journal, settled.failure, clock.monotonic() - started)
+
+
+def _with_jobs(paths: StackPaths, journal: Journal, count: int) -> Journal:
+    """The journal of a candidate that has ``count`` more: jobs were queued while it was made and tried."""
+    if not count or _JOBS not in journal.rows:
+        return journal
+    rows = {**journal.rows, _JOBS: journal.rows[_JOBS] + count}
+    journal = journal.model_copy(update={"rows": rows})
+    upgrading.write(paths, journal)
+    return journal
 
 
 def settle(settings: Settings, paths: StackPaths, progress: Progress) -> Settled:

@@ -1,5 +1,6 @@
 """The way back: to what a stack was before its last upgrade, or to a backup."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from uuid import uuid4
 
@@ -16,7 +17,7 @@ from dqctl.stack import backups, upgrading
 from dqctl.stack.backups import Backup
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.upgrading import Journal, Phase, Side
-from dqctl.testgen import looking, upgrades
+from dqctl.testgen import encrypted, looking, upgrades, waiting
 from dqctl.testgen.state import handover
 
 
@@ -25,6 +26,7 @@ def rollback(
     *,
     to_backup: str | None = None,
     discard_runs: bool = False,
+    other_keys: bool = False,
     progress: Progress,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Story:
@@ -32,7 +34,9 @@ def rollback(
 
     What is there is backed up first. What goes wrong once the stack stands still is in the story, and the stack
     stays what it is. Raises ``UsageError`` when there is nothing to go back to, or runs would be forgotten and
-    ``discard_runs`` does not say that they may be; ``Busy`` when a command works on the stack.
+    ``discard_runs`` does not say that they may be; ``Busy`` when a command works on the stack. What connections
+    keep secret under keys that were rotated since is taken from the metadata of now; what is not there is lost
+    only with ``other_keys``.
     """
     with opened(settings, "rollback", progress) as runtime:
         story = Story(settings.stack, "rollback", runtime.version, runtime.version, runtime.version)
@@ -43,7 +47,7 @@ def rollback(
         with ExitStack() as held:
             held.enter_context(still(settings, runtime, "dqctl rollback"))
             try:
-                _rollback(settings, runtime, after, backup, story, discard_runs, held, progress, clock)
+                _rollback(settings, runtime, after, backup, story, discard_runs, other_keys, held, progress, clock)
             except UsageError:
                 raise
             except DqctlError as error:
@@ -90,6 +94,7 @@ def _rollback(
     backup: Backup | None,
     story: Story,
     discard_runs: bool,
+    other_keys: bool,
     held: ExitStack,
     progress: Progress,
     clock: Clock,
@@ -119,12 +124,14 @@ def _rollback(
                 backing_up.restore_into(runtime, backup, candidate, progress=progress, clock=clock)
             _require_willing(runtime, candidate, discard_runs)
         with story.step("trial", clock):
-            rows = _look(runtime, paths, after, candidate, progress)
+            rows = _look(runtime, paths, after, candidate, other_keys, progress)
         upgrading.write(paths, journal.model_copy(update={"rows": rows}))
         switch(settings, paths, story, held, progress, clock)
 
 
-def _look(runtime: Runtime, paths: StackPaths, after: Side, candidate: str, progress: Progress) -> dict[str, int]:
+def _look(
+    runtime: Runtime, paths: StackPaths, after: Side, candidate: str, other_keys: bool, progress: Progress
+) -> dict[str, int]:
     """Whether TestGen can work with what it gets back; the rows that are there, by table."""
     with runtime.metadata() as now, runtime.postgres.connect(candidate) as then:
         found = upgrades.picture(then)
@@ -137,22 +144,27 @@ def _look(runtime: Runtime, paths: StackPaths, after: Side, candidate: str, prog
                 f"with {expected}",
                 "nothing was changed; go back to another backup: dqctl backup list",
             )
-        before = looking.look(old, candidate)
-    _require_keys(runtime, before)
+        lost = looking.look(old, candidate).lost
+        if lost:
+            with runtime.metadata() as now, runtime.postgres.connect(candidate) as then:
+                taken = encrypted.adopt(now, then, lost)
+            progress(f"the keys are others since: {counted(taken, 'stored secret')} taken as they are now")
+            lost = looking.look(old, candidate).lost
+    if lost and not other_keys:
+        _require_keys(runtime, lost)
     progress("trial: passed")
     return dict(found.rows)
 
 
-def _require_keys(runtime: Runtime, then: looking.Look) -> None:
+def _require_keys(runtime: Runtime, then: Mapping[str, int]) -> None:
     """What is decrypted now must not be lost by going back."""
-    if not then.lost:
-        return
-    now = looking.look(runtime)
-    if lost := [name for name, count in then.lost.items() if count > now.lost.get(name, 0)]:
+    now = looking.look(runtime).lost
+    if lost := [name for name, count in then.items() if count > now.get(name, 0)]:
         raise EnvironmentFault(
-            f"the stack's keys do not decrypt what it would get back: {', '.join(sorted(lost))}",
-            "nothing was changed. The keys were rotated since; give the stack those of then (dqctl credentials "
-            "import), then try again",
+            f"the stack's keys do not decrypt all that it would get back: {', '.join(sorted(lost))}",
+            "nothing was changed. The keys were rotated since, and these secrets are not in the metadata of now, "
+            "from which they could be taken. dqctl rollback --other-keys goes back without them; then have them "
+            "written anew: dqctl apply -f FILE",
         )
 
 
@@ -160,7 +172,7 @@ def _require_willing(runtime: Runtime, candidate: str, discard_runs: bool) -> No
     if discard_runs:
         return
     with runtime.metadata() as now, runtime.postgres.connect(candidate) as then:
-        count = upgrades.runs_since(now, then)
+        count = waiting.runs_since(now, then)
     if count:
         raise UsageError(
             f"{counted(count, 'run')} would be forgotten by the stack",

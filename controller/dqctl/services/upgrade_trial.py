@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from dqctl.clock import Deadline
-from dqctl.errors import TestGenFailed
+from dqctl.errors import EnvironmentFault, TestGenFailed
 from dqctl.redaction import redact
 from dqctl.runtime import MetadataServer, Runtime
 from dqctl.testgen import upgrades
@@ -27,7 +27,9 @@ class Migrated:
 
 
 def migrate(new: Runtime, server: MetadataServer, database: str) -> Migrated:
-    """Let ``new`` migrate the database. Raises ``TestGenFailed`` when it fails, or stops half way."""
+    """Let ``new`` migrate the database. Raises ``TestGenFailed`` when it fails, or stops half way,
+    ``EnvironmentFault`` when the disk is full.
+    """
     with server.connect(database) as connection:
         capture.end(connection)
         connection.commit()
@@ -38,12 +40,18 @@ def migrate(new: Runtime, server: MetadataServer, database: str) -> Migrated:
         deadline=Deadline(_MIGRATION),
         environment={"TG_METADATA_DB_NAME": database},
     )
+    said = completed.stdout + completed.stderr
+    if completed.exit_code and server.ran_out_of_space(said):
+        raise EnvironmentFault(
+            f"the disk is full: TestGen {new.version} could not migrate a copy of the metadata",
+            f"{_SAFE}; free some space, then run the same command again",
+        )
     with server.connect(database) as connection:
         after = upgrades.picture(connection)
     # Its exit code tells little: the database does.
     if completed.exit_code or after.revision != expected:
         raise TestGenFailed(
-            f"TestGen {new.version} cannot migrate the metadata: {_reason(completed.stdout + completed.stderr)}",
+            f"TestGen {new.version} cannot migrate the metadata: {_reason(said)}",
             f"{_SAFE}. The whole of what it said is in {new.paths.logs}",
         )
     return Migrated(upgrades.compare(before, after), dict(after.rows))

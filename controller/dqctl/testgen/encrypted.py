@@ -5,7 +5,7 @@ descendants of ``testgen.common.models``: passwords, private keys, passphrases, 
 connections, secrets of notification destinations), and all of them are bytea.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,14 @@ _COLUMNS = """
     WHERE c.relnamespace = 'testgen'::regnamespace AND c.relkind IN ('r', 'p')
       AND a.atttypid = 'bytea'::regtype AND NOT a.attisdropped
     GROUP BY 1 ORDER BY 1
+"""
+# The primary key of a table that has the column.
+_KEY = """
+    SELECT array_agg(k.attname::text ORDER BY k.attnum)
+    FROM pg_index i
+    JOIN pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = ANY(i.indkey)
+    JOIN pg_attribute c ON c.attrelid = i.indrelid AND c.attname = %s AND NOT c.attisdropped
+    WHERE i.indisprimary AND i.indrelid = to_regclass(%s)
 """
 
 
@@ -70,3 +78,31 @@ def write(connection: Connection, sealed: Sequence[Sealed], values: Sequence[str
         changed = connection.execute(statement, [*(value.encode() for value in columns.values()), row])
         if changed.rowcount != 1:
             raise LookupError(f"{changed.rowcount} rows of {table} are at {row}, where one was expected")
+
+
+def adopt(now: Connection, then: Connection, names: Iterable[str]) -> int:
+    """Let the rows of ``then`` have what the same rows of ``now`` store in the columns ``names`` (table.column).
+
+    For an older database whose values are encrypted under keys that are gone: those of now are the same secrets,
+    or newer ones. How many were taken over; rows that are not there any more keep theirs. Commits.
+    """
+    taken = 0
+    for name in names:
+        table, column = name.split(".")
+        row = now.execute(_KEY, [column, f"testgen.{table}"]).fetchone()
+        if row is None or row[0] is None:  # this version has no such column
+            continue
+        key = [sql.Identifier(each) for each in row[0]]
+        parts = {
+            "table": sql.Identifier("testgen", table),
+            "column": sql.Identifier(column),
+            "key": sql.SQL(", ").join(key),
+            "values": sql.SQL(", ").join([sql.Placeholder()] * len(key)),
+        }
+        stored = sql.SQL("SELECT {column}, {key} FROM {table} WHERE {column} IS NOT NULL").format(**parts)
+        change = sql.SQL(
+            "UPDATE {table} SET {column} = %s WHERE {column} IS NOT NULL AND ({key}) = ({values})"
+        ).format(**parts)
+        taken += sum(then.execute(change, each).rowcount for each in now.execute(stored).fetchall())
+    then.commit()
+    return taken

@@ -12,8 +12,6 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-from dqctl.testgen.reader import sources
-
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 # As in the ledger: two commands that make the schema at the same time would fail on each other's.
@@ -43,14 +41,17 @@ PACKAGED = dict.fromkeys(
     "comes with TestGen and is written anew by every upgrade",
 )
 
+_GIVEN_UP = "TestGen does without the table, and drops it"
 _TWICE = "rows that stand twice, or whose column or table was dropped and came back"
 # Upgrade script to the tables that it takes rows from, and which. Read in the scripts of 5.92.2 and 5.134.0
-# (template/dbupgrade), those from 0188 on.
+# (template/dbupgrade), those from 0188 on; tests/local/test_upgrade_scripts.py reads them, too.
 _REMOVED: Mapping[int, Mapping[str, str]] = {
     195: dict.fromkeys(
         ("test_results", "profile_results", "profile_anomaly_results"), "rows whose run was deleted before"
     ),
+    201: {"stg_secondary_profile_updates": _GIVEN_UP},
     202: {"profile_results": "columns that a run has twice"},
+    208: dict.fromkeys(("profile_pair_rules", "functional_test_results"), _GIVEN_UP),
     213: {"stg_functional_table_updates": "what a profile that was interrupted left on its way"},
     219: {"notification_settings": "notifications that nobody receives"},
     230: {"data_table_chars": _TWICE, "data_column_chars": _TWICE},
@@ -197,16 +198,6 @@ def picture(connection: Connection) -> Picture:
         own,
         str(jobs[0]) if jobs else "",
     )
-
-
-def runs_since(now: Connection, then: Connection) -> int:
-    """How many jobs the database of ``now`` has that the one of ``then`` does not have."""
-    known = [row[0] for row in then.execute("SELECT id FROM testgen.job_executions").fetchall()]
-    row = now.execute(
-        "SELECT count(*) FROM testgen.job_executions WHERE job_key = ANY(%s) AND NOT id = ANY(%s)",
-        [list(sources.KINDS), known],
-    ).fetchone()
-    return int(row[0]) if row else 0
 
 
 def compare(before: Picture, after: Picture) -> Changes:
