@@ -33,7 +33,7 @@ from target_database import PASSWORD, Target
 KILLS = int(os.environ.get("DQCTL_TEST_KILLS") or 6)
 SEED = int(os.environ.get("DQCTL_TEST_SEED") or random.SystemRandom().randrange(10**6))
 
-pytestmark = [pytest.mark.local, pytest.mark.timeout(400 + 60 * KILLS)]
+pytestmark = [pytest.mark.local, pytest.mark.timeout(400 + 120 * KILLS)]
 
 OLD, NEW = "5.92.2", "5.134.0"
 SUITE = "sales/sales-suite"
@@ -107,13 +107,13 @@ class Killer:
         )
         pause = self._chance.uniform(0.1, work.seconds)
         self.said.append(f"{' '.join(work.arguments)}: {victim.__name__} after {pause:.2f} s")
-        print(self.said[-1])  # noqa: T201 - pytest shows it with a failure
+        print(self.said[-1], flush=True)  # noqa: T201 - pytest shows it with a failure
         process = self._run.start(*work.arguments)
         end = time.monotonic() + pause
         while process.is_running and time.monotonic() < end:
             time.sleep(0.01)
         victim(process)
-        process.end(120)
+        process.end(400)  # an upgrade takes two minutes where six others work, and saves its state after it
 
     def dqctl(self, process: Process) -> None:
         process.signal(signal.SIGKILL)
