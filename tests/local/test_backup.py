@@ -334,7 +334,7 @@ def test_backups_by_the_command_line(fresh_stack: Settings) -> None:
     assert newest_backup.look(Subject(fresh_stack)).verdict == "ok"
     place = fresh_stack.home / "stacks" / "default" / "backups"
     assert f"1 backup in {place}" in run("uninstall").out
-    assert "dqctl install" in run("backup", "restore", "latest", code=2).err
+    assert f"dqctl --home {run.home} install" in run("backup", "restore", "latest", code=2).err
     assert (place / made["id"] / kept.DUMP).exists()
 
 

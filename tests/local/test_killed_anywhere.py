@@ -155,7 +155,7 @@ def test_the_workspace_dies_while_results_are_published(run: CommandLine, second
     assert report["counts"]["total"] > 10
     waiting = said.code == 5
     if waiting:
-        assert "dqctl publish --pending" in said.document["error"]["hint"]
+        assert " publish --pending" in said.document["error"]["hint"]
         assert said.document["outcome"] == "not_published"
         # As long as it is down, publishing says so and loses nothing.
         again = run.document("publish", "--pending", code=5)

@@ -100,7 +100,7 @@ def test_a_service_that_there_is_not_is_a_usage_error(run: CommandLine) -> None:
 def test_a_stack_that_there_is_not_is_a_usage_error(run: CommandLine) -> None:
     said = run("--stack", "nowhere", "logs", code=2)
     assert "stack 'nowhere' is not installed" in said.err
-    assert "dqctl install" in said.err
+    assert f"dqctl --home {run.home} --stack nowhere install" in said.err
 
 
 def test_the_workspaces_log_is_among_them(stack: Settings) -> None:

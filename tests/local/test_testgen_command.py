@@ -288,7 +288,7 @@ def test_what_cannot_be_published_is_kept_and_published_later(lab: Lab) -> None:
     call = document["call_id"]
     assert {row["project_key"] for row in document["rows"]} == {"DEFAULT", "sales"}
     assert document["published"] is None
-    assert f"dqctl testgen --publish-kept {call}" in document["error"]["hint"]
+    assert f" testgen --publish-kept {call}" in document["error"]["hint"]
     kept = lab.calls / call / "rows.csv"
     assert str(kept) in document["error"]["hint"]
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600

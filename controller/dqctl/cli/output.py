@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import typer
 
+from dqctl.cli.addressed import addressed
 from dqctl.cli.context import Output, context
 from dqctl.errors import DqctlError, ExitCode, worst
 
@@ -43,7 +44,7 @@ def emit(
         if errors:
             decided = worst([error.exit_code for error in errors])
             first = next(error for error in errors if error.exit_code is decided)
-            outcome["error"] = {"message": first.message, "hint": first.hint}
+            outcome["error"] = {"message": first.message, "hint": addressed(first.hint)}
         _print(json.dumps(outcome | plain(content), indent=2, ensure_ascii=False), sys.stdout)
     else:
         if text := show():
@@ -61,7 +62,7 @@ def fail(error: DqctlError) -> NoReturn:
     here = context()
     here.display.close()
     if here.output is Output.JSON:
-        said = {"message": error.message, "hint": error.hint}
+        said = {"message": error.message, "hint": addressed(error.hint)}
         outcome = {"format": FORMAT, "exit_code": int(error.exit_code), "outcome": error.exit_code.word}
         _print(json.dumps(outcome | {"error": said}, indent=2, ensure_ascii=False), sys.stdout)
     else:
@@ -75,7 +76,7 @@ def note(text: str) -> None:
     here = context()
     if not here.quiet:
         here.display.close()
-        _print(text, sys.stderr)
+        _print(addressed(text), sys.stderr)
 
 
 def pass_on(line: str, *, error: bool = False) -> None:
@@ -87,7 +88,7 @@ def pass_on(line: str, *, error: bool = False) -> None:
 def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], empty: str) -> str:
     """Rows as a table for people. ``columns`` maps keys to headings; ``empty`` is said when there are no rows."""
     if not rows:
-        return empty
+        return addressed(empty)
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -142,7 +143,7 @@ def plain(value: Any) -> Any:
 
 
 def _complain(error: DqctlError) -> None:
-    _print(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), sys.stderr)
+    _print(f"error: {error.message}" + (f"\nhint: {addressed(error.hint)}" if error.hint else ""), sys.stderr)
 
 
 def _trace(error: DqctlError) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dqctl.cli.addressed import addressed
 from dqctl.cli.context import context
 from dqctl.cli.options import Catalog, Schema, Wait, Workspace
 from dqctl.cli.output import cell, emit, plain, table
@@ -291,7 +292,7 @@ def status() -> None:
 
 def _status(found: "Status") -> str:
     if not found.installed:
-        return f"stack {found.stack} is not installed in {found.home}; run: dqctl install"
+        return addressed(f"stack {found.stack} is not installed in {found.home}; run: dqctl install")
     revision = f"{found.schema_revision} (expected {found.expected_revision})"
     where = f" on port {found.postgres_port}" if found.postgres_port else ""
     running = f"runs{where}" if found.postgres_running else "does not run"
@@ -313,7 +314,7 @@ def _status(found: "Status") -> str:
     if found.changing_to:
         facts["changing"] = f"to TestGen {found.changing_to}; if nobody does, the next command ends it"
     if found.rollback_to:
-        facts["way back"] = (
+        facts["way back"] = addressed(
             f"to TestGen {found.rollback_to}: dqctl rollback; dqctl upgrade --forget frees its space"
         )
     width = max(map(len, facts))

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -112,7 +113,7 @@ def status(data_dir: DataDir = None) -> None:
     hint = "stop it, then start it" if found.running else "start it"
     error = EnvironmentFault(
         f"the local workspace in {found.data_dir} {wrong}",
-        f"{hint}: dqctl workspace {'stop' if found.running else 'start'} --data-dir {found.data_dir}",
+        f"{hint}: dqctl workspace {'stop' if found.running else 'start'} --data-dir {quote(str(found.data_dir))}",
     )
     emit(plain(found), lambda: "", ExitCode.ENVIRONMENT, [error])
 
@@ -179,8 +180,6 @@ def _environment(endpoint: "Endpoint") -> dict[str, str]:
 
 
 def _how_to_use(endpoint: "Endpoint", environment: dict[str, str]) -> str:
-    from shlex import quote
-
     return "\n".join(
         [
             f"the local workspace answers at {endpoint.address}:{endpoint.port}",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from dqctl.localworkspace.client import request
@@ -52,7 +53,9 @@ class RunsOtherwiseError(WorkspaceError):
 
     def __init__(self, data_dir: Path, how: str) -> None:
         super().__init__(f"the local workspace in {data_dir} runs {how}")
-        self.hint = f"dqctl workspace stop --data-dir {data_dir}, then the same command again; its data stays"
+        self.hint = (
+            f"dqctl workspace stop --data-dir {quote(str(data_dir))}, then the same command again; its data stays"
+        )
 
 
 @dataclass(frozen=True)

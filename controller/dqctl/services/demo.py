@@ -138,7 +138,8 @@ def demo(
     try:  # first: installing looks for the stack's saved state there
         endpoint = control.ensure(directory, settings=_WAREHOUSE, timeout=_START_TIMEOUT)
     except control.WorkspaceError as error:
-        raise EnvironmentFault(error.message, f"its log says: {error.log_tail}") from error
+        said = f"the last lines of its log:\n{error.log_tail}" if error.log_tail else error.hint
+        raise EnvironmentFault(error.message, said) from error
     install(settings, runtime="local", version=version, remember=remember, progress=progress, clock=clock)
     with Warehouse(tables.find_target(settings), clock) as warehouse:
         _load(warehouse, data, progress)

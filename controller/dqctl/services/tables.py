@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 
 import dqctl
 from dqctl import records
@@ -71,7 +72,7 @@ def find_endpoint(workspace: Path) -> Endpoint:
     if endpoint is None:
         raise EnvironmentFault(
             f"the local workspace in {workspace} does not run",
-            f"start it: dqctl workspace start --data-dir {workspace}",
+            f"start it: dqctl workspace start --data-dir {quote(str(workspace))}",
         )
     return endpoint
 

@@ -164,8 +164,8 @@ def test_a_stack_that_is_not_there_is_said_with_the_way_to_get_one(run: CommandL
     for command in (["runs"], ["run-tests", "--all"], ["publish"], ["systems", "list"], ["report"]):
         said = run(*command, code=2)
         assert "is not installed" in said.err
-        assert "hint: run: dqctl install" in said.err
-    assert "dqctl install" in run("status").out
+        assert f"hint: run: dqctl --home {run.home} install" in said.err
+    assert f"dqctl --home {run.home} install" in run("status").out
 
 
 def test_flag_before_variable_before_stack_file_before_user_file(tmp_path: Path) -> None:

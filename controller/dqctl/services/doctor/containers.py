@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -135,7 +136,7 @@ def workspace(subject: Subject) -> Finding:
         return ok(f"its proxy listens for containers, at {address}:{port}")
     return failed(
         f"its proxy does not listen at {address}:{port}, where containers look for it",
-        f"dqctl workspace start --data-dir {endpoint.data_dir} --proxy-address {address}",
+        f"dqctl workspace start --data-dir {quote(str(endpoint.data_dir))} --proxy-address {address}",
     )
 
 

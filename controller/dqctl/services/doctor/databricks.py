@@ -9,6 +9,7 @@ import socket
 import ssl
 import urllib.request
 from datetime import UTC, datetime
+from shlex import quote
 from typing import Any
 
 from dqctl.databricks.auth import INSTEAD, PersonalToken, family_of
@@ -77,7 +78,7 @@ def host(subject: Subject) -> Finding:
     except OSError as error:
         said = str(error.strerror or error)
     fix = (
-        f"dqctl workspace start --data-dir {target.place}"
+        f"dqctl workspace start --data-dir {quote(target.place)}"
         if target.direct
         else "check the network: a firewall, HTTPS_PROXY, a VPN"
     )

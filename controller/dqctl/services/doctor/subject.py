@@ -90,7 +90,7 @@ class Subject:
         if workspace and self.endpoint is None:
             raise EnvironmentFault(
                 f"the local workspace in {workspace} does not run",
-                f"start it: dqctl workspace start --data-dir {workspace}",
+                f"start it: dqctl workspace start --data-dir {shlex.quote(str(workspace))}",
             )
         return resolve_target(self.settings, self.endpoint)
 
