@@ -110,6 +110,8 @@ def _head(story: "Story") -> str:
             return f"TestGen {story.version_after} can have the stack {story.stack}: a copy of its metadata passed"
         case "undone":
             return f"the stack {story.stack} has TestGen {story.version}, as before: the {story.kind} was undone"
+        case "interrupted":
+            return f"the {story.kind} of the stack {story.stack} is not over: the next command ends it"
     way = "dqctl rollback goes back" if story.kept else ""
     return "; ".join(filter(None, [f"the stack {story.stack} has TestGen {story.version} now", way]))
 

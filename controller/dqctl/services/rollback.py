@@ -50,8 +50,8 @@ def rollback(
                 _rollback(settings, runtime, after, backup, story, discard_runs, other_keys, held, progress, clock)
             except UsageError:
                 raise
-            except DqctlError as error:
-                story.outcome, story.error = "undone", error
+            except (DqctlError, OSError) as error:
+                story.fail(runtime.paths, error)
         save(settings, story, progress, clock)
     return story
 

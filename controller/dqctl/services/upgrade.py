@@ -6,6 +6,7 @@ new version never meets the old database.
 """
 
 import contextlib
+import errno
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from dqctl.clock import SYSTEM_CLOCK, Clock
-from dqctl.errors import DqctlError
+from dqctl.errors import DqctlError, EnvironmentFault
 from dqctl.progress import Progress
 from dqctl.runtime import Runtime, beside, controller, databases, find_runtime, metadata, open_runtime
 from dqctl.runtime import upgrade as switching
@@ -44,7 +45,7 @@ class Step:
 class Story:
     """What an upgrade or a rollback came to; ``outcome`` in a word, and the ``error`` that ended it, if one did.
 
-    The stack has ``version`` now. ``kept`` is the database that a rollback goes back to, ``downtime`` the seconds
+    One that is ``interrupted`` is ended by the next command, one way or the other. The stack has ``version`` now. ``kept`` is the database that a rollback goes back to, ``downtime`` the seconds
     from the change of the databases' names to the end of the checks.
     """
 
@@ -67,10 +68,28 @@ class Story:
         started = clock.monotonic()
         try:
             yield
-        except DqctlError as error:
-            self.steps.append(Step(name, clock.monotonic() - started, error.message))
+        except (DqctlError, OSError) as error:
+            self.steps.append(Step(name, clock.monotonic() - started, _explained(error).message))
             raise
         self.steps.append(Step(name, clock.monotonic() - started))
+
+    def fail(self, paths: StackPaths, error: DqctlError | OSError) -> None:
+        """Take the error down, and what it means for the stack."""
+        found = upgrading.pending(paths)
+        self.outcome = "undone" if found is None or found.phase is Phase.TRIAL else "interrupted"
+        self.error = _explained(error)
+
+
+def _explained(error: DqctlError | OSError) -> DqctlError:
+    """A file that cannot be written is mostly a disk that is full; there are many, all of dqctl's own."""
+    if isinstance(error, DqctlError):
+        return error
+    about = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "a file cannot be written"
+    where = f" ({error.filename})" if error.filename else ""
+    return EnvironmentFault(
+        f"{about}: {error.strerror or error}{where}",
+        "free some space, then run the same command again: what is left over goes with it",
+    )
 
 
 def upgrade(
@@ -101,8 +120,8 @@ def upgrade(
             held.enter_context(still(settings, runtime, "dqctl upgrade"))
             try:
                 _upgrade(settings, runtime, after, story, dry_run, held, progress, clock)
-            except DqctlError as error:
-                story.outcome, story.error = "undone", error
+            except (DqctlError, OSError) as error:
+                story.fail(runtime.paths, error)
         save(settings, story, progress, clock)
     return story
 
@@ -215,5 +234,6 @@ def given_up(settings: Settings, paths: StackPaths, progress: Progress) -> Itera
     finally:
         found = upgrading.pending(paths)
         if found and found.phase is Phase.TRIAL:
-            with contextlib.suppress(DqctlError):  # the server is gone: the next command does it
+            # The server is gone, or the disk is full: the next command does it.
+            with contextlib.suppress(DqctlError, OSError):
                 switching.settle(settings, paths, progress)
