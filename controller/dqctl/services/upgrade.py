@@ -46,7 +46,7 @@ class Story:
     """What an upgrade or a rollback came to; ``outcome`` in a word, and the ``error`` that ended it, if one did.
 
     One that is ``interrupted`` is ended by the next command, one way or the other. The stack has ``version`` now.
-    ``kept`` is the database that a rollback goes back to, ``downtime`` the seconds from the change of the databases'
+    ``kept`` is the database that a rollback goes back to, ``downtime`` the seconds from the change of databases'
     names to the end of the checks.
     """
 
