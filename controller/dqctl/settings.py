@@ -148,8 +148,19 @@ class Settings(BaseSettings):
     backup_keep_days: float | None = Field(
         None, gt=0, description="Days after which a backup is removed, however many there are; never by default."
     )
+    metrics_file: Path | None = Field(
+        None,
+        description="Where commands that work write the stack's numbers for node-exporter's textfile collector, "
+        "which takes files that end in .prom.",
+    )
     warehouse_timeout: float = Field(900.0, gt=0, description="Seconds that one statement may take.")
     job_timeout: float = Field(7200.0, gt=0, description="Seconds that one TestGen job may take.")
+    suite_timeout: float | None = Field(
+        None, gt=0, description="Seconds that the tests of one suite may take; the whole command's by default."
+    )
+    parallel: int = Field(
+        1, ge=1, le=64, description="Suites that run-tests runs side by side; each takes a TestGen of 250 MB."
+    )
     lock_timeout: float = Field(0.0, ge=0, description="Seconds to wait for a stack that is busy.")
 
     @field_validator("databricks_host")
@@ -157,7 +168,7 @@ class Settings(BaseSettings):
     def _bare_host(cls, value: str | None) -> str | None:
         return value.removeprefix("https://").split("/")[0] if value else None
 
-    @field_validator("home", "workspace", "ca_bundle", "controller_credential", "lakebase_ca")
+    @field_validator("home", "workspace", "ca_bundle", "controller_credential", "lakebase_ca", "metrics_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value else None

@@ -82,6 +82,27 @@ def test_all_versions_tell_the_same_story(reader: MetadataReader) -> None:
     ]
 
 
+def test_the_newest_runs_of_each_suite_and_table_group_are_found(reader: MetadataReader) -> None:
+    headers = reader.headers(limit=1000)
+    expected = {(run["kind"], run["test_suite_id"], run["table_groups_id"]): run for run in reversed(headers)}
+    found = reader.newest(100)
+    assert [each.run["run_id"] for each in found] == [
+        run["run_id"] for run in headers if run in list(expected.values())
+    ]
+    for each in found:
+        same = [
+            run
+            for run in headers
+            if all(run[key] == each.run[key] for key in ("kind", "test_suite_id", "table_groups_id"))
+        ]
+        good = [run["ended_at"] for run in same if run["status"] == "completed"]
+        last = each.last_success.replace(tzinfo=UTC) if each.last_success else None
+        assert last == max(good, default=None)
+    assert {each.last_success is None for each in found} == {True, False}
+    assert reader.newest(1) == found[:1]
+    assert reader.underway() == {}
+
+
 def test_results_are_whole_errored_tests_included(reader: MetadataReader, version: str) -> None:
     one = corpus(version)
     types = one.by("test_types", "test_type")

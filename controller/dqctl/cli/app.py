@@ -19,7 +19,9 @@ from dqctl.cli import (
     demo,
     doctor,
     logs,
+    metrics,
     results,
+    schedule,
     stack,
     state,
     systems,
@@ -86,7 +88,7 @@ app = typer.Typer(
     add_completion=False,
 )
 _MODULES = (
-    stack, doctor, logs, systems, work, results, tables, state, backup, upgrade, testgen, demo, credentials,
+    stack, doctor, logs, metrics, systems, work, schedule, results, tables, state, backup, upgrade, testgen, demo, credentials,
 )  # fmt: skip
 for _module in _MODULES:
     _module.add_to(app)

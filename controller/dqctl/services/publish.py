@@ -80,7 +80,7 @@ def publish(
         except EnvironmentFault as fault:
             # A local workspace that is stopped: the ledger knows all the same what is there.
             name = name_of_target(settings)
-            if not (left := len(waiting(reader.finished_runs(), _known(ledger, name), again, since))):
+            if not (left := len(waiting(reader.finished_runs(), known(ledger, name), again, since))):
                 return PublishReport(name)
             raise _not_published(fault, left) from fault
         except MissingSetting as missing:
@@ -113,8 +113,8 @@ def publish_pending(
 ) -> PublishReport:
     """Publish what the ledger does not have. Nothing waiting, the warehouse is not woken."""
     finished = reader.finished_runs()
-    known = _known(ledger, target.name)
-    if not waiting(finished, known, again, since):
+    already = known(ledger, target.name)
+    if not waiting(finished, already, again, since):
         return PublishReport(target.name)
     try:
         with open_warehouse() as warehouse, grants.named(warehouse, target):
@@ -122,13 +122,13 @@ def publish_pending(
             ready = tables.ensure(warehouse, place, progress)
             delivery = Delivery(reader, ledger, target.name, ready.home, progress, clock)
             loader = Loader(warehouse, place, ready.columns, volume_exists=ready.volume_exists, at_once=_AT_ONCE)
-            known = ledger.published(ready.home)
-            delivery.deliver(loader, [run.run_id for run in waiting(finished, known, again, since)])
+            already = ledger.published(ready.home)
+            delivery.deliver(loader, [run.run_id for run in waiting(finished, already, again, since)])
     except DatabricksRefused as refusal:
         raise DatabricksRefused(refusal.message, f"{refusal.hint}; {_SAFE}") from refusal
     except EnvironmentFault as fault:
-        known |= ledger.published(ledger.last_home(target.name) or "")
-        raise _not_published(fault, len(waiting(finished, known, (), since))) from fault
+        already |= known(ledger, target.name)
+        raise _not_published(fault, len(waiting(finished, already, (), since))) from fault
     if delivery.failed:
         raise NotPublished(
             f"{len(delivery.failed)} of {len(finished)} finished runs could not be published: "
@@ -141,7 +141,7 @@ def publish_pending(
     return PublishReport(target.name, tuple(delivery.done), dict(rows))
 
 
-def _known(ledger: Ledger, target: str) -> frozenset[str]:
+def known(ledger: Ledger, target: str) -> frozenset[str]:
     """Ids of the runs that are where ``target`` led to last."""
     last_home = ledger.last_home(target)
     return ledger.published(last_home) if last_home else frozenset()

@@ -123,6 +123,11 @@ def status(settings: Settings) -> Status:
     )
 
 
+def is_asleep(settings: Settings, record: StackRecord) -> bool:
+    """Whether the stack's Lakebase does anything but work: asking its database would wake it, or wait for it."""
+    return _lakebase_state(settings, record) not in (None, "active")
+
+
 def _lakebase_state(settings: Settings, record: StackRecord) -> str | None:
     """What Lakebase's endpoint does, by REST: a look must not wake it, or keep it awake."""
     if record.lakebase is None or record.lakebase.endpoint is None:

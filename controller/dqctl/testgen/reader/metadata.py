@@ -2,6 +2,7 @@
 
 # ruff: noqa: S608 - SQL text out of names that are written here; values travel as parameters
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,15 @@ class FinishedRun:
     kind: str
     status: str
     ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class NewestRun:
+    """The newest finished run of one kind of a suite or table group: its row of ``dq_runs``, and when one of them
+    completed last (UTC), None when none ever did."""
+
+    run: Row
+    last_success: datetime | None
 
 
 class MetadataReader:
@@ -108,6 +118,26 @@ class MetadataReader:
                 "limit": limit,
             },
         )
+
+    def newest(self, limit: int) -> tuple[NewestRun, ...]:
+        """The newest finished run of each kind of every suite and table group, the newest of them first."""
+        with self._snapshot():
+            found = self._fetch(sources.newest(self._capabilities), {"limit": limit})
+            successes = {row["run_id"]: row["last_success"] for row in found}
+            runs = self._headers_with_parameters(list(successes))
+        return tuple(NewestRun(run, successes[run["run_id"]]) for run, _ in reversed(runs))
+
+    def underway(self) -> Mapping[str, int]:
+        """How many jobs have begun and not ended, by kind; kinds that are unknown here are left out."""
+        found = self._rows(
+            "SELECT j.job_key, COUNT(*) AS jobs FROM job_executions j WHERE j.status <> ALL(%(final)s)"
+            " AND j.started_at IS NOT NULL AND j.job_key = ANY(%(job_keys)s) GROUP BY j.job_key",
+            {},
+        )
+        counts: Counter[str] = Counter()
+        for row in found:
+            counts[sources.KINDS[row["job_key"]]] += row["jobs"]
+        return counts
 
     def content(self, run_id: str) -> RunContent:
         """Everything that TestGen has about a finished run, in one snapshot; ``KeyError`` when it has no such run.

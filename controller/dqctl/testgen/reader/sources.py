@@ -188,7 +188,6 @@ def run_source(capabilities: Capabilities) -> Source:
 
     Outcomes are counted from the results themselves: TestGen writes its own counts only when a run completes.
     """
-    own = _own_run_id(capabilities)
     profile, test = "j.job_key = 'run-profile'", "j.job_key IN ('run-tests', 'run-monitors')"
     counts = {column: f"CASE WHEN {test} THEN o.{column} END" for column in ("test_ct", *OUTCOMES.values())}
     return Source(
@@ -202,12 +201,7 @@ def run_source(capabilities: Capabilities) -> Source:
             "c": "connections",
             "v": "tg_revision",
         },
-        f"job_executions j LEFT JOIN test_runs tr ON tr.{own} = j.id"
-        f" LEFT JOIN profiling_runs pr ON pr.{own} = j.id"
-        # A generation has no row of its own, and a run that failed early has none either.
-        " LEFT JOIN test_suites s ON s.id::text = COALESCE(tr.test_suite_id::text, j.kwargs ->> 'test_suite_id')"
-        " LEFT JOIN table_groups g ON g.id::text ="
-        " COALESCE(pr.table_groups_id::text, s.table_groups_id::text, j.kwargs ->> 'table_group_id')"
+        f"{_subjects(capabilities)}"
         " LEFT JOIN connections c ON c.connection_id = COALESCE(pr.connection_id, g.connection_id)"
         " LEFT JOIN tg_revision v ON v.component = 'metadata_db'"
         f" LEFT JOIN LATERAL (SELECT {_outcomes()} FROM test_results WHERE test_run_id = tr.id) o ON TRUE"
@@ -246,6 +240,32 @@ def run_source(capabilities: Capabilities) -> Source:
             "dq_total_data_points": "COALESCE(pr.dq_total_data_points, tr.dq_total_data_points)",
             "dq_score": "COALESCE(pr.dq_score_profiling, tr.dq_score_test_run)::float8",
         },
+    )
+
+
+def _subjects(capabilities: Capabilities) -> str:
+    """A FROM clause: each job ``j``, its run, the suite ``s`` and the table group ``g`` that it is about."""
+    own = _own_run_id(capabilities)
+    return (
+        f"job_executions j LEFT JOIN test_runs tr ON tr.{own} = j.id"
+        f" LEFT JOIN profiling_runs pr ON pr.{own} = j.id"
+        # A generation has no row of its own, and a run that failed early has none either.
+        " LEFT JOIN test_suites s ON s.id::text = COALESCE(tr.test_suite_id::text, j.kwargs ->> 'test_suite_id')"
+        " LEFT JOIN table_groups g ON g.id::text ="
+        " COALESCE(pr.table_groups_id::text, s.table_groups_id::text, j.kwargs ->> 'table_group_id')"
+    )
+
+
+def newest(capabilities: Capabilities) -> str:
+    """SQL: of each kind of finished run and what it is about, the newest one's id and its last success (UTC)."""
+    of_each = "PARTITION BY j.job_key, s.id, g.id"
+    return (
+        "SELECT run_id, last_success FROM ("
+        "SELECT j.id::text AS run_id, j.completed_at, MAX(j.completed_at) FILTER (WHERE j.status = 'completed')"
+        f" OVER ({of_each}) AS last_success,"
+        f" ROW_NUMBER() OVER ({of_each} ORDER BY j.completed_at DESC NULLS LAST, j.created_at DESC, j.id) AS place"
+        f" FROM {_subjects(capabilities)} WHERE {FINISHED}"
+        ") x WHERE place = 1 ORDER BY completed_at DESC NULLS LAST LIMIT %(limit)s"
     )
 
 

@@ -1,0 +1,95 @@
+"""A stack's numbers for monitoring: read, never started, changed or woken."""
+
+import logging
+from pathlib import Path
+
+import dqctl
+from dqctl.clock import SYSTEM_CLOCK, Clock
+from dqctl.errors import DqctlError, EnvironmentFault, UsageError
+from dqctl.files import write_atomically
+from dqctl.progress import silent
+from dqctl.report.metrics import SUBJECTS, Measures, Newest, exposition
+from dqctl.runtime import Runtime, runtime_of
+from dqctl.services import publish, results, state
+from dqctl.services.status import is_asleep
+from dqctl.settings import Settings
+from dqctl.stack import backups, upgrading
+from dqctl.stack.paths import StackPaths
+from dqctl.stack.record import read_record
+from dqctl.stack.upgrading import Phase
+from dqctl.testgen.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+
+def measure(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> Measures:
+    """The stack's numbers now. ``UsageError`` when it is not installed; one that does not answer is not ``up``."""
+    paths = StackPaths(settings.home, settings.stack)
+    record = read_record(paths)
+    if record is None or not record.installed:
+        raise UsageError(f"stack {settings.stack!r} is not installed in {settings.home}", "run: dqctl install")
+    changing = upgrading.pending(paths)
+    newest_backup = next(iter(backups.listed(paths)), None)
+    found = Measures(
+        stack=settings.stack,
+        at=clock.now(),
+        dqctl_version=dqctl.__version__,
+        testgen_version=record.testgen_version,
+        runtime=record.runtime,
+        up=False,
+        changing_version=changing is not None and changing.phase is not Phase.DONE,
+        newest_backup=newest_backup.manifest.created if newest_backup else None,
+    )
+    if found.changing_version or is_asleep(settings, record):
+        return found
+    runtime = runtime_of(paths, record, silent)
+    if not runtime.health().is_good:
+        return found
+    try:
+        return _with_metadata(settings, runtime, found)
+    except DqctlError as error:
+        log.info("the metadata could not be read: %s", error.message)
+        return found
+
+
+def _with_metadata(settings: Settings, runtime: Runtime, found: Measures) -> Measures:
+    with results.open_reader(runtime, settings.stack) as reader:
+        newest = tuple(Newest(each.run, each.last_success) for each in reader.newest(SUBJECTS))
+        underway, finished = reader.underway(), reader.finished_runs()
+    more: dict[str, object] = {"up": True, "newest": newest, "underway": underway}
+    with runtime.metadata() as connection:
+        if (target := _target(settings)) is not None:
+            waiting = publish.waiting(finished, publish.known(Ledger(connection), target), (), None)
+            more["unpublished"] = len(waiting)
+            more["unpublished_since"] = min((run.ended_at for run in waiting if run.ended_at), default=None)
+        if state.why_off(settings, runtime.record) is None:
+            saved = state.status_of(settings, runtime, connection)
+            more |= {"state_saved": saved.saved_at, "unsaved": saved.unsaved}
+    return Measures(**vars(found) | more)
+
+
+def _target(settings: Settings) -> str | None:
+    try:
+        return publish.name_of_target(settings)
+    except DqctlError:  # there is nowhere to publish to, so nothing waits for it
+        return None
+
+
+def write(settings: Settings, path: Path, clock: Clock = SYSTEM_CLOCK) -> None:
+    """Write the numbers to ``path``, whole or not at all, for node-exporter's textfile collector.
+
+    It reads files that end in ``.prom`` alone: another name is a ``UsageError``.
+    """
+    if path.suffix != ".prom":
+        raise UsageError(
+            f"{path} would not be read: node-exporter's textfile collector takes files that end in .prom",
+            f"write to {path.with_suffix('.prom')}",
+        )
+    text = exposition(measure(settings, clock))
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"the metrics could not be written to {path}: {error.strerror}",
+            "name a directory that exists and may be written to: --file, or DQCTL_METRICS_FILE",
+        ) from error
