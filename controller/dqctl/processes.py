@@ -79,7 +79,7 @@ def run(
     """
     _refuse_secrets(argv)
     started = time.monotonic()
-    with contextlib.ExitStack() as opened, _sigterm_raises():
+    with contextlib.ExitStack() as opened, sigterm_raises():
         source = opened.enter_context(stdin.open("rb")) if isinstance(stdin, Path) else subprocess.PIPE
         sink = opened.enter_context(private_file(stdout)) if stdout else subprocess.PIPE
         process = _start(argv, environment, cwd, account, (source, sink))
@@ -125,8 +125,11 @@ def _refuse_secrets(argv: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """While a process runs, SIGTERM unwinds like Ctrl-C, unless the program handles it in a way of its own."""
+def sigterm_raises() -> Iterator[None]:
+    """While a process runs, SIGTERM unwinds like Ctrl-C, unless the program handles it in a way of its own.
+
+    Of the main thread only: who waits there for processes of other threads needs it, too.
+    """
 
     def unwind(number: int, frame: FrameType | None) -> None:
         del frame

@@ -11,7 +11,7 @@ import typer
 from dqctl.cli.context import context
 from dqctl.cli.options import Timeout, Wait
 from dqctl.cli.output import emit, note, plain, table
-from dqctl.errors import EnvironmentFault, UsageError, worst
+from dqctl.errors import EnvironmentFault, ExitCode, UsageError, worst
 from dqctl.report.options import FailOn
 from dqctl.report.words import counted
 
@@ -28,7 +28,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(epilog="Example: dqctl generate flights")(generate)
     app.command(
         "run-tests",
-        epilog="Example: dqctl run-tests --all --fail-on warning --junit results.xml",
+        epilog="Example: dqctl run-tests 'sales/*' --parallel 4 --suite-timeout 900 --quiet",
     )(run_tests)
     app.command(epilog="Example: dqctl publish --pending")(publish)
 
@@ -62,9 +62,27 @@ def generate(
 
 
 def run_tests(
-    suites: Annotated[list[str] | None, typer.Argument(help="Suites, as suite or system/suite")] = None,
+    suites: Annotated[
+        list[str] | None, typer.Argument(help="Suites, as suite or system/suite; * ? [] make a pattern of it")
+    ] = None,
+    system: Annotated[
+        list[str] | None, typer.Option("--system", help="Suites of this system; may be repeated")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All suites of the stack")] = False,
-    fail_on: Annotated[FailOn, typer.Option(help="What makes the exit code 1")] = FailOn.FAIL,
+    parallel: Annotated[
+        int | None, typer.Option(help="Suites side by side (DQCTL_PARALLEL) [default: 1]", min=1, max=64)
+    ] = None,
+    fail_on: Annotated[
+        FailOn | None,
+        typer.Option(help="What makes the exit code 1 [default: what the suite's declaration says, else fail]"),
+    ] = None,
+    suite_timeout: Annotated[
+        float | None, typer.Option(help="Seconds for each suite (DQCTL_SUITE_TIMEOUT)", min=1)
+    ] = None,
+    retry: Annotated[
+        bool,
+        typer.Option("--retry/--no-retry", help="Run once more what broke for a reason that passes by itself"),
+    ] = True,
     junit: Annotated[
         Path | None, typer.Option(help="Write JUnit XML; several suites: one file each, named after them")
     ] = None,
@@ -76,22 +94,36 @@ def run_tests(
 ) -> None:
     """Run the tests of suites and publish the results.
 
+    Several suites are summed up in a page that fits into a mail, the worst first; with --quiet nothing is said
+    when all is good. Other commands may run other suites meanwhile; a suite that one of them runs is busy.
+
     Exit codes: 0 the data is good, 1 tests failed (by --fail-on), 4 a job or a test errored, 5 results are safe
-    but not published yet.
+    but not published yet, 6 a suite is busy.
     """
     from dqctl.services import work
 
     here = context()
     files = {"junit": junit, "html": html, "markdown": markdown, "json": json}
     wanted = {form: path for form, path in files.items() if path}
-    settings = here.settings_with(job_timeout=timeout, lock_timeout=wait)
-    names = suites or []
-    if not names and not everything:
-        raise UsageError("which suites?", "name them, or run all with --all; see dqctl systems list")
-    if names and everything:
+    settings = here.settings_with(
+        job_timeout=timeout, lock_timeout=wait, parallel=parallel, suite_timeout=suite_timeout
+    )
+    names, systems = suites or [], system or []
+    if not (names or systems or everything):
+        raise UsageError(
+            "which suites?", "name them, or run all with --all, or those of --system; see dqctl systems list"
+        )
+    if (names or systems) and everything:
         raise UsageError("suites are named, and --all is given", "give one or the other")
-    report = work.run_tests(settings, names, everything=everything, progress=here.progress)
-    _show(report, fail_on, wanted)
+    report = work.run_tests(
+        settings,
+        names,
+        systems=systems,
+        everything=everything,
+        limits=work.Limits(settings.parallel, settings.suite_timeout, retry),
+        progress=here.progress,
+    )
+    _show(report, fail_on, wanted, only_bad=here.quiet)
 
 
 def publish(
@@ -132,16 +164,22 @@ def publish(
     emit(_published(report) | {"calls": published}, lambda: _as_text(report), code, errors)
 
 
-def _show(report: "WorkReport", fail_on: FailOn = FailOn.FAIL, files: Mapping[str, Path] | None = None) -> None:
+def _show(
+    report: "WorkReport",
+    fail_on: FailOn | None = None,
+    files: Mapping[str, Path] | None = None,
+    *,
+    only_bad: bool = False,
+) -> None:
     from dqctl.report.document import document
-    from dqctl.report.render import Form, render, write
+    from dqctl.report.render import Form, write
 
     written, errors = [], list(report.errors)
     for form, path in (files or {}).items():
         for each in report.reports:
             target = _path(path, each) if len(report.reports) > 1 else path
             try:
-                write(each, Form(form), target, fail_on=fail_on)
+                write(each, Form(form), target, fail_on=report.fails_on(each, fail_on))
             except EnvironmentFault as fault:  # what was found is said all the same
                 errors.append(fault)
                 continue
@@ -154,13 +192,35 @@ def _show(report: "WorkReport", fail_on: FailOn = FailOn.FAIL, files: Mapping[st
         "published": report.published and _published(report.published),
         "files": written,
         "settled": report.settled,
+        "retries": report.retries,
+        "not_run": report.not_run,
+        "fail_on": {each.run.run_id: report.fails_on(each, fail_on) for each in report.reports},
     }
-    colour = sys.stdout.isatty()
+    code = worst([report.exit_code(fail_on), *(error.exit_code for error in errors)])
     emit(
         content,
-        lambda: "\n".join(render(each, Form.TERMINAL, colour=colour).rstrip() for each in report.reports),
-        worst([report.exit_code(fail_on), *(error.exit_code for error in errors)]),
+        lambda: "" if only_bad and code is ExitCode.DONE else _said(report, fail_on),
+        code,
         errors,
+    )
+
+
+def _said(report: "WorkReport", fail_on: FailOn | None) -> str:
+    """The run, or a page about all of them."""
+    from dqctl.report.night import Night, render_night
+    from dqctl.report.render import Form, render
+
+    if len(report.reports) + len(report.not_run) < 2 or any(each.run.kind != "test" for each in report.reports):
+        colour = sys.stdout.isatty()
+        return "\n".join(render(each, Form.TERMINAL, colour=colour).rstrip() for each in report.reports)
+    return render_night(
+        Night(
+            report.reports,
+            lambda each: report.fails_on(each, fail_on),
+            {each.run_id: each.again_as for each in report.retries},
+            report.not_run,
+            f"results: {report.published.target}" if report.published else "",
+        )
     )
 
 

@@ -39,6 +39,13 @@ _NOT_ASKED = re.compile(
     r"no answer within|Max retries exceeded|Connection (?:refused|reset|aborted)|RemoteDisconnected|[Tt]imed out|"
     r"TEMPORARILY_UNAVAILABLE|RESOURCE_EXHAUSTED"
 )
+# In a message that somebody else made of it: TestGen keeps nothing but the text.
+_PASSES = re.compile(
+    r"\b(?:HTTP )?(?:429|503)\b.{0,40}(?:Too Many Requests|Service Unavailable|Temporarily)|Too Many Requests|"
+    r"Service Unavailable|RemoteDisconnected|Failed to establish a new connection|Name or service not known|"
+    r"Temporary failure in name resolution|Error during request to server",
+    re.I,
+)
 _LONGEST = 600
 # Of the statement; also where the storage behind a volume says it, in words of its own.
 NO_SUCH_FILE = "FILE_NOT_FOUND"
@@ -116,6 +123,11 @@ def understand(error: Exception, target: Target) -> DqctlError:
     if isinstance(error, exc.Error | OSError | HTTPError | TException | EOFError):
         return _unreachable(text, target)
     raise error
+
+
+def may_pass(text: str) -> bool:
+    """Whether what ``text`` tells of (a message of the connector in anybody's words) may be over in a moment."""
+    return any(each.search(text) for each in (_PASSES, _NOT_ASKED, _GONE, _CONFLICT)) or _OUT_OF_TIME in text
 
 
 def nobody_there(reason: str, target: Target) -> NobodyThere:

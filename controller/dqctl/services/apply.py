@@ -16,7 +16,7 @@ from dqctl.redaction import reveal
 from dqctl.testgen.capabilities import capabilities
 from dqctl.testgen.driver import ask
 from dqctl.testgen.ports import Runtime
-from dqctl.testgen.systems import document
+from dqctl.testgen.systems import document, verdicts
 from dqctl.testgen.systems import plan as planning
 from dqctl.testgen.systems.described import Kind, Part, describe
 from dqctl.testgen.systems.flavors import PASSWORD, WorkspaceAccess
@@ -72,14 +72,38 @@ def apply(
     if dry_run or not prepared.changes:
         return Applied(prepared, changed=False)
     by_key = {(part.kind, part.system, part.name): part for part in parts}
-    steps = [_step(action, by_key.get((action.kind, action.system, action.name))) for action in prepared.changes]
+    steps = [
+        _step(action, by_key.get((action.kind, action.system, action.name)))
+        for action in prepared.changes
+        if not (action.change is Change.UPDATE and all(_is_ours(each) for each in action.differences))
+    ]
 
     def hear(said: str, content: Mapping[str, Any]) -> None:
         if said == "step":
             progress(f"{content['change']} {Kind(content['kind']).word} {content['name']}")
 
-    ask(runtime, [{"verb": "provision", "steps": steps}], deadline=deadline, on_event=hear)
+    if steps:
+        ask(runtime, [{"verb": "provision", "steps": steps}], deadline=deadline, on_event=hear)
+    # After it, since a suite must be there: killed between the two, the next time finds what is left to do.
+    if ours := _verdicts(prepared):
+        with runtime.metadata() as connection:
+            verdicts.write(connection, ours)
     return Applied(prepared, changed=True)
+
+
+def _is_ours(difference: Difference) -> bool:
+    return difference.column == verdicts.FAIL_ON
+
+
+def _verdicts(prepared: Plan) -> dict[tuple[str, str], str | None]:
+    """What dqctl keeps itself, of the suites of which it changes."""
+    return {
+        (action.system, action.name): each.after
+        for action in prepared.changes
+        if action.kind is Kind.SUITE
+        for each in action.differences
+        if _is_ours(each)
+    }
 
 
 def _prepare(
@@ -124,6 +148,10 @@ def _step(action: Action, part: Wanted | None) -> dict[str, Any]:
         differing = {difference.column for difference in action.differences}
         # A new row takes the empty ones too: TestGen's models have defaults of their own.
         whole = action.change is Change.CREATE
-        step["values"] = {column: value for column, value in every.items() if whole or column in differing}
+        step["values"] = {
+            column: value
+            for column, value in every.items()
+            if column != verdicts.FAIL_ON and (whole or column in differing)
+        }
         step["parents"] = {"connection": part.parent, "table_group": part.parent}
     return step

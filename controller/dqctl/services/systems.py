@@ -1,7 +1,9 @@
 """The systems that TestGen has, and finding one by the name that a person types."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from uuid import UUID
 
 from dqctl.errors import UsageError
@@ -92,26 +94,44 @@ def resolve_system(runtime: Runtime, name: str) -> System:
     raise UsageError(f"there is no system {name}{nearest(name, known)}", _LIST)
 
 
-def resolve_suites(runtime: Runtime, names: Sequence[str] = (), *, everything: bool = False) -> tuple[Suite, ...]:
-    """The suites called ``names`` (``suite`` or ``system/suite``), each once, or all suites.
+def resolve_suites(
+    runtime: Runtime, names: Sequence[str] = (), *, systems: Sequence[str] = (), everything: bool = False
+) -> tuple[Suite, ...]:
+    """The suites called ``names``, each once: those of ``systems``, or of all there are.
 
-    Raises ``UsageError`` for a name that is unknown or stands for suites of several systems, and when there is
-    nothing to resolve.
+    A name is ``suite`` or ``system/suite``, or a pattern of either (``*``, ``?``, ``[...]``). Without names it is
+    all suites of ``systems``; with ``everything`` all suites. Raises ``UsageError`` for a name that is unknown or
+    stands for suites of several systems, a pattern that fits none, and when there is nothing to resolve.
     """
-    suites = tuple(suite for system in list_systems(runtime) for suite in system.suites)
-    if everything and names:
-        raise UsageError("both suites and --all are given", "name suites, or use --all")
-    if everything:
-        if not suites:
-            raise UsageError("there is no test suite yet", "declare one and run dqctl apply -f systems.yaml")
-        return suites
-    if not names:
+    found = list_systems(runtime)
+    if everything and (names or systems):
+        raise UsageError("both suites and --all are given", "name suites or systems, or use --all")
+    if not (everything or names or systems):
         raise UsageError("no test suite is given", "name suites (dqctl systems list shows them), or use --all")
-    return tuple({suite.id: suite for suite in (_suite(name, suites) for name in names)}.values())
+    for name in systems:
+        if name not in (known := [system.name for system in found]):
+            raise UsageError(f"there is no system {name}{nearest(name, known)}", _LIST)
+    suites = [suite for system in found if system.name in systems or not systems for suite in system.suites]
+    if not suites:
+        where = f"{', '.join(systems)} has no test suite" if systems else "there is no test suite yet"
+        raise UsageError(where, "declare one and run dqctl apply -f systems.yaml")
+    chosen = [each for name in names for each in _suites(name, suites)] if names else suites
+    return tuple({suite.id: suite for suite in chosen}.values())
 
 
-def _suite(name: str, suites: Iterable[Suite]) -> Suite:
-    known = list(suites)
+_WILD = re.compile(r"[*?\[]")
+
+
+def _suites(name: str, suites: Sequence[Suite]) -> list[Suite]:
+    if not _WILD.search(name) or any(name in (suite.name, suite.path) for suite in suites):
+        return [_suite(name, suites)]
+    found = [suite for suite in suites if fnmatchcase(suite.name, name) or fnmatchcase(suite.path, name)]
+    if not found:
+        raise UsageError(f"no suite fits {name}", _LIST)
+    return found
+
+
+def _suite(name: str, known: Sequence[Suite]) -> Suite:
     found = [suite for suite in known if name in (suite.name, suite.path)]
     if len(found) == 1:
         return found[0]

@@ -4,101 +4,43 @@ Whatever happens to one of several jobs, those that finished are published; what
 TestGen's database and goes with the next command that publishes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from dqctl.clock import SYSTEM_CLOCK, Clock, Deadline
-from dqctl.errors import DqctlError, ExitCode, UsageError, worst
+from dqctl.errors import Busy, UsageError
 from dqctl.progress import Progress
-from dqctl.report.model import RunReport, build
-from dqctl.report.verdict import FailOn, exit_code
-from dqctl.runtime import Runtime, open_runtime
+from dqctl.runtime import Runtime
 from dqctl.services import results, state
-from dqctl.services.access import find_access
 from dqctl.services.explain import Explanation, explain
 from dqctl.services.publish import ALL, Again, PublishReport, publish
 from dqctl.services.systems import Suite, System, TableGroup, resolve_suites, resolve_system
+from dqctl.services.work_session import Course, WorkReport, report_of, session, shared_session
 from dqctl.settings import Settings
 from dqctl.testgen import jobs
-from dqctl.testgen.jobs import JobKind, JobOutcome, JobRequest
-from dqctl.testgen.reader import MetadataReader
+from dqctl.testgen.jobs import JobKind, JobRequest
+
+__all__ = [
+    "Limits",
+    "WorkReport",
+    "assess",
+    "explain_publish",
+    "generate",
+    "profile",
+    "publish_waiting",
+    "report_of",
+    "run_tests",
+]
 
 
 @dataclass(frozen=True)
-class WorkReport:
-    """What a command's jobs came to.
+class Limits:
+    """What ``run_tests`` keeps to: suites side by side, seconds for one of them, whether one is tried twice."""
 
-    ``errors`` is what stopped the work, the publishing, the saving of the state or the reading back, when
-    something did; ``reports`` holds every run that ended all the same, in the order in which they ran. ``settled``
-    are jobs of earlier commands that had been left behind and were ended now.
-    """
-
-    reports: tuple[RunReport, ...]
-    published: PublishReport | None
-    settled: tuple[UUID, ...] = ()
-    errors: tuple[DqctlError, ...] = ()
-
-    def exit_code(self, fail_on: FailOn = FailOn.FAIL) -> ExitCode:
-        """The worst of what happened."""
-        codes = [exit_code(report, fail_on) for report in self.reports]
-        return worst([*codes, *(error.exit_code for error in self.errors)])
-
-
-@dataclass
-class _Session:
-    """The stack, held for one command."""
-
-    settings: Settings
-    doing: str
-    runtime: Runtime
-    progress: Progress
-    clock: Clock
-    settled: tuple[UUID, ...] = ()
-    ran: list[JobOutcome] = field(default_factory=list)
-
-    def finish(self, requests: Sequence[JobRequest], deadline: Deadline) -> WorkReport:
-        """Run the jobs one after the other, publish, and say what they came to."""
-        errors: list[DqctlError] = []
-        access = find_access(self.settings)
-        if requests:
-            access.wake(deadline, self.progress, self.clock)
-        try:
-            for outcome in jobs.run_all(
-                self.runtime,
-                requests,
-                deadline=deadline,
-                environment=access.environment,
-                profile_ansi=self.settings.profile_ansi,
-                progress=self.progress,
-            ):
-                self.ran.append(outcome)
-        except DqctlError as error:
-            errors.append(error)
-        published = None
-        try:
-            published = publish(self.settings, self.runtime, progress=self.progress, clock=self.clock)
-        except DqctlError as error:
-            errors.append(error)
-        unsaved = state.save_after(
-            self.settings, self.runtime, self.doing, progress=self.progress, clock=self.clock
-        )
-        if unsaved:
-            errors.append(unsaved)
-        reports: tuple[RunReport, ...] = ()
-        try:
-            reports = self._reports()
-        except DqctlError as error:
-            errors.append(error)
-        return WorkReport(reports, published, self.settled, tuple(errors))
-
-    def _reports(self) -> tuple[RunReport, ...]:
-        if not self.ran:
-            return ()
-        with results.open_reader(self.runtime, self.settings.stack) as reader:
-            return tuple(report_of(reader, str(outcome.job_id), self.clock) for outcome in self.ran)
+    at_once: int = 1
+    suite_timeout: float | None = None
+    retry: bool = True
 
 
 def profile(
@@ -106,9 +48,9 @@ def profile(
 ) -> WorkReport:
     """Profile a system's table groups, or one of them."""
 
-    def requests(runtime: Runtime) -> list[JobRequest]:
+    def requests(runtime: Runtime) -> dict[str, JobRequest]:
         found = _groups(resolve_system(runtime, system), group)
-        return [JobRequest(JobKind.PROFILE, each.id) for each in found]
+        return {each.name: JobRequest(JobKind.PROFILE, each.id) for each in found}
 
     return _work(settings, f"profile {system}", requests, progress, clock)
 
@@ -118,40 +60,58 @@ def generate(
 ) -> WorkReport:
     """Generate the tests of a system's suites, or of one, from the newest profile of their tables."""
 
-    def requests(runtime: Runtime) -> list[JobRequest]:
+    def requests(runtime: Runtime) -> dict[str, JobRequest]:
         found = _suites(resolve_system(runtime, system), suite)
-        return [JobRequest(JobKind.GENERATE, each.id) for each in found]
+        return {each.path: JobRequest(JobKind.GENERATE, each.id) for each in found}
 
     return _work(settings, f"generate {system}", requests, progress, clock)
 
 
 def run_tests(
     settings: Settings,
-    suites: Sequence[str],
+    suites: Sequence[str] = (),
     *,
+    systems: Sequence[str] = (),
     everything: bool = False,
+    limits: Limits = Limits(),
     progress: Progress,
     clock: Clock = SYSTEM_CLOCK,
 ) -> WorkReport:
-    """Run the tests of suites, named ``suite`` or ``system/suite``, or of all there are."""
+    """Run the tests of suites, by name or pattern, of systems, or of all there are (``resolve_suites``).
 
-    def requests(runtime: Runtime) -> list[JobRequest]:
-        found = resolve_suites(runtime, suites, everything=everything)
-        return [JobRequest(JobKind.TEST, each.id) for each in found]
+    Other commands may test other suites of the stack meanwhile. A suite that one of them tests is waited for
+    (``lock_timeout``), then left out and an error of the report; ``Busy`` is raised when that leaves none.
+    """
+    deadline = Deadline(settings.job_timeout, clock)
+    with shared_session(settings, "run-tests", progress, clock) as opened:
+        found = resolve_suites(opened.runtime, suites, systems=systems, everything=everything)
+        ids = [suite.id for suite in found]
+        with jobs.suites(opened.connection, ids, settings.lock_timeout, clock) as others:
+            busy = [_busy(suite, others[suite.id]) for suite in found if suite.id in others]
+            if len(busy) == len(found):
+                raise busy[0]
+            mine = [suite for suite in found if suite.id not in others]
+            opened.settle([suite.id for suite in mine])
+            requests = {suite.path: JobRequest(JobKind.TEST, suite.id, limits.suite_timeout) for suite in mine}
+            return opened.finish(requests, deadline, Course(limits.at_once, limits.retry), busy)
 
-    return _work(settings, "run-tests", requests, progress, clock)
+
+def _busy(suite: Suite, holder: str) -> Busy:
+    return Busy(
+        f"suite {suite.path} is busy: {holder}",
+        "try again when it is done, or wait for it with --wait or DQCTL_LOCK_TIMEOUT=<seconds>",
+    )
 
 
 def assess(settings: Settings, system: str, *, progress: Progress, clock: Clock = SYSTEM_CLOCK) -> WorkReport:
     """Profile a system, generate the tests of its suites and run them: all that a first look takes, in one go."""
 
-    def requests(runtime: Runtime) -> list[JobRequest]:
+    def requests(runtime: Runtime) -> dict[str, JobRequest]:
         found = resolve_system(runtime, system)
-        profiles = [JobRequest(JobKind.PROFILE, group.id) for group in _groups(found, None)]
-        suites = _suites(found, None)
-        return profiles + [
-            JobRequest(kind, suite.id) for kind in (JobKind.GENERATE, JobKind.TEST) for suite in suites
-        ]
+        wanted = {f"profile of {each.name}": JobRequest(JobKind.PROFILE, each.id) for each in _groups(found, None)}
+        for kind in (JobKind.GENERATE, JobKind.TEST):
+            wanted |= {f"{kind} of {suite.path}": JobRequest(kind, suite.id) for suite in _suites(found, None)}
+        return wanted
 
     return _work(settings, f"assess {system}", requests, progress, clock)
 
@@ -170,11 +130,11 @@ def publish_waiting(
     ``publish`` raises, and ``UsageError`` for a run that there is not.
     """
     with (
-        _session(settings, "publish", progress, clock) as session,
-        state.saved_after(settings, session.runtime, "publish", progress=progress, clock=clock),
+        session(settings, "publish", progress, clock) as opened,
+        state.saved_after(settings, opened.runtime, "publish", progress=progress, clock=clock),
     ):
-        named = _named(session.runtime, settings, again)
-        return publish(settings, session.runtime, again=named, since=since, progress=progress, clock=clock)
+        named = _named(opened.runtime, settings, again)
+        return publish(settings, opened.runtime, again=named, since=since, progress=progress, clock=clock)
 
 
 def explain_publish(
@@ -186,9 +146,9 @@ def explain_publish(
     clock: Clock = SYSTEM_CLOCK,
 ) -> Explanation:
     """What ``publish_waiting`` would cost; nothing is published, and no warehouse asked."""
-    with _session(settings, "publish --explain", progress, clock) as session:
-        named = _named(session.runtime, settings, again)
-        return explain(settings, session.runtime, again=named, since=since, progress=progress, clock=clock)
+    with session(settings, "publish --explain", progress, clock) as opened:
+        named = _named(opened.runtime, settings, again)
+        return explain(settings, opened.runtime, again=named, since=since, progress=progress, clock=clock)
 
 
 def _named(runtime: Runtime, settings: Settings, again: Sequence[str]) -> Again:
@@ -198,36 +158,16 @@ def _named(runtime: Runtime, settings: Settings, again: Sequence[str]) -> Again:
         return [results.run_id(reader, each) for each in again]
 
 
-def report_of(reader: MetadataReader, run_id: str, clock: Clock = SYSTEM_CLOCK) -> RunReport:
-    """The report of a finished run, with the history of its suite."""
-    content = results.run(reader, run_id)
-    history = tuple(reversed(results.history(reader, content)))
-    return build(content, history, generated_at=clock.now())
-
-
 def _work(
     settings: Settings,
     doing: str,
-    requests: Callable[[Runtime], list[JobRequest]],
+    requests: Callable[[Runtime], dict[str, JobRequest]],
     progress: Progress,
     clock: Clock,
 ) -> WorkReport:
     deadline = Deadline(settings.job_timeout, clock)
-    with _session(settings, doing, progress, clock) as session:
-        return session.finish(requests(session.runtime), deadline)
-
-
-@contextmanager
-def _session(settings: Settings, doing: str, progress: Progress, clock: Clock) -> Iterator[_Session]:
-    runtime = open_runtime(settings, progress)
-    with (
-        runtime.metadata() as held,
-        jobs.exclusive(held, settings.lock_timeout, f"dqctl {doing}", clock),
-    ):
-        settled = tuple(job.job_id for job in jobs.settle_orphans(runtime, keep_queued=runtime.record.scheduler))
-        for job_id in settled:
-            progress(f"job {job_id} had been left behind by a command that was killed; it is settled as canceled")
-        yield _Session(settings, doing, runtime, progress, clock, settled)
+    with session(settings, doing, progress, clock) as opened:
+        return opened.finish(requests(opened.runtime), deadline)
 
 
 def _groups(system: System, group: str | None) -> tuple[TableGroup, ...]:

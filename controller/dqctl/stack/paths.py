@@ -19,6 +19,7 @@ class StackPaths:
         stacks/<name>/mounted/        docker: 0700; what the containers read, a directory each
         stacks/<name>/reports/        reports by run
         stacks/<name>/logs/           what TestGen and uv said, without secrets
+        stacks/<name>/schedules/      0700: what runs by itself, a file each, without secrets
         stacks/<name>/work/           homes of single calls, removed afterwards
         stacks/<name>/backups/        0700: copies of the metadata, a directory each
         stacks/<name>/aside.json      databases of a command that tries something, dropped afterwards
@@ -88,6 +89,11 @@ class StackPaths:
     def backups(self) -> Path:
         """Copies of the metadata."""
         return self.root / "backups"
+
+    @property
+    def schedules(self) -> Path:
+        """What runs by itself."""
+        return self.root / "schedules"
 
     @property
     def work(self) -> Path:

@@ -69,6 +69,11 @@ class Capabilities:
     """Whether it can be told to verify the metadata server's certificate (``TG_METADATA_DB_SSLMODE``). libpq's own
     variables are no way out: they would count for the databases that it checks, too."""
 
+    tests_suites_of_a_group_together: bool
+    """Whether two suites of one table group may be tested at the same time: every test run refreshes the group's
+    catalog, in 5.134 behind a lock. Before, two of them lock its rows in any order (5.92) or stage for the group,
+    whoever staged (5.33)."""
+
     broken_commands: tuple[str, ...]
     """Commands of the command line that fail whatever they are asked."""
 
@@ -102,6 +107,7 @@ _V5_134_0 = Capabilities(
     regular_suites="suite_type = 'regular'",
     test_run_list_has_process_id=False,
     metadata_over_tls=True,
+    tests_suites_of_a_group_together=True,
     broken_commands=(),
 )
 
@@ -113,6 +119,7 @@ _V5_92_2 = replace(
     stale_statuses=_BEFORE_THE_END,
     job_has_active_seconds=False,
     metadata_over_tls=False,
+    tests_suites_of_a_group_together=False,
     follow_up_jobs=("run-score-update",),
     monitor_column="is_monitor",
     monitor_value=True,

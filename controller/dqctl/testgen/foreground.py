@@ -2,9 +2,15 @@
 
 A job has a row here from the transaction that claims it. Where a scheduler works on the same queue, this tells
 the jobs that dqctl left behind from those that the scheduler runs.
+
+Where several processes of TestGen work for one command, ``dqctl.turns`` says which job has been taken by one of
+them: each takes the next one that is left, so that a long one holds up nobody but its own process.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
+from uuid import UUID, uuid4
 
 import psycopg
 
@@ -15,6 +21,10 @@ _LOCK = 0x647163746C
 _CREATE = (
     "CREATE SCHEMA IF NOT EXISTS dqctl",
     "CREATE TABLE IF NOT EXISTS dqctl.foreground (job_id uuid PRIMARY KEY)",
+)
+_CREATE_TURNS = (
+    "CREATE TABLE IF NOT EXISTS dqctl.turns (command uuid NOT NULL, turn integer NOT NULL,"
+    " taken_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (command, turn))"
 )
 
 CLAIM = "INSERT INTO dqctl.foreground (job_id) VALUES (:id) ON CONFLICT DO NOTHING"
@@ -36,3 +46,24 @@ def ensure(connection: "psycopg.Connection[tuple[Any, ...]]", version: Capabilit
             " (SELECT FROM job_executions j WHERE j.id = f.job_id AND j.status = ANY(%s))",
             [list(version.working_statuses)],
         )
+
+
+TAKE_TURN = "INSERT INTO dqctl.turns (command, turn) VALUES (:command, :turn) ON CONFLICT DO NOTHING"
+"""What a process of TestGen does before a job: the row is its own, or the job is somebody else's."""
+
+
+@contextlib.contextmanager
+def turns(connection: "psycopg.Connection[tuple[Any, ...]]") -> Iterator[UUID]:
+    """A command whose jobs several processes share, for as long as the block lasts; ``ensure`` comes before it."""
+    command = uuid4()
+    with connection.transaction():
+        if connection.execute("SELECT to_regclass('dqctl.turns')").fetchone() == (None,):
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            connection.execute(_CREATE_TURNS)
+        # Of commands that were killed; none lasts that long.
+        connection.execute("DELETE FROM dqctl.turns WHERE taken_at < now() - interval '30 days'")
+    try:
+        yield command
+    finally:
+        with contextlib.suppress(psycopg.Error), connection.transaction():
+            connection.execute("DELETE FROM dqctl.turns WHERE command = %s", [command])

@@ -7,6 +7,7 @@ told to stop, or dqctl (psycopg) afterwards: both take ``ids`` and ``reason``.
 
 # ruff: noqa: S608 - SQL text out of the capability table's own words; values are parameters
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -70,8 +71,12 @@ def settle(
     connection.commit()
 
 
-def settle_orphans(runtime: Runtime, *, keep_queued: bool = False) -> tuple[Settled, ...]:
+def settle_orphans(
+    runtime: Runtime, *, keep_queued: bool = False, suites: Collection[UUID] | None = None
+) -> tuple[Settled, ...]:
     """End all jobs that are on their way although nobody runs them; call it under ``exclusive``.
+
+    With ``suites`` only those test runs: who holds these suites under ``shared`` knows that nobody runs them.
 
     Queued follow-ups stay: the next run drains them. So do jobs that TestGen parked on purpose (paused), and with
     ``keep_queued`` all that nobody has claimed: the stack has a scheduler, which runs them when it is up again.
@@ -84,12 +89,15 @@ def settle_orphans(runtime: Runtime, *, keep_queued: bool = False) -> tuple[Sett
             "SELECT j.id, j.job_key, j.project_code, j.created_at FROM job_executions j "
             "WHERE j.status = ANY(%(stale)s) "
             "AND NOT (j.status = 'pending' AND (%(keep_queued)s OR j.job_key = ANY(%(follow_ups)s))) "
-            f"AND (NOT %(living)s OR {foreground.IS_OURS}) ORDER BY j.created_at",
+            f"AND (NOT %(living)s OR {foreground.IS_OURS}) "
+            "AND (%(suites)s::text[] IS NULL OR (j.job_key = 'run-tests' AND j.kwargs ->> 'test_suite_id' = "
+            f"ANY(%(suites)s) AND {foreground.IS_OURS})) ORDER BY j.created_at",
             {
                 "stale": list(version.stale_statuses),
                 "keep_queued": keep_queued,
                 "follow_ups": list(version.follow_up_jobs),
                 "living": scheduler.is_living(connection),
+                "suites": None if suites is None else [str(each) for each in suites],
             },
         ).fetchall()
         found = tuple(Settled(*row) for row in rows)

@@ -89,9 +89,10 @@ class Failed(TestGenFailed):
 
 
 class Ended(TestGenFailed):
-    """TestGen's Python ended before it had answered."""
+    """TestGen's Python ended before it had answered; ``code`` is its exit code."""
 
     def __init__(self, verb: str, exit_code: int, stderr: str) -> None:
+        self.code = exit_code
         tail = redact("\n".join(stderr.strip().splitlines()[-_TAIL:]))
         self.reason = f"TestGen's process ended with code {exit_code}"
         super().__init__(

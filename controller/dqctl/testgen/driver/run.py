@@ -2,11 +2,14 @@
 """One job of TestGen in the foreground: queue, claim, execute, then the jobs that it left behind.
 
 A scheduler may work on the same queue (dqctl.testgen.scheduler): whatever runs here is claimed before it can see
-it. Several requests to one process run one after the other, each under the job lock for itself.
+it. Several requests to one process run one after the other. Several processes may work for one command or for
+several that share the stack: test runs hold the job lock together, each beside that of its suite, and one at a
+time runs what runs leave behind.
 
-On SIGTERM or SIGINT, and when dqctl dies, a thread of its own takes over: it asks for the job's cancellation,
-stops the statements that run on the target, settles the rows and ends the process. A thread, because the main
-one may sit in a C call (libpq) where Python's signal handlers have to wait until the statement is done.
+On SIGTERM or SIGINT, when dqctl dies, and when a job has had its time (SIGALRM), a thread of its own takes
+over: it asks for the job's cancellation, stops the statements that run on the target, settles the rows and ends
+the process. A thread, because the main one may sit in a C call (libpq) where Python's signal handlers have to
+wait until the statement is done.
 """
 
 import contextlib
@@ -24,7 +27,7 @@ from testgen.common.database import database_service
 from testgen.common.models import database_session
 from testgen.common.models.job_execution import JobExecution
 
-SIGNALS = {signal.SIGTERM, signal.SIGINT}
+SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGALRM}
 # Within the 10 s after which the caller sends SIGKILL.
 SECONDS_TO_CANCEL = 5.0
 SECONDS_TO_LIVE = 8.0
@@ -40,32 +43,58 @@ class Busy(Exception):  # noqa: N818 - dqctl knows it by this name
 
 
 def serve(request: dict[str, Any], say: Any) -> dict[str, Any]:
-    """Run the job; ``{"job_id", "follow_ups": [job ids]}``. ``Busy`` when another one runs."""
+    """Run the job; ``{"job_id", "follow_ups": [job ids]}``. ``Busy`` when what works on the stack forbids it.
+
+    A job that another process of the same command has taken is said to be ``passed``, and has no id.
+    """
     stop = stop_of_this_process(request, say)
     stop.job_ids = []
     try:
-        with models.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lock:
-            take(lock, request["lock"])
-            lock.execute(text("SELECT set_config('application_name', :name, false)"), {"name": request["doing"]})
-            try:
-                return work(request, say, stop)
-            finally:
-                # The pool keeps the connection, and the lock with it.
-                lock.execute(text("SELECT pg_advisory_unlock(:space, :key)"), request["lock"])
+        if not take_turn(request):
+            say("passed")
+            return {"job_id": None, "follow_ups": []}
+        with models.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(
+                text("SELECT set_config('application_name', :name, false)"), {"name": request["doing"]}
+            )
+            with contextlib.ExitStack() as held:
+                # Test runs may meet each other, each of a suite of its own; nothing else may meet anything.
+                how = "_shared" if request["runner"] else ""
+                held.enter_context(locked(connection, request["lock"], SECONDS_TO_BEGIN, how))
+                if request["runner"]:
+                    held.enter_context(locked(connection, request["runner"], SECONDS_TO_BEGIN))
+                if request["alone_in"]:
+                    held.enter_context(locked(connection, request["alone_in"], None))
+                return work(request, say, stop, connection)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         stop.hold()
 
 
-def take(connection: Any, lock: dict[str, int]) -> None:
-    """Take the job lock; ``Busy`` when somebody else keeps it."""
-    end = time.monotonic() + SECONDS_TO_BEGIN
-    while not connection.scalar(text("SELECT pg_try_advisory_lock(:space, :key)"), lock):
-        if time.monotonic() > end:
+def take_turn(request: dict[str, Any]) -> bool:
+    """Whether the job is this process's to run."""
+    if not request["turn"]:
+        return True
+    with database_session() as session:
+        return bool(session.execute(text(request["take_turn"]), request["turn"]).rowcount)
+
+
+@contextlib.contextmanager
+def locked(connection: Any, lock: dict[str, int], seconds: float | None, how: str = "") -> Any:
+    """Hold a lock while the block runs; ``Busy`` when somebody else keeps it for ``seconds`` (None: wait)."""
+    end = None if seconds is None else time.monotonic() + seconds
+    while not connection.scalar(text(f"SELECT pg_try_advisory_lock{how}(:space, :key)"), lock):
+        if end is not None and time.monotonic() > end:
             raise Busy("TestGen runs another job")
         time.sleep(POLL)
+    try:
+        yield
+    finally:
+        # The pool keeps the connection, and the lock with it.
+        connection.execute(text(f"SELECT pg_advisory_unlock{how}(:space, :key)"), lock)
 
 
-def work(request: dict[str, Any], say: Any, stop: "Stop") -> dict[str, Any]:
+def work(request: dict[str, Any], say: Any, stop: "Stop", connection: Any) -> dict[str, Any]:
     """Queue the job and see it, and what it leaves behind, through."""
     with database_session() as session:
         job_id = JobExecution.submit(
@@ -79,9 +108,16 @@ def work(request: dict[str, Any], say: Any, stop: "Stop") -> dict[str, Any]:
         session.execute(text(request["claim"]), {"id": job_id})
         stop.job_ids.append(str(job_id))
     say("submitted", job_id=job_id)
+    if request["seconds"]:
+        signal.setitimer(signal.ITIMER_REAL, request["seconds"])
     exec_job(job_id)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     stop.hold()
-    follow_ups = drain(request, stop)
+    follow_ups: list[Any] = []
+    # Whoever has it for so long runs them: those that wait in the queue by now, too.
+    with contextlib.suppress(Busy), locked(connection, request["follow_ups"], SECONDS_FOR_FOLLOW_UPS):
+        settle_follow_ups(request, stop)
+        follow_ups = drain(request, stop)
     say("ended", job_id=job_id)
     return {"job_id": job_id, "follow_ups": follow_ups}
 
@@ -118,8 +154,19 @@ ALONE = """ AND NOT EXISTS (SELECT FROM job_executions o WHERE o.id <> j.id AND 
     AND o.project_code = j.project_code AND o.status = ANY(:working))"""
 NEXT = """SELECT id FROM job_executions WHERE status = 'pending' AND job_key = ANY(:keys)
     AND NOT id = ANY(CAST(:done AS uuid[])) ORDER BY created_at LIMIT 1"""
+LEFT = """SELECT j.id FROM job_executions j JOIN dqctl.foreground f ON f.job_id = j.id
+    WHERE j.status = ANY(:working) AND j.job_key = ANY(:keys)"""
 ELSEWHERE = """SELECT id FROM job_executions WHERE status = ANY(:working) AND job_key = ANY(:keys)
     AND project_code = :project_code LIMIT 1"""
+
+
+def settle_follow_ups(request: dict[str, Any], stop: "Stop") -> None:
+    """End follow-ups that a process of dqctl had claimed: who holds their lock knows that it is gone."""
+    known = {"keys": request["follow_up_jobs"], "working": request["working"]}
+    with database_session() as session:
+        left = [str(job_id) for job_id in session.scalars(text(LEFT), known)]
+    if left:
+        stop.write(request["settle"], left)
 
 
 def drain(request: dict[str, Any], stop: "Stop") -> list[Any]:
@@ -237,10 +284,10 @@ class Stop:
         threading.Timer(SECONDS_TO_LIVE, os._exit, (128 + number,)).start()
         with contextlib.suppress(Exception):  # the metadata database may be gone; the target is not
             # First: from here on TestGen itself can end the job as cancelled only.
-            self._write(self._request["settle"][:1])
+            self.write(self._request["settle"][:1], self.job_ids)
         self._target.cancel(SECONDS_TO_CANCEL)
         with contextlib.suppress(Exception):  # what is not settled now is settled by dqctl's next command
-            self._write(self._request["settle"])
+            self.write(self._request["settle"], self.job_ids)
             self._say("settled", job_ids=self.job_ids)
         os._exit(128 + number)
 
@@ -249,13 +296,14 @@ class Stop:
         if self._asked:
             time.sleep(SECONDS_TO_LIVE)
 
-    def _write(self, statements: list[str]) -> None:
+    def write(self, statements: list[str], job_ids: list[str]) -> None:
+        """Run statements that settle jobs."""
         connection = models.engine.raw_connection()
         try:
             cursor = connection.cursor()
             cursor.execute("SET LOCAL lock_timeout = '2s'")
             for statement in statements:
-                cursor.execute(statement, {"ids": self.job_ids, "reason": self._request["reason"]})
+                cursor.execute(statement, {"ids": job_ids, "reason": self._request["reason"]})
             connection.commit()
         finally:
             connection.close()

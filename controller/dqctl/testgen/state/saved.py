@@ -20,6 +20,7 @@ TRANSIENT: Mapping[str, str] = {
     "testgen.oauth2_tokens": "Sessions of people and programs: after a restore they sign in again.",
     "dqctl.state_*": "What this saving itself keeps.",
     "dqctl.foreground": "Claims of jobs that a command runs; none runs after a restore.",
+    "dqctl.turns": "Which process of a command has taken which job; it ends with the command.",
     "dqctl.rotations": "Decides which secrets of this stack's files count; a restored stack has files of its own.",
 }
 """Tables that are not saved, by name or pattern, and why."""

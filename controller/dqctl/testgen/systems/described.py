@@ -10,6 +10,7 @@ from psycopg import rows
 
 from dqctl.testgen.capabilities import Capabilities, capabilities
 from dqctl.testgen.ports import Runtime
+from dqctl.testgen.systems import verdicts
 
 
 class Kind(StrEnum):
@@ -44,7 +45,8 @@ class Part:
     """One system, connection, table group or suite in TestGen.
 
     ``system`` is the project's code, ``parent`` the name of what it hangs below (None for connections, which
-    hang below the system). ``values`` are its columns, without secrets, as Python values.
+    hang below the system). ``values`` are its columns, without secrets, as Python values, and
+    a suite's ``fail_on``.
     """
 
     kind: Kind
@@ -92,6 +94,7 @@ def describe(runtime: Runtime) -> tuple[Part, ...]:
 
 def _parts(connection: "psycopg.Connection[tuple[Any, ...]]", version: Capabilities, kind: Kind) -> list[Part]:
     where = f" WHERE {version.regular_suites}" if kind is Kind.SUITE else ""
+    own = verdicts.read(connection) if kind is Kind.SUITE else {}
     with connection.cursor(row_factory=rows.dict_row) as cursor:
         found = cursor.execute(f"{_QUERIES[kind]}{where} ORDER BY project_code, part_name").fetchall()
     return [
@@ -106,7 +109,8 @@ def _parts(connection: "psycopg.Connection[tuple[Any, ...]]", version: Capabilit
                 for column, value in row.items()
                 # Bytes are secrets, encrypted.
                 if column not in _ADDED and not isinstance(value, bytes | memoryview)
-            },
+            }
+            | ({verdicts.FAIL_ON: own.get(row["id"])} if kind is Kind.SUITE else {}),
             history=History(row.get("profiles", 0), row.get("tests", 0), row.get("test_runs", 0)),
         )
         for row in found

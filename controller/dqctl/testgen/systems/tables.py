@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from dqctl.testgen.systems.strict import Strict, SuiteName, TableGroupName, text
+from dqctl.testgen.systems.verdicts import FAIL_ON
 
 # TestGen splits these at commas and puts them between quotes.
 Mask = Annotated[str, StringConstraints(pattern=r"^[^,'\"]+$", min_length=1, strip_whitespace=True)]
@@ -28,23 +29,28 @@ class Component(Strict):
 
 
 class Suite(Strict):
-    """A test suite. ``severity`` overrules that of the test types; ``generation_sets`` None is Standard."""
+    """A test suite. ``severity`` overrules that of the test types; ``generation_sets`` None is Standard.
+
+    ``fail_on`` is what makes ``run-tests`` fail when its command line does not say; None is fail.
+    """
 
     name: SuiteName
     renamed_from: SuiteName | None = None
     description: Annotated[str, text(1000)] | None = None
     severity: Literal["Fail", "Warning", "Log"] | None = None
+    fail_on: Literal["fail", "warning", "error", "never"] | None = None
     export: bool = True
     component: Component = Component()
     exclude_from_scores: bool = False
     generation_sets: tuple[Annotated[str, text(100)], ...] | None = None
 
     def columns(self) -> dict[str, Any]:
-        """The suite's columns; ``generation_sets`` only where the file has them."""
+        """The suite's columns, and ``fail_on``; ``generation_sets`` only where the file has them."""
         sets = {} if self.generation_sets is None else {"generation_sets": list(self.generation_sets)}
         return sets | {
             "test_suite_description": self.description,
             "severity": self.severity,
+            FAIL_ON: self.fail_on,
             "export_to_observability": self.export,
             "component_key": self.component.key,
             "component_type": self.component.type,

@@ -1,0 +1,173 @@
+"""What runs by itself, and when: one file a schedule below the stack's directory, without secrets.
+
+Crontab and systemd get one short line that names the schedule; what it runs, with which environment, is here. A
+secret is never written down: a token has to come from a file (``DATABRICKS_TOKEN_FILE``).
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from crontab import CronSlices
+
+from dqctl.errors import EnvironmentFault, UsageError
+from dqctl.files import PRIVATE_FILE, ensure_private_dir, write_atomically
+from dqctl.stack.paths import StackPaths
+
+By = Literal["cron", "systemd"]
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_WORDS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+_FORM = (
+    "minute, hour, day of the month, month, day of the week: '30 2 * * *', or @hourly, @daily, @weekly, @monthly"
+)
+# 29 February comes within 8 years, whatever the century.
+_YEARS = 9
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """How the newest run ended."""
+
+    started_at: str
+    seconds: float
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One schedule. ``at`` has cron's five fields, in the machine's own time; ``arguments`` are those of dqctl."""
+
+    name: str
+    at: str
+    arguments: tuple[str, ...]
+    by: By = "cron"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 86400.0
+
+    def due(self, after: datetime) -> datetime | None:
+        """When it is due next; None when never (30 February)."""
+        return next_time(self.at, after)
+
+
+def checked_name(name: str) -> str:
+    """``name``, if it can be one; else ``UsageError``."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"a schedule cannot be called {name!r}", "use small letters, digits and -: night, hourly-2"
+        )
+    return name
+
+
+def checked_time(at: str) -> str:
+    """Cron's five fields of ``at``; ``UsageError`` for what cron would not take."""
+    fields = " ".join(_WORDS.get(at.strip().lower(), at).split())
+    if len(fields.split(" ")) != 5 or not CronSlices.is_valid(fields):
+        raise UsageError(f"{at!r} is no time of cron's", _FORM)
+    return fields
+
+
+@dataclass(frozen=True)
+class Times:
+    """The five fields as values, Sunday being 0. With ``either`` a day fits by its date or by its weekday."""
+
+    minutes: frozenset[int]
+    hours: frozenset[int]
+    days: frozenset[int]
+    months: frozenset[int]
+    weekdays: frozenset[int]
+    either: bool
+
+    @classmethod
+    def of(cls, at: str) -> "Times":
+        """Read ``at``, which was checked."""
+        minute, hour, day, month, weekday = (frozenset(int(value) for value in part) for part in CronSlices(at))
+        fields = at.split(" ")
+        # As Debian's cron: beside a field that begins with a star, */2 included, both have to be met.
+        either = not (fields[2].startswith("*") or fields[4].startswith("*"))
+        return cls(minute, hour, day, month, frozenset(value % 7 for value in weekday), either)
+
+    def has_day(self, day: datetime) -> bool:
+        """Whether it is due on that day."""
+        fits = (day.day in self.days, day.isoweekday() % 7 in self.weekdays)
+        return day.month in self.months and (any(fits) if self.either else all(fits))
+
+
+def next_time(at: str, after: datetime) -> datetime | None:
+    """The first minute later than ``after`` that fits ``at``; None when there is none for years."""
+    times = Times.of(at)
+    moment = after.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    for offset in range(366 * _YEARS):
+        day = moment if offset == 0 else (moment + timedelta(days=offset)).replace(hour=0, minute=0)
+        if not times.has_day(day):
+            continue
+        for hour in sorted(times.hours):
+            for minute in sorted(times.minutes):
+                if (hour, minute) >= (day.hour, day.minute):
+                    return day.replace(hour=hour, minute=minute)
+    return None
+
+
+def write(paths: StackPaths, schedule: Schedule) -> None:
+    """Keep it, in place of one of the same name."""
+    ensure_private_dir(paths.schedules)
+    write_atomically(_file(paths, schedule.name), json.dumps(asdict(schedule), indent=2) + "\n", PRIVATE_FILE)
+
+
+def read(paths: StackPaths, name: str) -> Schedule | None:
+    """The one called ``name``; ``EnvironmentFault`` when its file is damaged."""
+    file = _file(paths, checked_name(name))
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return replace(Schedule(**found), arguments=tuple(found["arguments"]))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        raise EnvironmentFault(f"{file} cannot be read: {error}", f"add {name} again, or remove it") from error
+
+
+def every(paths: StackPaths) -> tuple[Schedule, ...]:
+    """All of the stack, by name."""
+    names = sorted(file.stem for file in paths.schedules.glob("*.json") if _NAME.fullmatch(file.stem))
+    return tuple(found for name in names if (found := read(paths, name)))
+
+
+def drop(paths: StackPaths, name: str) -> bool:
+    """Forget it, and how it last ran; whether it was there."""
+    there = _file(paths, name).exists()
+    for file in (_file(paths, name), _last(paths, name)):
+        file.unlink(missing_ok=True)
+    return there
+
+
+def write_last(paths: StackPaths, name: str, last: LastRun) -> None:
+    """Keep how a run ended."""
+    write_atomically(_last(paths, name), json.dumps(asdict(last)) + "\n", PRIVATE_FILE)
+
+
+def read_last(paths: StackPaths, name: str) -> LastRun | None:
+    """How the newest run ended; None when none has."""
+    try:
+        return LastRun(**json.loads(_last(paths, name).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _file(paths: StackPaths, name: str) -> Path:
+    return paths.schedules / f"{name}.json"
+
+
+def _last(paths: StackPaths, name: str) -> Path:
+    return paths.schedules / f"{name}.last"
