@@ -16,6 +16,7 @@ from dqctl.report.model import RunReport
 from dqctl.report.summary import summarize
 
 FORMAT = 1
+_PARTS = ("tables", "results", "definitions", "columns", "anomalies", "subjects", "trend", "past_runs")
 
 
 def document(report: RunReport) -> dict[str, Any]:
@@ -24,13 +25,11 @@ def document(report: RunReport) -> dict[str, Any]:
         "format": FORMAT,
         "generated_at": _plain(report.generated_at),
         "name": report.name,
+        "samples": report.samples,
         "summary": _plain(summarize(report)),
         "run": _plain(report.run),
         "counts": {"total": report.tally.total, **_plain(report.tally)},
-        **{
-            part: _plain(getattr(report, part))
-            for part in ("tables", "results", "definitions", "columns", "anomalies", "subjects", "trend")
-        },
+        **{part: _plain(getattr(report, part)) for part in _PARTS},
     }
 
 

@@ -1,19 +1,18 @@
-"""The tables of the HTML page: what stands in their rows, and the same as data for the page's script.
+"""The tables of the HTML page: what stands in their rows.
 
 Each table (``Grid``) has a badge, cells and, folded away, facts a row. The first rows stand in the page as HTML,
-so that it can be read without a script; all of them travel as JSON in which every text stands once.
+so that it can be read without a script; all of them travel as data (``payload``).
 """
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dqctl.report.model import Kind, RunReport
 from dqctl.report.profiles import Anomaly, Likelihood, ProfiledColumn
 from dqctl.report.results import Definition, Parameter, Result, Status, shortened
-from dqctl.report.words import NOTHING, count, share
+from dqctl.report.words import NOTHING, count, moment, share
 
-# Rows that are there without a script, and that the script adds at a time.
+# Rows that are there without a script.
 PAGE = 200
 
 Facts = tuple[tuple[str, str], ...]
@@ -38,16 +37,21 @@ class Head:
 
 @dataclass(frozen=True)
 class GridRow:
-    """One row: the number of its badge, its cells, and its facts as pairs of label and value."""
+    """One row: the number of its badge, its cells, its facts as pairs of label and value, and what it was before.
+
+    ``past`` has a letter for each of the grid's ``runs`` and ``measures`` what was measured then, see ``history``.
+    """
 
     badge: int
     cells: tuple[str, ...]
     facts: Facts
+    past: str = ""
+    measures: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
 class Grid:
-    """One table. The last column is the wide one, which unfolds the facts."""
+    """One table. Its wide last column unfolds the facts; ``runs`` are those of the rows' past."""
 
     key: str
     title: str
@@ -55,6 +59,7 @@ class Grid:
     badges: tuple[Badge, ...]
     heads: tuple[Head, ...]
     rows: tuple[GridRow, ...]
+    runs: tuple[str, ...] = ()
 
     @property
     def first(self) -> tuple[GridRow, ...]:
@@ -102,6 +107,7 @@ def grids(report: RunReport) -> tuple[Grid, ...]:
             _STATUSES,
             (*_PLACE, Head("Test", facet=True), Head("Finding")),
             tuple(_result(result) for result in report.results),
+            _past_runs(report),
         ),
         Grid(
             "anomalies",
@@ -116,8 +122,8 @@ def grids(report: RunReport) -> tuple[Grid, ...]:
             "Columns",
             "Profile",
             _STATES,
-            (*_PLACE, *figures, Head("Values")),
-            tuple(_column(column) for column in report.columns),
+            (*_PLACE, *figures, Head("Values" if report.samples else "Remarks")),
+            tuple(_column(column, samples=report.samples) for column in report.columns),
         ),
         Grid(
             "definitions",
@@ -131,26 +137,6 @@ def grids(report: RunReport) -> tuple[Grid, ...]:
     # A profile that is incomplete says so before it says what it found in the rest.
     first = "columns" if profile and report.incomplete_columns else ""
     return tuple(sorted((grid for grid in found if grid.rows), key=lambda grid: grid.key != first))
-
-
-def data(found: Iterable[Grid]) -> str:
-    """The tables as JSON that may stand inside a script element: nothing in it can end that element."""
-    texts: dict[str, int] = {}
-
-    def number(text: str) -> int:
-        return texts.setdefault(text, len(texts))
-
-    tables = {
-        grid.key: [
-            [row.badge, *map(number, row.cells), *(number(text) for fact in row.facts for text in fact)]
-            for row in grid.rows
-        ]
-        for grid in found
-    }
-    text = json.dumps({"tables": tables, "texts": list(texts)}, ensure_ascii=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
 
 
 def _facts(*pairs: tuple[str, str | None]) -> Facts:
@@ -184,7 +170,7 @@ def _result(result: Result) -> GridRow:
         ("Type", result.test_type),
     )
     cells = (result.table or NOTHING, result.about or NOTHING, result.name, result.message or "no message")
-    return GridRow(result.status.rank, cells, facts)
+    return GridRow(result.status.rank, cells, facts, result.past, result.past_measures)
 
 
 def _anomaly(anomaly: Anomaly) -> GridRow:
@@ -199,11 +185,18 @@ def _anomaly(anomaly: Anomaly) -> GridRow:
     return GridRow(anomaly.likelihood.rank, cells, facts)
 
 
-def _column(column: ProfiledColumn) -> GridRow:
+def _past_runs(report: RunReport) -> tuple[str, ...]:
+    times = {point.run_id: moment(point.started_at) for point in report.trend}
+    return tuple(times.get(run_id, run_id) for run_id in report.past_runs)
+
+
+def _column(column: ProfiledColumn, *, samples: bool) -> GridRow:
     state = 0 if column.error is not None else 1 if column.sampled_share is not None else 2
     shown = column.lowest, column.highest
     values = " to ".join(value for value in shown if value is not None) or NOTHING
-    if column.personal_data:
+    if not samples:
+        values = column.meaning or NOTHING
+    elif column.personal_data:
         values = "not shown: may be personal data"
     lengths = f"{count(column.shortest)} to {count(column.longest)} characters" if column.longest else None
     facts = _facts(

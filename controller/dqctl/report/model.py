@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from dqctl import records
 from dqctl.records import Row, RunContent
+from dqctl.report.history import Past
 from dqctl.report.profiles import Anomaly, ProfiledColumn, read_anomalies, read_columns
 from dqctl.report.results import (
     Definition,
@@ -25,6 +26,7 @@ from dqctl.report.rows import Reader
 
 # More bars than this nobody tells apart; the tables keep all of history.
 _TREND = 30
+_NO_PAST = Past()
 
 
 class Kind(StrEnum):
@@ -97,7 +99,8 @@ class RunReport:
     """Everything that a report says.
 
     ``results`` has failures first, ``anomalies`` the surest first, ``columns`` the incomplete ones first;
-    ``trend`` is oldest first and ends with this run.
+    ``trend`` is oldest first and ends with this run; ``past_runs`` are those earlier runs, the oldest first, that
+    the results' ``past`` is about. ``samples``: whether values out of the data are shown (``report.samples``).
     """
 
     run: Run
@@ -110,6 +113,8 @@ class RunReport:
     anomalies: tuple[Anomaly, ...]
     subjects: tuple[Subject, ...]
     trend: tuple[TrendPoint, ...]
+    past_runs: tuple[str, ...]
+    samples: bool
 
     @property
     def name(self) -> str:
@@ -132,16 +137,23 @@ class RunReport:
         return next((point for point in reversed(self.trend) if point.completed and not point.current), None)
 
 
-def build(content: RunContent, history: Sequence[Row] = (), *, generated_at: datetime) -> RunReport:
-    """Make the model of one run.
+def build(
+    content: RunContent,
+    history: Sequence[Row] = (),
+    past: Past = _NO_PAST,
+    *,
+    generated_at: datetime,
+    samples: bool = False,
+) -> RunReport:
+    """Make the model of one run. Values out of the data are left out unless ``samples`` are wanted.
 
     ``history`` holds earlier rows of ``dq_runs`` of the same suite or table group, oldest first; rows of other
-    kinds and the run itself may be among them and are left out.
+    kinds and the run itself may be among them and are left out. ``past`` is what its tests came to before.
     """
-    reader = Reader()
+    reader = Reader(samples=samples)
     run = _run(content.run, reader)
     definitions = content.rows.get(records.TEST_DEFINITIONS.name, ())
-    results = read_results(content.rows.get(records.TEST_RESULTS.name, ()), definitions, reader)
+    results = read_results(content.rows.get(records.TEST_RESULTS.name, ()), definitions, reader, past)
     columns = read_columns(content.rows.get(records.PROFILE_COLUMNS.name, ()), reader)
     anomalies = read_anomalies(content.rows.get(records.ANOMALIES.name, ()), reader)
     tally = Tally.count(result.status for result in results)
@@ -160,6 +172,8 @@ def build(content: RunContent, history: Sequence[Row] = (), *, generated_at: dat
         anomalies=anomalies,
         subjects=tuple(_subject(row, reader) for row in content.rows.get(records.SYSTEMS.name, ())),
         trend=(*earlier[-_TREND + 1 :], this) if run.kind is not Kind.GENERATE else (),
+        past_runs=past.run_ids,
+        samples=samples,
     )
 
 
@@ -177,7 +191,7 @@ def _run(row: Row, reader: Reader) -> Run:
         started_at=reader.time(row, "started_at"),
         ended_at=reader.time(row, "ended_at"),
         seconds=reader.number(row, "seconds"),
-        error_message=reader.text(row, "error_message"),
+        error_message=reader.error(row, "error_message"),
         tables=reader.count(row, "table_ct"),
         columns=reader.count(row, "column_ct"),
         records=reader.count(row, "record_ct"),

@@ -2,54 +2,72 @@
 
 Its policy (CSP) names the page's own script and style by their hashes and forbids everything else: no request
 leaves the page, and a script that data smuggled in would not run even if escaping failed. Every text is escaped
-by the template, or by ``grid.data`` where it travels as JSON.
+by the template, or by ``payload`` where it travels as JSON.
 """
 
 import base64
 import hashlib
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from dqctl.report import words
 from dqctl.report.chart import chart
-from dqctl.report.grid import PAGE, data, grids
+from dqctl.report.grid import PAGE, Grid, grids
 from dqctl.report.model import RunReport
+from dqctl.report.payload import data, embedded
 from dqctl.report.results import Status
-from dqctl.report.summary import places, scale, summarize
+from dqctl.report.summary import Summary, places, scale, summarize
 
 _WORK = {"test": "Test run", "profile": "Profile", "generate": "Test generation"}
 
 
 def render_html(report: RunReport) -> str:
     """The report as one HTML file."""
-    style, script = _resource("report.css"), _resource("report.js")
-    found = grids(report)
-    return _template().render(
+    return render_page(
+        "report.html.j2",
+        report.name,
+        summarize(report),
+        grids(report),
         report=report,
         work=_WORK[report.run.kind],
-        summary=summarize(report),
         scale=scale(report),
         places=places(report),
-        statuses=list(Status),
         chart=chart(report),
-        grids=found,
         page=PAGE,
-        # The script's own text and JSON without "<" are the only things that are not escaped.
-        data=Markup(data(found)),  # noqa: S704 - see grid.data
-        style=Markup(style),  # noqa: S704 - a file of this package
-        script=Markup(script),  # noqa: S704 - a file of this package
-        policy=(
-            f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
-            "base-uri 'none'; form-action 'none'"
-        ),
+    )
+
+
+def render_page(template: str, name: str, summary: Summary, found: tuple[Grid, ...], **more: Any) -> str:
+    """A page with tables, by its template; ``more`` is what only this template shows."""
+    style, script = _resource("report.css"), _resource("report.js")
+    text, encoding = embedded(data(found))
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            name=name,
+            summary=summary,
+            grids=found,
+            # The script's own text and JSON without "<" are the only things that are not escaped.
+            data=Markup(text),  # noqa: S704 - see payload.embedded
+            encoding=encoding,
+            style=Markup(style),  # noqa: S704 - a file of this package
+            script=Markup(script),  # noqa: S704 - a file of this package
+            policy=(
+                f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
+                "base-uri 'none'; form-action 'none'"
+            ),
+            **more,
+        )
     )
 
 
 @cache
-def _template() -> Template:
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("dqctl.report"),
         autoescape=True,
@@ -59,7 +77,8 @@ def _template() -> Template:
     )
     for word in (words.count, words.share, words.duration, words.moment):
         environment.filters[word.__name__] = word
-    return environment.get_template("report.html.j2")
+    environment.globals["statuses"] = list(Status)
+    return environment
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Self
 
 from dqctl.records import Row
 from dqctl.report.rows import Reader
+from dqctl.report.samples import NOT_SHOWN, counted
 
 
 class Likelihood(StrEnum):
@@ -60,7 +61,7 @@ class Frequent:
 
 @dataclass(frozen=True)
 class ProfiledColumn:
-    """One column of a profile. Values out of the data are left out where they may be personal data."""
+    """One column of a profile. Values out of the data are there only where they are asked for and not personal."""
 
     id: str
     table: str | None
@@ -134,7 +135,8 @@ def read_columns(rows: Sequence[Row], reader: Reader) -> tuple[ProfiledColumn, .
 
 def _column(row: Row, reader: Reader) -> ProfiledColumn:
     personal = reader.text(row, "pii_flag")
-    lowest, highest = (None, None) if personal else _range(row, reader)
+    shown = reader.samples and not personal
+    lowest, highest = _range(row, reader) if shown else (None, None)
     ratio = reader.number(row, "sample_ratio")
     return ProfiledColumn(
         id=reader.text(row, "id") or "",
@@ -151,12 +153,12 @@ def _column(row: Row, reader: Reader) -> ProfiledColumn:
         average=None if personal else reader.number(row, "avg_value"),
         shortest=reader.count(row, "min_length"),
         longest=reader.count(row, "max_length"),
-        frequent=() if personal else _frequent(reader.text(row, "frequent_values")),
+        frequent=_frequent(reader.text(row, "frequent_values")) if shown else (),
         meaning=reader.text(row, "functional_data_type"),
         suggested_type=reader.text(row, "datatype_suggestion"),
         personal_data=personal,
         sampled_share=1 / ratio if ratio and ratio > 1 else None,
-        error=reader.text(row, "query_error"),
+        error=reader.error(row, "query_error"),
     )
 
 
@@ -191,6 +193,9 @@ def read_anomalies(rows: Sequence[Row], reader: Reader) -> tuple[Anomaly, ...]:
 
 
 def _anomaly(row: Row, reader: Reader) -> Anomaly:
+    detail = reader.text(row, "detail")
+    if detail and not reader.samples and not counted(reader.text(row, "anomaly_type")):
+        detail = NOT_SHOWN
     return Anomaly(
         id=reader.text(row, "id") or "",
         likelihood=Likelihood.of(reader.text(row, "issue_likelihood")),
@@ -198,7 +203,7 @@ def _anomaly(row: Row, reader: Reader) -> Anomaly:
         column=reader.text(row, "column_name"),
         name=reader.text(row, "anomaly_name") or reader.text(row, "anomaly_type") or "unknown",
         meaning=reader.text(row, "anomaly_description"),
-        detail=reader.text(row, "detail"),
+        detail=detail,
         action=reader.text(row, "suggested_action"),
         dimension=reader.text(row, "dq_dimension"),
         disposition=reader.text(row, "disposition"),

@@ -8,7 +8,9 @@ from enum import StrEnum
 from typing import Self
 
 from dqctl.records import TEST_DEFINITIONS, Row
+from dqctl.report.history import Memory, Past
 from dqctl.report.rows import Reader
+from dqctl.report.samples import NOT_SHOWN, VALUED_PARAMETERS, VALUED_TESTS
 
 
 class Status(StrEnum):
@@ -71,7 +73,11 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Result:
-    """One test of a test run. ``checks`` says in words what the test checks."""
+    """One test of a test run. ``checks`` says in words what the test checks.
+
+    ``past`` has a letter for each earlier run that the report remembers, the oldest first: F, E, W, L, P as
+    ``Status``, - where the test was not run; ``past_measures`` is what was measured then.
+    """
 
     id: str
     status: Status
@@ -94,6 +100,8 @@ class Result:
     definition_id: str | None
     parameters: tuple[Parameter, ...]
     query: str | None
+    past: str = ""
+    past_measures: tuple[str | None, ...] = ()
 
     @property
     def about(self) -> str | None:
@@ -139,6 +147,7 @@ _PARAMETERS = (
     *("match_schema_name", "match_table_name", "match_column_names", "match_subset_condition"),
     *("match_groupby_names", "match_having_condition"),
 )
+_NO_PAST = Past()
 _MEANINGS = {name: TEST_DEFINITIONS.column(name).comment.rstrip(".") for name in _PARAMETERS}
 # Values are not quoted and may hold "; " themselves: only "; " before a known name ends one.
 _BOUNDARY = re.compile(r"(?:^|; )(" + "|".join(sorted(_PARAMETERS, key=len, reverse=True)) + r")=")
@@ -162,29 +171,39 @@ def parameters(text: str | None) -> tuple[Parameter, ...]:
     )
 
 
-def read_results(rows: Sequence[Row], definitions: Sequence[Row], reader: Reader) -> tuple[Result, ...]:
+def read_results(
+    rows: Sequence[Row], definitions: Sequence[Row], reader: Reader, past: Past = _NO_PAST
+) -> tuple[Result, ...]:
     """The results, failures first, then by table, column and name."""
     queries = {row.get("id"): reader.text(row, "custom_query") for row in definitions if row.get("custom_query")}
-    results = [_result(row, queries, reader) for row in rows]
+    memory = Memory(past, rows)
+    results = [_result(row, queries, reader, memory) for row in rows]
     return tuple(
         sorted(results, key=lambda r: (r.status.rank, r.table or "", r.column or "", r.name, r.checks or "", r.id))
     )
 
 
-def _result(row: Row, queries: Mapping[object, str | None], reader: Reader) -> Result:
+def _result(row: Row, queries: Mapping[object, str | None], reader: Reader, memory: Memory) -> Result:
     test_type = reader.text(row, "test_type") or "unknown"
+    status = Status.of(reader.text(row, "result_status"))
+    message = reader.error(row, "result_message") if status is Status.ERROR else reader.text(row, "result_message")
+    measure, threshold = reader.text(row, "result_measure"), reader.text(row, "threshold_value")
+    past, past_measures = memory.of(row)
+    if test_type in VALUED_TESTS and not reader.samples:
+        measure, threshold, past_measures = measure and NOT_SHOWN, threshold and NOT_SHOWN, ()
+        message = message if status is Status.ERROR else message and NOT_SHOWN
     return Result(
         id=reader.text(row, "id") or "",
-        status=Status.of(reader.text(row, "result_status")),
+        status=status,
         table=reader.text(row, "table_name"),
         column=reader.text(row, "column_names"),
         test_type=test_type,
         name=reader.text(row, "test_name_short") or test_type.replace("_", " "),
         checks=reader.text(row, "test_description"),
-        message=reader.text(row, "result_message"),
-        measure=reader.text(row, "result_measure"),
+        message=message,
+        measure=measure,
         unit=reader.text(row, "measure_uom"),
-        threshold=reader.text(row, "threshold_value"),
+        threshold=threshold,
         severity=reader.text(row, "severity"),
         dimension=reader.text(row, "dq_dimension"),
         impact=reader.text(row, "impact_dimension"),
@@ -193,9 +212,19 @@ def _result(row: Row, queries: Mapping[object, str | None], reader: Reader) -> R
         records=reader.count(row, "dq_record_ct"),
         affected_share=reader.number(row, "dq_prevalence"),
         definition_id=reader.text(row, "test_definition_id"),
-        parameters=parameters(reader.text(row, "input_parameters")),
+        parameters=_shown(parameters(reader.text(row, "input_parameters")), test_type, reader),
         query=queries.get(row.get("test_definition_id")),
+        past=past,
+        past_measures=past_measures,
     )
+
+
+def _shown(found: tuple[Parameter, ...], test_type: str, reader: Reader) -> tuple[Parameter, ...]:
+    """The parameters, without those that hold values out of the data where they are not asked for."""
+    if reader.samples:
+        return found
+    hidden = VALUED_PARAMETERS | {"threshold_value"} if test_type in VALUED_TESTS else VALUED_PARAMETERS
+    return tuple(Parameter(p.name, p.meaning, NOT_SHOWN) if p.name in hidden else p for p in found)
 
 
 def by_table(results: Sequence[Result]) -> tuple[TableTally, ...]:
@@ -229,7 +258,11 @@ def _definition(row: Row, reader: Reader) -> Definition:
         checks=reader.text(row, "test_description"),
         severity=reader.text(row, "severity"),
         generated=row.get("last_auto_gen_date") is not None,
-        parameters=tuple(Parameter(name, _MEANINGS[name], value) for name, value in given if value is not None),
+        parameters=_shown(
+            tuple(Parameter(name, _MEANINGS[name], value) for name, value in given if value is not None),
+            reader.text(row, "test_type") or "unknown",
+            reader,
+        ),
         query=reader.text(row, "custom_query"),
         note=reader.text(row, "test_definition_status"),
     )

@@ -9,12 +9,17 @@ from datetime import UTC, datetime
 
 from dqctl.records import Row
 from dqctl.redaction import redact
+from dqctl.report.samples import without_values
 
 
 class Reader:
-    """Reads values out of rows. Equal texts are cleaned once and kept once: most repeat in every row."""
+    """Reads values out of rows. Equal texts are cleaned once and kept once: most repeat in every row.
 
-    def __init__(self) -> None:
+    ``samples`` tells whether values out of the data may be read, see ``dqctl.report.samples``.
+    """
+
+    def __init__(self, *, samples: bool = False) -> None:
+        self.samples = samples
         self._cleaned: dict[str, str] = {}
 
     def text(self, row: Row, name: str) -> str | None:
@@ -30,6 +35,11 @@ class Reader:
                 cleaned = cleaned.encode("utf-8", "replace").decode("utf-8")
             self._cleaned[plain] = cleaned
         return cleaned
+
+    def error(self, row: Row, name: str) -> str | None:
+        """The text of an error, in which values out of the data may be quoted."""
+        text = self.text(row, name)
+        return text if self.samples else without_values(text)
 
     def number(self, row: Row, name: str) -> float | None:
         """The number, or ``None`` when there is none or it is not finite."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from dqctl import records
 from dqctl.records import Row, RunContent
+from dqctl.report.history import Past
 
 STARTED = datetime(2026, 11, 20, 2, 0, 12, tzinfo=UTC)
 GENERATED_AT = datetime(2026, 11, 20, 2, 1, 0, tzinfo=UTC)
@@ -262,6 +263,25 @@ def history(runs: int = 12) -> list[Row]:
     return nights
 
 
+def past(content: RunContent, nights: list[Row], outcomes: str = "PPPFPP") -> Past:
+    """What the tests came to in those nights: ``outcomes`` repeat, and each test begins one further on."""
+    letters = {"P": "Passed", "F": "Failed", "W": "Warning", "E": "Error", "L": "Log"}
+    rows = []
+    for number, found in enumerate(content.rows["dq_test_results"]):
+        said = [letters[outcomes[(number + night) % len(outcomes)]] for night in range(len(nights))]
+        rows.append(
+            {
+                **{
+                    name: found[name] for name in ("test_definition_id", "table_name", "column_names", "test_type")
+                },
+                "places": list(range(1, len(nights) + 1)),
+                "statuses": said,
+                "measures": [None if word == "Error" else str(number + night) for night, word in enumerate(said)],
+            }
+        )
+    return Past(tuple(night["run_id"] for night in nights), rows)
+
+
 def profile_run(*, ansi: bool = True, sampled: bool = True) -> RunContent:
     columns = [
         _profiled(table, count, position, column, kind, ansi=ansi, sampled=sampled)
@@ -323,6 +343,15 @@ def _profiled(table: str, count: int, position: int, column: str, kind: str, *, 
     )
 
 
+ANOMALY_TYPES = {
+    "Small Percentage of Divergent Values Found": "Small Divergent Value Ct",
+    "Variant Codings for Same Values": "Variant_Coded_Values",
+    "Character Column with Mostly Date Values": "Char_Column_Date_Values",
+    "Personally Identifiable Information": "Potential_PII",
+    "Non-Standard Blank Values": "Non_Standard_Blanks",
+}
+
+
 def _anomalies() -> list[Row]:
     found = (
         (
@@ -345,6 +374,7 @@ def _anomalies() -> list[Row]:
             id=identifier("anomaly", table, column, name),
             table_name=table,
             column_name=column,
+            anomaly_type=ANOMALY_TYPES[name],
             anomaly_name=name,
             anomaly_description="What this type of anomaly means, as TestGen describes it.",
             issue_likelihood=likelihood,

@@ -2,6 +2,7 @@ import base64
 import hashlib
 import json
 import re
+import zlib
 from html.parser import HTMLParser
 from typing import Any
 
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dqctl.records import RunContent
-from dqctl.report.grid import PAGE, Badge, Grid, GridRow, Head, data
+from dqctl.report.grid import PAGE, Badge, Grid, GridRow, Head
 from dqctl.report.model import build
+from dqctl.report.payload import PACKED, data, embedded
 from dqctl.report.render import Form, render
 from unit.report import flights
 
@@ -114,18 +116,43 @@ def test_hostile_data_stays_text() -> None:
     assert HOSTILE in "".join(parsed.inside("h1"))
 
 
+def _grid(*rows: GridRow, runs: tuple[str, ...] = ()) -> Grid:
+    heads = tuple(Head(str(n)) for n in range(len(rows[0].cells)))
+    return Grid("g", "G", "State", (Badge("passed", "ok"),), heads, rows, runs)
+
+
 @given(st.lists(st.text(), min_size=1, max_size=5))
 def test_data_travels_whole_and_cannot_end_its_element(texts: list[str]) -> None:
-    row = GridRow(0, tuple(texts), (("label", texts[0]),))
-    grid = Grid(
-        "g", "G", "State", (Badge("passed", "ok"),), tuple(Head(str(n)) for n in range(len(texts))), (row,)
-    )
-    text = data([grid])
+    rows = (GridRow(0, tuple(texts), (("label", texts[0]),)), GridRow(0, tuple(texts), ()))
+    text, encoding = embedded(data([_grid(*rows)]))
+    assert encoding == "plain"
     assert not set("<>&\u2028\u2029") & set(text)
     found = json.loads(text)
-    badge, *numbers = found["tables"]["g"][0]
-    assert badge == 0
-    assert [found["texts"][number] for number in numbers] == [*texts, "label", texts[0]]
+    table = found["tables"]["g"]
+    assert table["badges"] == [0, 0]
+    for row in (0, 1):
+        assert [found["texts"][column[row]] for column in table["cells"]] == texts
+    assert [table["shapes"][number] for number in table["shape"]] == [["label"], []]
+    assert [found["texts"][number] for number in table["facts"]] == [texts[0]]
+
+
+def test_much_data_is_packed_and_the_same_every_time() -> None:
+    rows = tuple(GridRow(0, (f"{number:0200d} <&>",), ()) for number in range(PACKED // 100))
+    text, encoding = embedded(data([_grid(*rows)]))
+    assert encoding == "deflate"
+    assert len(text) < PACKED / 2
+    assert re.fullmatch(r"[A-Za-z0-9+/=]+", text)
+    assert zlib.decompress(base64.b64decode(text)).decode() == data([_grid(*rows)])
+    assert embedded(data([_grid(*rows)])) == (text, encoding)
+
+
+def test_past_of_a_row_travels_as_letters_and_measures() -> None:
+    rows = (GridRow(0, ("a",), (), "PF", ("1", None)), GridRow(0, ("b",), (), "-P"))
+    found = json.loads(data([_grid(*rows, runs=("monday", "tuesday"))]))
+    table, texts = found["tables"]["g"], found["texts"]
+    assert table["runs"] == ["monday", "tuesday"]
+    assert [texts[number] for number in table["past"]] == ["PF", "-P"]
+    assert [texts[number] for number in table["measures"]] == ["1", "", "", ""]
 
 
 def test_page_is_readable_without_a_script() -> None:
@@ -138,8 +165,11 @@ def test_page_is_readable_without_a_script() -> None:
 
 def test_all_results_travel_in_the_page() -> None:
     content = flights.many(PAGE + 150)
-    found = json.loads(Page(_page(content)).inside("script")[0])
-    assert len(found["tables"]["results"]) == PAGE + 150
+    page = Page(_page(content))
+    (element,) = (attributes for attributes in page.tags("script") if attributes.get("id") == "data")
+    assert element["data-encoding"] == "plain"
+    found = json.loads(page.inside("script")[0])
+    assert len(found["tables"]["results"]["badges"]) == PAGE + 150
     messages = {row["result_message"] for row in content.rows["dq_test_results"]}
     assert messages <= set(found["texts"])
 

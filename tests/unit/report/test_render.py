@@ -13,6 +13,7 @@ import pytest
 
 from dqctl.errors import EnvironmentFault
 from dqctl.records import Row
+from dqctl.report.history import Past
 from dqctl.report.model import RunReport, build
 from dqctl.report.render import Form, render, write
 from unit.report import flights
@@ -75,7 +76,8 @@ BIG |= {("profile", Form.HTML), ("profile_complete", Form.HTML), ("generation", 
 
 def report_of(case: str) -> RunReport:
     content, history = CASES[case]
-    return build(content, history, generated_at=flights.GENERATED_AT)
+    past = flights.past(content, list(history[-4:])) if case == "suite" else Past()
+    return build(content, history, past, generated_at=flights.GENERATED_AT)
 
 
 def _without_resources(page: str) -> str:
@@ -114,7 +116,8 @@ def test_rendering_twice_gives_the_same_text(form: Form) -> None:
 def test_order_of_rows_makes_no_difference(form: Form) -> None:
     content, history = CASES["suite"]
     turned = replace(content, rows={name: tuple(reversed(rows)) for name, rows in content.rows.items()})
-    again = build(turned, history, generated_at=flights.GENERATED_AT)
+    past = flights.past(content, list(history[-4:]))
+    again = build(turned, history, replace(past, rows=past.rows[::-1]), generated_at=flights.GENERATED_AT)
     assert render(again, form) == render(report_of("suite"), form)
 
 
