@@ -137,13 +137,13 @@ def test_postgresql_that_hangs_under_a_job_is_given_up_in_time_and_restarted_by_
     daemon: OwnEngine, run: CommandLine
 ) -> None:
     before = canceled(daemon)
-    process = begin_job(daemon, run, "--timeout", "45")
+    process = begin_job(daemon, run, "--timeout", "30")
     container = daemon.containers()["postgres"]
     for row in container.top()["Processes"]:
         os.kill(int(row[1]), signal.SIGSTOP)
-    said = process.end(150)
+    said = process.end(120)
     assert said.code == 3, said
-    assert "was not done after 45 s" in said.err
+    assert "was not done after 30 s" in said.err
     end = time.monotonic() + 60
     while daemon.containers()["postgres"].attrs["State"]["Health"]["Status"] != "unhealthy":
         assert time.monotonic() < end
