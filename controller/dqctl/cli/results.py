@@ -112,17 +112,28 @@ def report(
     run: _RUN = "latest",
     form: Annotated[Form, typer.Option("--format", help="What to make")] = Form.TERMINAL,
     file: Annotated[Path | None, typer.Option(help="Where to write it [default: stdout]")] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(help="Compare with this test run: its id, the beginning of it, or previous (of the suite)"),
+    ] = None,
+    with_samples: Annotated[
+        bool, typer.Option("--with-samples", help="Show values out of the data, which are left out otherwise")
+    ] = False,
 ) -> None:
-    """Make a report of a run."""
+    """Make a report of a run, or compare it with another."""
     from dqctl.report import render
-    from dqctl.report.document import document
-    from dqctl.services.work import report_of
+    from dqctl.report.document import as_document
+    from dqctl.services.reports import comparison_of, report_of
 
     with _reader() as reader:
-        made = report_of(reader, run)
+        made = (
+            report_of(reader, run, samples=with_samples)
+            if compare is None
+            else comparison_of(reader, run, compare, samples=with_samples)
+        )
     if file is None:
         text = render.render(made, form, colour=sys.stdout.isatty()).rstrip()
-        emit(document(made), lambda: text)
+        emit(as_document(made), lambda: text)
         return
     render.write(made, form, file)
     emit({"run_id": made.run.run_id, "file": str(file)}, lambda: str(file))

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+from dqctl.report.comparison import Comparison, summarize_comparison
 from dqctl.report.model import RunReport
 from dqctl.report.summary import summarize
 
@@ -33,9 +34,32 @@ def document(report: RunReport) -> dict[str, Any]:
     }
 
 
-def render_json(report: RunReport) -> str:
-    """The report as JSON text: a line for each part, and for each row of a part."""
-    parts = (f"{json.dumps(name)}: {_lines(value)}" for name, value in document(report).items())
+def comparison_document(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as plain dictionaries, lists, texts and numbers."""
+    return {
+        "format": FORMAT,
+        "generated_at": _plain(comparison.generated_at),
+        "name": comparison.name,
+        "samples": comparison.samples,
+        "summary": _plain(summarize_comparison(comparison)),
+        "before": _plain(comparison.before),
+        "after": _plain(comparison.after),
+        "counts": {change.name.lower(): number for change, number in comparison.counts.items()},
+        "tests": [
+            {"change": pair.change.name.lower(), "before": _plain(pair.before), "after": _plain(pair.after)}
+            for pair in comparison.pairs
+        ],
+    }
+
+
+def as_document(found: RunReport | Comparison) -> dict[str, Any]:
+    """Either of them."""
+    return comparison_document(found) if isinstance(found, Comparison) else document(found)
+
+
+def render_json(found: Mapping[str, Any]) -> str:
+    """A document as JSON text: a line for each part, and for each row of a part."""
+    parts = (f"{json.dumps(name)}: {_lines(value)}" for name, value in found.items())
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 

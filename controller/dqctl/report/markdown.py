@@ -1,6 +1,7 @@
 """The report as Markdown: for a pull request's comment and for the step summary of a CI job.
 
-It fits into a comment on GitHub, which holds 65,536 characters. Whatever comes from data is written so that it
+It fits into a comment on GitHub, which holds 65,536 characters, and into a check's summary, which holds 65,535
+bytes. Whatever comes from data is written so that it
 cannot become markup, a table's border, a link or a mention of somebody.
 """
 
@@ -14,16 +15,18 @@ from dqctl.report.summary import Level, scale, summarize
 from dqctl.report.words import NOTHING, count, counted, duration, moment, share
 
 LIMIT = 60_000
+# A title, the heads of its columns, and rows of cells that are Markdown already.
+Section = tuple[str, list[str], list[list[str]]]
 _LONGEST_CELL = 300
 # Shapes differ, not only colours.
-_SIGNS = {
+SIGNS = {
     Status.FAILED: "❌ Failed",
     Status.ERROR: "💥 Error",
     Status.WARNING: "⚠️ Warning",
     Status.LOG: "📝 Log",
     Status.PASSED: "✅ Passed",
 }
-_LEVELS = {
+LEVELS = {
     Level.GOOD: "✅",
     Level.EMPTY: "⚪",
     Level.WARNING: "⚠️",
@@ -68,18 +71,17 @@ def _printable(value: str) -> str:
 
 
 def render_markdown(report: RunReport) -> str:
-    """The report as Markdown of at most ``LIMIT`` characters; what does not fit is counted instead."""
+    """The report as Markdown of at most ``LIMIT`` bytes; what does not fit is counted instead."""
     summary = summarize(report)
     parts = [
-        f"## {_LEVELS[summary.level]} {text(report.name)}: {text(summary.headline)}",
+        f"## {LEVELS[summary.level]} {text(report.name)}: {text(summary.headline)}",
         *(" ".join(text(sentence) for sentence in summary.sentences),),
         *(f"> **To do:** {_advice(remedy)}" for remedy in summary.remedies),
         _facts(report),
     ]
     if report.run.kind is Kind.TEST and report.results:
         parts += [_counts(report), _by_table(report)]
-    head = "\n\n".join(part for part in parts if part)
-    return head + _details(report, LIMIT - len(head)) + "\n"
+    return fitted("\n\n".join(part for part in parts if part), _details(report))
 
 
 def _advice(remedy: str) -> str:
@@ -101,15 +103,16 @@ def _facts(report: RunReport) -> str:
     return " · ".join(fact for fact in facts if fact)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table of cells that are Markdown already."""
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     return lines + [f"| {' | '.join(row)} |" for row in rows]
 
 
 def _counts(report: RunReport) -> str:
-    head = [*(_SIGNS[status] for status in Status), "Total"]
+    head = [*(SIGNS[status] for status in Status), "Total"]
     numbers = [*(count(report.tally.of(status)) for status in Status), count(report.tally.total)]
-    return "\n".join(_table(head, [numbers]))
+    return "\n".join(table(head, [numbers]))
 
 
 def _by_table(report: RunReport) -> str:
@@ -119,14 +122,13 @@ def _by_table(report: RunReport) -> str:
     head = ["Table", *(status.value for status in Status)]
     rows = [[code(entry.table), *(count(entry.tally.of(status)) for status in Status)] for entry in bad[:50]]
     rest = [f"\n… and {counted(len(bad) - 50, 'more table')} with trouble."] if len(bad) > 50 else []
-    return "\n".join([*_table(head, rows), *rest])
+    return "\n".join([*table(head, rows), *rest])
 
 
-def _details(report: RunReport, room: int) -> str:
-    """The findings, each on a line, as many as there is room for."""
-    sections: list[tuple[str, list[str], list[list[str]]]] = []
+def _details(report: RunReport) -> list[Section]:
+    sections: list[Section] = []
     if trouble := [r for r in report.results if r.status in (Status.FAILED, Status.ERROR, Status.WARNING)]:
-        rows = [[_SIGNS[r.status], code(r.table), code(r.about), text(r.name), text(r.message)] for r in trouble]
+        rows = [[SIGNS[r.status], code(r.table), code(r.about), text(r.name), text(r.message)] for r in trouble]
         sections.append(("Tests to look at", ["Status", "Table", "Column", "Test", "Finding"], rows))
     if report.incomplete_columns:
         rows = [[code(t), code(shortened(", ".join(names))), text(e)] for t, names, e in by_error(report.columns)]
@@ -137,24 +139,35 @@ def _details(report: RunReport, room: int) -> str:
             for a in report.anomalies
         ]
         sections.append(("Anomalies", ["Likelihood", "Table", "Column", "Anomaly", "Detail"], rows))
-    written = ""
-    for title, head, rows in sections:
-        written += _section(title, head, rows, room - len(written))
-    return written
+    return sections
+
+
+def fitted(head: str, sections: Iterable[Section]) -> str:
+    """A text with tables of findings below it, each as long as there is room for; what is left out is counted."""
+    written = head
+    for title, columns, rows in sections:
+        written += _section(title, columns, rows, LIMIT - _size(written) - 1)
+    return written + "\n"
 
 
 def _section(title: str, head: list[str], rows: list[list[str]], room: int) -> str:
-    lines = ["", "", f"### {title}", "", *_table(head, [])]
-    used = sum(len(line) + 1 for line in lines) + 100
-    if used > room:
-        return ""
+    lines = ["", "", f"### {title}", "", *table(head, [])]
+    # The last line, which counts the rest, has its room from the start.
+    used = sum(_size(line) + 1 for line in lines) + 100
     shown = 0
-    for line in _table(head, rows)[2:]:
-        used += len(line) + 1
+    for line in table(head, rows)[2:]:
+        used += _size(line) + 1
         if used > room:
             break
         lines.append(line)
         shown += 1
+    if not shown:
+        lines = ["", "", f"{title}: {len(rows):,}, for which there is no room here; the HTML report has them all."]
+        return "\n".join(lines) if sum(map(_size, lines)) + 2 <= room else ""
     if shown < len(rows):
         lines += ["", f"… and {len(rows) - shown:,} more: the HTML report has them all."]
     return "\n".join(lines)
+
+
+def _size(written: str) -> int:
+    return len(written.encode())

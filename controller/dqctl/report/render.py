@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from dqctl.errors import EnvironmentFault
+from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.files import write_atomically
+from dqctl.report.comparison import Comparison
 from dqctl.report.model import RunReport
 from dqctl.report.options import FailOn, Form
 
@@ -11,7 +12,7 @@ __all__ = ["Form", "render", "write"]
 
 
 def render(
-    report: RunReport,
+    report: RunReport | Comparison,
     form: Form,
     *,
     fail_on: FailOn = FailOn.FAIL,
@@ -20,17 +21,20 @@ def render(
 ) -> str:
     """The report as text. ``fail_on`` matters to JUnit only, ``colour`` and ``width`` to the terminal only.
 
-    Equal arguments give equal text. What only one form needs (rich, Jinja) is imported for that form alone.
+    Equal arguments give equal text. What only one form needs (rich, Jinja) is imported for that form alone. Raises
+    ``UsageError`` for a comparison as JUnit, which knows one run only.
     """
+    if isinstance(report, Comparison):
+        return _comparison(report, form, colour=colour, width=width)
     match form:
         case Form.TERMINAL:
             from dqctl.report.terminal import render_terminal
 
             return render_terminal(report, colour=colour, width=width)
         case Form.JSON:
-            from dqctl.report.document import render_json
+            from dqctl.report.document import document, render_json
 
-            return render_json(report)
+            return render_json(document(report))
         case Form.MARKDOWN:
             from dqctl.report.markdown import render_markdown
 
@@ -45,7 +49,32 @@ def render(
             return render_html(report)
 
 
-def write(report: RunReport, form: Form, path: Path, *, fail_on: FailOn = FailOn.FAIL) -> None:
+def _comparison(comparison: Comparison, form: Form, *, colour: bool, width: int) -> str:
+    match form:
+        case Form.TERMINAL:
+            from dqctl.report.comparison_text import render_terminal_comparison
+
+            return render_terminal_comparison(comparison, colour=colour, width=width)
+        case Form.JSON:
+            from dqctl.report.document import comparison_document, render_json
+
+            return render_json(comparison_document(comparison))
+        case Form.MARKDOWN:
+            from dqctl.report.comparison_text import render_markdown_comparison
+
+            return render_markdown_comparison(comparison)
+        case Form.JUNIT:
+            raise UsageError(
+                "two runs cannot be compared as JUnit, which knows one run",
+                "take html, markdown or json; CI systems compare the JUnit files of two runs themselves",
+            )
+        case Form.HTML:
+            from dqctl.report.comparison_page import render_html_comparison
+
+            return render_html_comparison(comparison)
+
+
+def write(report: RunReport | Comparison, form: Form, path: Path, *, fail_on: FailOn = FailOn.FAIL) -> None:
     """Render the report into ``path`` in one step; its directory is made when it is not there.
 
     Raises ``EnvironmentFault`` when the file cannot be written.

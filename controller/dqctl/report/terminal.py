@@ -1,7 +1,7 @@
 """The report for a terminal: what a person wants to know first, and no more than fits a screen or two."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +14,7 @@ from dqctl.report.summary import Level, scale, summarize
 from dqctl.report.words import count, counted, duration, moment, share
 
 _MOST_ROWS = 40
-_STYLES: dict[str, str] = {
+STYLES: dict[str, str] = {
     Status.FAILED: "bold red",
     Status.ERROR: "bold magenta",
     Status.WARNING: "yellow",
@@ -34,6 +34,11 @@ _STYLES: dict[str, str] = {
 
 def render_terminal(report: RunReport, *, colour: bool, width: int) -> str:
     """The report as text of ``width`` columns, with escape sequences only when ``colour`` is wanted."""
+    return on_screen(lambda console: _print(console, report), colour=colour, width=width)
+
+
+def on_screen(show: Callable[[Console], None], *, colour: bool, width: int) -> str:
+    """What ``show`` prints, as text."""
     screen = io.StringIO()
     console = Console(
         file=screen,
@@ -45,19 +50,19 @@ def render_terminal(report: RunReport, *, colour: bool, width: int) -> str:
         markup=False,
         legacy_windows=False,
     )
-    _print(console, report)
+    show(console)
     lines = (line.rstrip() for line in screen.getvalue().splitlines())
     return "\n".join(lines) + "\n"
 
 
 def _print(console: Console, report: RunReport) -> None:
     summary = summarize(report)
-    console.print(_plain(f"{report.name}: {summary.headline}", _STYLES[summary.level]))
+    console.print(plain(f"{report.name}: {summary.headline}", STYLES[summary.level]))
     for sentence in summary.sentences:
-        console.print(_plain(sentence))
+        console.print(plain(sentence))
     for remedy in summary.remedies:
-        console.print(_plain(f"hint: {remedy.replace('`', '')}", "bold"))
-    console.print(_plain(_facts(report), "dim"))
+        console.print(plain(f"hint: {remedy.replace('`', '')}", "bold"))
+    console.print(plain(_facts(report), "dim"))
     if report.tables:
         console.print()
         console.print(_by_table(report))
@@ -80,35 +85,35 @@ def _by_table(report: RunReport) -> Table:
         table.add_column(status.value, justify="right")
     for entry in report.tables[:_MOST_ROWS]:
         numbers = [
-            Text(count(number := entry.tally.of(status)), style=_STYLES[status] if number else "dim")
+            Text(count(number := entry.tally.of(status)), style=STYLES[status] if number else "dim")
             for status in Status
         ]
-        table.add_row(_plain(entry.table or "no table"), *numbers)
+        table.add_row(plain(entry.table or "no table"), *numbers)
     return table
 
 
 def _findings(console: Console, report: RunReport) -> None:
     trouble = [r for r in report.results if r.status in (Status.FAILED, Status.ERROR, Status.WARNING)]
-    _list(
+    listed(
         console,
         counted(len(trouble), "test to look at", "tests to look at"),
         ("Status", "Table", "Column", "Test", "Finding"),
         [(r.status, r.table, r.about, r.name, r.message) for r in trouble],
     )
-    _list(
+    listed(
         console,
         counted(len(report.incomplete_columns), "column without", "columns without") + " a complete profile",
         ("Table", "Columns", "Error"),
         [(table, shortened(", ".join(names)), error) for table, names, error in by_error(report.columns)],
     )
-    _list(
+    listed(
         console,
         counted(len(report.anomalies), "anomaly", "anomalies"),
         ("Likelihood", "Table", "Column", "Anomaly", "Detail"),
         [(a.likelihood, a.table, a.column, a.name, a.detail) for a in report.anomalies],
     )
     if report.run.kind is Kind.GENERATE:
-        _list(
+        listed(
             console,
             counted(len(report.definitions), "test"),
             ("", "Table", "Column", "Type", "Checks"),
@@ -119,29 +124,28 @@ def _findings(console: Console, report: RunReport) -> None:
         )
 
 
-def _list(console: Console, title: str, head: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
+def listed(console: Console, title: str, head: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
+    """A table with its title, as long as a person reads; nothing when it has no rows."""
     if not rows:
         return
-    console.print(_plain(f"\n{title}", "bold"))
+    console.print(plain(f"\n{title}", "bold"))
     table = _table(*head)
     for row in rows[:_MOST_ROWS]:
         first = row[0] or ""
-        table.add_row(_plain(str(first), _STYLES.get(first, "")), *(_plain(cell or "") for cell in row[1:]))
+        table.add_row(plain(str(first), STYLES.get(first, "")), *(plain(cell or "") for cell in row[1:]))
     console.print(table)
     if len(rows) > _MOST_ROWS:
-        console.print(_plain(f"… and {len(rows) - _MOST_ROWS:,} more; the HTML report has them all.", "dim"))
+        console.print(plain(f"… and {len(rows) - _MOST_ROWS:,} more; the HTML report has them all.", "dim"))
 
 
 def _table(*head: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
     for title in head:
-        table.add_column(
-            title, overflow="fold", justify="right" if title in _STYLES and len(head) == 6 else "left"
-        )
+        table.add_column(title, overflow="fold", justify="right" if title in STYLES and len(head) == 6 else "left")
     return table
 
 
-def _plain(value: str, style: str = "") -> Text:
+def plain(value: str, style: str = "") -> Text:
     """Text without anything that a terminal would obey: data may hold escape sequences."""
     shown = "".join(c if c.isprintable() or c == "\n" else "�" for c in value)
     return Text(shown, style=style)

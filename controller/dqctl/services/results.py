@@ -1,10 +1,11 @@
 """Reading results back out of the stack: runs, and one run with everything that belongs to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from dqctl.errors import UsageError
 from dqctl.records import Row, RunContent
+from dqctl.report.history import MOST, Past
 from dqctl.testgen.capabilities import capabilities
 from dqctl.testgen.ports import Runtime
 from dqctl.testgen.reader import MetadataReader
@@ -62,6 +63,29 @@ def history(reader: MetadataReader, content: RunContent, limit: int = 20) -> tup
     if not column or run[column] is None:
         return ()
     return reader.headers(**{column: run[column]}, kind=run["kind"], until=run["ended_at"], limit=limit)
+
+
+def past(reader: MetadataReader, content: RunContent, history: Sequence[Row]) -> Past:
+    """What the tests of a test run came to in the newest of the completed runs before it.
+
+    ``history`` has those runs, the oldest first; see the function of that name.
+    """
+    run = content.run
+    if run["kind"] != "test":
+        return Past()
+    earlier = [row["run_id"] for row in history if row["run_id"] != run["run_id"] and row["status"] == "completed"]
+    return Past(tuple(earlier[-MOST:]), reader.outcomes(earlier[-MOST:]))
+
+
+def before(reader: MetadataReader, wanted: str) -> str:
+    """The id of the completed test run of the same suite before a test run; ``UsageError`` when it is the first."""
+    content = run(reader, wanted, "test")
+    earlier = [row for row in history(reader, content) if row["run_id"] != content.run["run_id"]]
+    found = next((row["run_id"] for row in earlier if row["status"] == "completed"), None)
+    if found is None:
+        here = content.run["run_id"]
+        raise UsageError(f"no run of the suite completed before {here}", "see dqctl runs --suite SUITE")
+    return str(found)
 
 
 def definitions(reader: MetadataReader, suite: str) -> tuple[Row, ...]:

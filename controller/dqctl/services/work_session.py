@@ -241,8 +241,11 @@ def shared_session(
             yield opened
 
 
-def report_of(reader: MetadataReader, run_id: str, clock: Clock = SYSTEM_CLOCK) -> RunReport:
-    """The report of a finished run, with the history of its suite."""
+def report_of(
+    reader: MetadataReader, run_id: str, clock: Clock = SYSTEM_CLOCK, *, samples: bool = False
+) -> RunReport:
+    """The report of a finished run, with the history of its suite and tests; see ``build`` for ``samples``."""
     content = results.run(reader, run_id)
     history = tuple(reversed(results.history(reader, content)))
-    return build(content, history, generated_at=clock.now())
+    past = results.past(reader, content, history)
+    return build(content, history, past, generated_at=clock.now(), samples=samples)

@@ -176,6 +176,13 @@ class MetadataReader:
         found = self._rows(statement, {"jobs": list(run_ids)})
         return {row["run_id"]: {name: row[name] for name in row if name != "run_id"} for row in found}
 
+    def outcomes(self, run_ids: Sequence[str]) -> tuple[Row, ...]:
+        """What each test came to in some test runs: ``test_definition_id``, ``table_name``, ``column_names``,
+        ``test_type``, and lists of one length and in no order: ``places`` (1 for the first of ``run_ids``),
+        ``statuses``, ``measures``.
+        """
+        return self._rows(sources.outcomes(self._capabilities), {"jobs": list(run_ids)}) if run_ids else ()
+
     def _headers_with_parameters(self, run_ids: Sequence[str]) -> tuple[tuple[Row, Mapping[str, Any]], ...]:
         """Rows of ``dq_runs``, the oldest first, each with the parameters of its content's sources."""
         more = {

@@ -296,6 +296,18 @@ def sizes(capabilities: Capabilities) -> str:
     )
 
 
+def outcomes(capabilities: Capabilities) -> str:
+    """SQL: what every test of the test runs ``jobs`` came to; ``places`` are those of the runs in ``jobs``."""
+    return (
+        "SELECT x.test_definition_id::text, x.table_name, x.column_names, x.test_type,"
+        " array_agg(array_position(%(jobs)s::uuid[], j.id)) AS places,"
+        " array_agg(x.result_status::text) AS statuses, array_agg(x.result_measure::text) AS measures"
+        f" FROM job_executions j JOIN test_runs tr ON tr.{_own_run_id(capabilities)} = j.id"
+        " JOIN test_results x ON x.test_run_id = tr.id"
+        " WHERE j.id = ANY(%(jobs)s::uuid[]) GROUP BY 1, 2, 3, 4"
+    )
+
+
 KINDS = {
     "run-profile": "profile",
     "run-test-generation": "generate",
