@@ -97,6 +97,16 @@ def testing_slowly(command: CommandLine, runtime: LocalRuntime) -> Iterator[Call
         jobs.settle_orphans(runtime)
 
 
+def ask(runtime: LocalRuntime, suite: str, query: str) -> None:
+    """Have a suite's test count something else."""
+    with runtime.metadata() as connection:
+        connection.execute(
+            "UPDATE test_definitions SET custom_query = %s WHERE test_suite_id ="
+            " (SELECT id FROM test_suites WHERE test_suite = %s)",
+            [query, suite],
+        )
+
+
 def statuses(runtime: LocalRuntime, suite: str) -> list[tuple[str, str | None]]:
     with runtime.metadata() as connection:
         return connection.execute(
@@ -230,30 +240,25 @@ def test_what_a_killed_command_left_is_settled_by_the_next_one_of_the_suite_thou
 def test_what_broke_because_the_target_went_away_is_run_again_and_only_the_second_counts(
     settings: Settings, runtime: LocalRuntime
 ) -> None:
-    # The server ends the session of the first statement, once, as a restart would.
+    # The server ends the session of whoever reads this, as a restart would, until it is mended.
     with runtime.postgres.connect("target") as connection:
-        connection.execute("CREATE SEQUENCE IF NOT EXISTS sales.asked")
-        connection.execute("GRANT USAGE ON SEQUENCE sales.asked TO probe")
-        connection.execute("GRANT pg_signal_backend TO probe")
+        connection.execute("CREATE TABLE sales.switch AS SELECT true AS is_broken")
         connection.execute(
-            "CREATE OR REPLACE VIEW sales.shaky AS SELECT 1 AS id WHERE"
-            " CASE WHEN nextval('sales.asked') % 2 = 1 THEN pg_terminate_backend(pg_backend_pid()) ELSE false END"
+            "CREATE VIEW sales.shaky AS SELECT 1 AS id FROM sales.switch WHERE"
+            " CASE WHEN is_broken THEN pg_terminate_backend(pg_backend_pid()) ELSE false END"
         )
-        connection.execute("GRANT SELECT ON sales.shaky TO probe")
-    with runtime.metadata() as connection:
-        connection.execute(
-            "UPDATE test_definitions SET custom_query = 'SELECT 1 FROM sales.shaky' WHERE test_suite_id ="
-            " (SELECT id FROM test_suites WHERE test_suite = 'third')"
-        )
+        connection.execute("GRANT SELECT ON sales.switch, sales.shaky TO probe")
+
+    def mend(line: str) -> None:
+        if line.endswith("once more"):
+            with runtime.postgres.connect("target") as connection:
+                connection.execute("UPDATE sales.switch SET is_broken = false")
+
+    ask(runtime, "third", "SELECT 1 FROM sales.shaky")
     try:
-        done = work.run_tests(settings, ("third", "sales-suite"), progress=silent)
+        done = work.run_tests(settings, ("third", "sales-suite"), progress=mend)
     finally:
-        with runtime.metadata() as connection:
-            connection.execute(
-                "UPDATE test_definitions SET custom_query = %s WHERE test_suite_id ="
-                " (SELECT id FROM test_suites WHERE test_suite = 'third')",
-                [QUERIES["third"]],
-            )
+        ask(runtime, "third", QUERIES["third"])
     assert [report.name for report in done.reports] == ["third", "sales-suite", "third"], done.errors
     first, _, second = done.reports
     assert [(each.run_id, each.again_as) for each in done.retries] == [(first.run.run_id, second.run.run_id)]

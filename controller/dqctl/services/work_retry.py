@@ -38,7 +38,7 @@ def reason(runtime: Runtime, outcome: JobOutcome) -> str | None:
     if outcome.kind is not JobKind.TEST or outcome.status == "canceled":
         return None
     if outcome.status != "completed":
-        return _passing(outcome.error_message or "")
+        return passing(outcome.error_message or "")
     if outcome.run_id is None:
         return None
     with runtime.metadata() as connection:
@@ -47,7 +47,7 @@ def reason(runtime: Runtime, outcome: JobOutcome) -> str | None:
             " AND result_message IS NOT NULL LIMIT 200",
             [outcome.run_id],
         ).fetchall()
-    return next((why for (message,) in rows if (why := _passing(message))), None)
+    return next((why for (message,) in rows if (why := passing(message))), None)
 
 
 def mark(runtime: Runtime, first: JobOutcome, second: JobOutcome, why: str) -> Retry:
@@ -62,7 +62,8 @@ def mark(runtime: Runtime, first: JobOutcome, second: JobOutcome, why: str) -> R
     return Retry(str(first.job_id), str(second.job_id), why)
 
 
-def _passing(message: str) -> str | None:
+def passing(message: str) -> str | None:
+    """``message`` in one line, if what it tells of may be over in a moment."""
     if _STAYS.search(message) or not (may_pass(message) or _POSTGRESQL.search(message)):
         return None
     line = " ".join(message.split())
