@@ -17,11 +17,9 @@ from dqctl.databricks.warehouse import Warehouse
 from dqctl.runtime.local import LocalRuntime
 from dqctl.services import tables
 from dqctl.settings import Settings, load
+from warm_start import NOT_INHERITED, Warm
 
 SYSTEM, SUITE = "shop", "shop-standard"
-
-# Whoever runs the tests may have set these; what a process prints must not depend on it.
-_NOT_INHERITED = ("COLUMNS", "LINES", "CI", "FORCE_COLOR", "NO_COLOR", "PYTHONWARNINGS", "PYTHONSTARTUP")
 
 _SYSTEMS = f"""\
 version: 1
@@ -82,16 +80,23 @@ class Said:
 class Process:
     """A command that goes on while the test does, in a process group of its own; read while it speaks."""
 
-    def __init__(self, argv: list[str], environment: Mapping[str, str], stdin: str | None = None) -> None:
+    def __init__(
+        self, argv: list[str], environment: Mapping[str, str], stdin: str | None = None, *, warm: bool = False
+    ) -> None:
+        """With ``warm``, ``argv`` are arguments of ``dqctl``, which need not be started from its first import."""
         self._spoken: tuple[list[str], list[str]] = ([], [])
-        self._process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=dict(environment),
-            start_new_session=True,
+        self._process = (
+            Warm(argv, environment)
+            if warm
+            else subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=dict(environment),
+                start_new_session=True,
+            )
         )
         if self._process.stdin:
             with self._process.stdin as pipe:
@@ -149,15 +154,29 @@ class CommandLine:
     prefix: tuple[str, ...] = ()
 
     def start(self, *arguments: object, stdin: str | None = None) -> Process:
-        kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
-        argv = [*self.prefix, sys.executable, "-m", "dqctl", "--home", str(self.home), *map(str, arguments)]
-        return Process(argv, {"DQCTL_RUNTIME": "local", **kept, **self.environment}, stdin)
+        """A command as a shell starts it: to be watched, signalled or killed from its first instruction on."""
+        argv = [*self.prefix, sys.executable, "-m", "dqctl", *self._all(arguments)]
+        return Process(argv, self._its_environment, stdin)
 
     def __call__(self, *arguments: object, code: int | None = 0, timeout: float = 240) -> Said:
-        """A command from start to end; ``code`` is the exit code it has to have, None allows any."""
-        said = self.start(*arguments).end(timeout)
+        """A command from start to end; ``code`` is the exit code it has to have, None allows any.
+
+        It is a process like any other, but one that has its imports behind it, see ``warm_start``.
+        """
+        if self.prefix:
+            said = self.start(*arguments).end(timeout)
+        else:
+            said = Process(self._all(arguments), self._its_environment, warm=True).end(timeout)
         assert code is None or said.code == code, (arguments, said)
         return said
+
+    def _all(self, arguments: tuple[object, ...]) -> list[str]:
+        return ["--home", str(self.home), *map(str, arguments)]
+
+    @property
+    def _its_environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+        return {"DQCTL_RUNTIME": "local", **kept, **self.environment}
 
     def document(self, *arguments: object, code: int | None = 0) -> dict[str, Any]:
         """The object that a command prints with ``--output json``."""
