@@ -27,8 +27,12 @@ deferring.defer()
 _LAUNCHER = f"""\
 {_NOT_ASKED}
 {_DEFERRED}
+import gc
+gc.disable()  # see dqctl.testgen.driver.main
 sys.argv[0] = "testgen"
 from testgen.__main__ import cli
+gc.freeze()
+gc.enable()
 sys.exit(cli())
 """
 
