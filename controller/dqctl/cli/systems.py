@@ -8,7 +8,7 @@ import typer
 
 from dqctl.cli.context import context
 from dqctl.cli.options import Wait
-from dqctl.cli.output import emit, plain, table
+from dqctl.cli.output import cell, emit, plain, table
 
 if TYPE_CHECKING:
     from dqctl.services.apply import Applied
@@ -87,12 +87,18 @@ def _plan(applied: "Applied") -> str:
     for action in applied.plan.changes:
         was = f" (was {action.renamed_from})" if action.renamed_from else ""
         lines.append(f"{action.change:<7} {action.kind.word} {action.system}: {action.name}{was}")
-        lines += [f"          {each.column}: {each.before} -> {each.after}" for each in action.differences]
+        for each in action.differences:
+            before = "" if action.change == "create" else f"{_value(each.before)} -> "
+            lines.append(f"          {each.column}: {before}{_value(each.after)}")
     beyond = [f"left alone: {each}" for each in applied.plan.left_alone]
     if not lines:
         return "\n".join(["nothing to do", *beyond])
     end = "done" if applied.changed else "this is the plan; nothing was changed"
     return "\n".join([*lines, *beyond, end])
+
+
+def _value(value: object) -> str:
+    return "nothing" if value is None else cell(value)
 
 
 def _system(found: "System") -> str:

@@ -4,6 +4,7 @@ import contextlib
 from pathlib import Path
 
 from dqctl.errors import DqctlError
+from dqctl.report.words import counted
 from dqctl.services.doctor.findings import Finding, check, ok, warning
 from dqctl.services.doctor.subject import Subject
 from dqctl.stack.paths import StackPaths
@@ -17,7 +18,7 @@ def stacks(subject: Subject) -> Finding:
     names = [path.name for path in sorted((home / "stacks").glob("*")) if path.is_dir()]
     lost = [name for name in names if not StackPaths(home, name).record.exists()]
     if not lost:
-        return ok(f"{len(names)} stacks in {home}, each with its record")
+        return ok(f"{counted(len(names), 'stack')} in {home}, each with its record")
     return warning(
         f"without a record: {', '.join(lost)}",
         f"dqctl --stack {lost[0]} install (completes it), or: dqctl --stack {lost[0]} uninstall --purge",
