@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dqctl.clock import SYSTEM_CLOCK, Clock
-from dqctl.errors import Busy, EnvironmentFault, UsageError
+from dqctl.errors import Busy, EnvironmentFault, MissingSetting, UsageError
 from dqctl.files import ensure_private_dir
 from dqctl.progress import Progress
 from dqctl.runtime import Runtime, controller, upgrade
 from dqctl.services import state, state_install
+from dqctl.services.publish import name_of_target
 from dqctl.settings import Settings
 from dqctl.stack import lock, remembered
 from dqctl.stack.paths import StackPaths
@@ -110,6 +111,24 @@ def require_possible(settings: Settings, kind: str) -> None:
         )
 
 
+def _require_way_in(settings: Settings, before: StackRecord | None) -> None:
+    """``MissingSetting`` for a new stack whose workspace is named and cannot be signed in to.
+
+    Nobody could look for its saved state, and a stack that begins anew beside it is what nobody wants. Where the
+    controller has a credential of its own, this machine needs none, and the workspace may be out of its reach.
+    """
+    named = settings.databricks_host or settings.databricks_config_profile
+    if before or not named or settings.state == "off" or settings.controller_credential:
+        return
+    try:
+        name_of_target(settings)
+    except MissingSetting as lacking:
+        raise MissingSetting(
+            lacking.message,
+            f"{lacking.hint}. Nothing was made; DQCTL_STATE=off installs without it, and saves no state",
+        ) from None
+
+
 def _converge(
     settings: Settings,
     paths: StackPaths,
@@ -123,6 +142,7 @@ def _converge(
     upgrade.recover(settings, paths, progress, installing=True)
     before = read_record(paths)
     require_runtime(paths, before, kind)
+    _require_way_in(settings, before)
     found = state_install.look_before(settings, paths, before, version, progress, clock)
     if found and found.state:
         version = found.state.testgen_version

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from command_line import CommandLine
-from dqctl.errors import UsageError
+from dqctl.errors import MissingSetting, UsageError
 from dqctl.progress import silent
 from dqctl.services.install import install
 from dqctl.services.install_plan import plan_install
@@ -31,3 +31,14 @@ def test_the_flag_and_the_variable_say_the_same(tmp_path: Path) -> None:
         CommandLine(tmp_path / "b", {"DQCTL_SCHEDULER": "yes"})("install", code=2),
     ):
         assert "has no scheduler that runs all the time" in command.err
+
+
+def test_a_workspace_without_a_way_to_sign_in_gets_no_stack_beside_its_saved_state(tmp_path: Path) -> None:
+    named = {"DATABRICKS_HOST": "adb-1.azuredatabricks.net", "DATABRICKS_WAREHOUSE_ID": "abc"}
+    for lacking in (named, {**named, "DATABRICKS_TOKEN": ""}, {"DATABRICKS_HOST": named["DATABRICKS_HOST"]}):
+        settings = load({"home": tmp_path, "state": "auto"}, lacking)
+        with pytest.raises(MissingSetting, match="is set") as raised:
+            install(settings, runtime="local", progress=silent)
+        assert "Nothing was made" in raised.value.hint
+    assert not (tmp_path / "stacks" / "default" / "stack.json").exists()
+    assert not (tmp_path / "stacks" / "default" / "secrets").exists()
