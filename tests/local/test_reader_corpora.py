@@ -18,8 +18,10 @@ from dqctl import records
 from dqctl.errors import UsageError
 from dqctl.progress import silent
 from dqctl.records import RunContent
+from dqctl.report.comparison import Change
 from dqctl.runtime import open_runtime
 from dqctl.services import results
+from dqctl.services.reports import comparison_of, report_of
 from dqctl.settings import Settings
 from dqctl.tables import encode
 from dqctl.testgen.capabilities import capabilities
@@ -298,6 +300,42 @@ def test_history_ends_with_the_run_that_is_looked_at(reader: MetadataReader) -> 
         ("profile", profile.run["table_groups_id"])
     }
     assert results.history(reader, results.run(reader, kind="generate")) == ()
+
+
+def test_outcomes_of_runs_are_those_of_their_results(reader: MetadataReader) -> None:
+    ids = [run.run_id for run in reader.finished_runs() if (run.kind, run.status) == ("test", "completed")]
+    wanted = Counter(
+        (row["test_definition_id"], row["test_type"], place, row["result_status"], row["result_measure"])
+        for place, run_id in enumerate(ids, 1)
+        for row in reader.content(run_id).rows["dq_test_results"]
+    )
+    found = Counter(
+        (row["test_definition_id"], row["test_type"], *outcome)
+        for row in reader.outcomes(ids)
+        for outcome in zip(row["places"], row["statuses"], row["measures"], strict=True)
+    )
+    assert len(ids) == 2
+    assert found == wanted
+    assert reader.outcomes([]) == ()
+
+
+def test_report_has_the_past_of_its_tests_and_finds_the_run_before(reader: MetadataReader) -> None:
+    first, second = (run for run in reader.finished_runs() if (run.kind, run.status) == ("test", "completed"))
+    report = report_of(reader, second.run_id)
+    assert report.past_runs == (first.run_id,)
+    before = {row["test_definition_id"]: row for row in reader.content(first.run_id).rows["dq_test_results"]}
+    for result in report.results:
+        known = before.get(result.definition_id)
+        assert result.past == (known["result_status"][0] if known else "-")
+    assert report_of(reader, first.run_id).past_runs == ()
+    found = comparison_of(reader, second.run_id, "previous")
+    assert (found.before.run_id, found.after.run_id) == (first.run_id, second.run_id)
+    assert found.before_tally.total + found.counts[Change.NEW] == len(found.pairs)
+    with pytest.raises(UsageError, match="no run of the suite completed before"):
+        comparison_of(reader, first.run_id, "previous")
+    profile = next(run for run in reader.finished_runs() if (run.kind, run.status) == ("profile", "completed"))
+    with pytest.raises(UsageError, match="only test runs"):
+        comparison_of(reader, second.run_id, profile.run_id)
 
 
 ODD_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | st.sampled_from(

@@ -73,12 +73,13 @@ def past(reader: MetadataReader, content: RunContent, history: Sequence[Row]) ->
     run = content.run
     if run["kind"] != "test":
         return Past()
-    earlier = [row["run_id"] for row in history if row["run_id"] != run["run_id"] and row["status"] == "completed"]
-    return Past(tuple(earlier[-MOST:]), reader.outcomes(earlier[-MOST:]))
+    completed = [row["run_id"] for row in history if row["status"] == "completed"]
+    earlier = [run_id for run_id in completed if run_id != run["run_id"]][-MOST:]
+    return Past(tuple(earlier), reader.outcomes(earlier))
 
 
 def before(reader: MetadataReader, wanted: str) -> str:
-    """The id of the completed test run of the same suite before a test run; ``UsageError`` when it is the first."""
+    """The id of the completed run of a suite before a test run of it; ``UsageError`` when it is the first."""
     content = run(reader, wanted, "test")
     earlier = [row for row in history(reader, content) if row["run_id"] != content.run["run_id"]]
     found = next((row["run_id"] for row in earlier if row["status"] == "completed"), None)
