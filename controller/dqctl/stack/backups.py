@@ -102,7 +102,9 @@ def find(paths: StackPaths, wanted: str) -> Backup:
             f"the manifest of backup {wanted} cannot be read",
             f"put {paths.backups / wanted / MANIFEST} back from a copy; without it the dump cannot be checked",
         )
-    known = ", ".join(each.id for each in found[:5]) or "none"
+    if not found:
+        raise UsageError(f"stack {paths.name!r} has no backup", "make one: dqctl backup create")
+    known = ", ".join(each.id for each in found[:5])
     raise UsageError(f"stack {paths.name!r} has no backup {wanted!r}", f"known are: {known}; dqctl backup list")
 
 
