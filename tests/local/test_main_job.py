@@ -51,7 +51,8 @@ class Story:
     said: dict[str, Said] = field(default_factory=dict)
 
     def do(self, what: str, *arguments: object, stdin: str | None = None) -> None:
-        self.said[what] = self.run.start(*arguments, stdin=stdin).end()
+        read = self.run(*arguments, code=None) if stdin is None else self.run.start(*arguments, stdin=stdin).end()
+        self.said[what] = read
 
     def document(self, what: str) -> dict[str, Any]:
         return self.said[what].document

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line import SYSTEM, CommandLine, Process, Said, load_shop, write_systems
+from command_line import SYSTEM, CommandLine, Said, load_shop, write_systems
 from dqctl import records
 from dqctl.localworkspace import control
 from dqctl.progress import silent
@@ -43,12 +43,16 @@ def spellings(secret: str) -> set[bytes]:
     return {each.encode() for each in quoted} | {base64.b64encode(secret.encode()).rstrip(b"=")}
 
 
+def processes() -> Iterator[Path]:
+    return Path("/proc").glob("[0-9]*")
+
+
 @dataclass
 class Lookout:
-    """Looks at all processes of the machine while commands run; ``seen`` is where a secret showed."""
+    """Looks at all processes that begin while commands run; ``seen`` is where a secret showed."""
 
     secrets: dict[str, set[bytes]]
-    ours: set[int] = field(default_factory=set)
+    before: frozenset[str] = field(default_factory=lambda: frozenset(path.name for path in processes()))
     seen: set[str] = field(default_factory=set)
     programs: set[str] = field(default_factory=set)
     looks: int = 0
@@ -56,8 +60,9 @@ class Lookout:
     def look(self, over: threading.Event) -> None:
         while not over.wait(0.05):
             self.looks += 1
-            for process in Path("/proc").glob("[0-9]*"):
-                self._look_at(process)
+            for process in processes():
+                if process.name not in self.before:
+                    self._look_at(process)
 
     def _look_at(self, process: Path) -> None:
         if not (found := self._shown(process)):
@@ -69,9 +74,6 @@ class Lookout:
     def _shown(self, process: Path) -> set[str]:
         found = set()
         for name in ("cmdline", "environ"):
-            # dqctl itself was given them in its environment, by whoever started it.
-            if name == "environ" and int(process.name) in self.ours:
-                continue
             try:
                 content = (process / name).read_bytes()
                 program = (process / "comm").read_text().strip()
@@ -94,9 +96,8 @@ class Story:
     said: dict[str, Said] = field(default_factory=dict)
 
     def do(self, what: str, *arguments: object) -> None:
-        process: Process = self.run.start("--debug", *arguments)
-        self.lookout.ours.add(process.pid)
-        self.said[what] = process.end()
+        # Not ``start``: that process was given the secrets in its environment, by us, and would show them.
+        self.said[what] = self.run("--debug", *arguments, code=None)
 
     @property
     def workspace(self) -> Path:
