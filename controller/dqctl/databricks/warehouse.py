@@ -13,7 +13,7 @@ import pyarrow as pa
 
 import dqctl
 from dqctl.clock import SYSTEM_CLOCK, Clock
-from dqctl.databricks.connector import Connection, Cursor, sql
+from dqctl.databricks.connector import Connection, Cursor, keep_rows_out_of_text, sql
 from dqctl.databricks.failures import (
     NO_SUCH_FILE,
     OutcomeUnknown,
@@ -212,6 +212,7 @@ class Warehouse:
         target = awake(self.target, self._progress, self._clock)
         # It logs whole requests and answers, data included, as soon as anybody wants debug messages (4.9.0).
         logging.getLogger("databricks.sql.unsafe").setLevel(logging.WARNING)
+        keep_rows_out_of_text()
         if target.direct:
             _bypass_proxies(target.host)
         return sql.connect(

@@ -5,8 +5,10 @@ was saved, table by table. Killed before that, nothing has changed.
 """
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,6 +53,7 @@ _STATE_WAIT = 60.0  # seconds for a save that is under way
 PATIENCE = 900.0  # seconds for one statement: an index, or a checksum, over all rows of a table
 _ROW_BYTES = 2_000  # that a row takes with its indexes, generously
 _SPEAK_ROWS = 200_000
+_LANES = 2  # statements whose rows are fetched side by side
 _CARRY = (
     "where the keys are: dqctl credentials export --file FILE --passphrase-file P; here, before the stack is "
     "installed: dqctl credentials import --file FILE --passphrase-file P. Nothing was changed. If they are lost "
@@ -186,7 +189,9 @@ def fill(runtime: Runtime, source: Source, state: SavedState, database: str, pro
             progress("the schema is made")
             _put_rows(restoring, source, state, progress)
             progress("the rows are in: making keys and indexes, comparing")
-            found = restoring.finish(state.sequences)
+            with server.connect(database) as helper:
+                be_patient(helper, PATIENCE)
+                found = restoring.finish(state.sequences, helper)
             if differing := differences(state.tables, found):
                 raise _not_equal(state, differing)
             book.write_head(connection, _head(connection, state))
@@ -197,21 +202,29 @@ def fill(runtime: Runtime, source: Source, state: SavedState, database: str, pro
 
 
 def _put_rows(restoring: Restoring, source: Source, state: SavedState, progress: Progress) -> None:
-    # One thread fetches and prepares while the other feeds PostgreSQL.
-    portions = map(restoring.prepare, state_reading.rows(source.warehouse, source.place, state))
-    beside = SideBySide(2)
+    # Threads fetch and prepare, each its own statements, while this one feeds PostgreSQL.
+    statements = state_reading.rows(source.warehouse, source.place, state)
+    beside = SideBySide(_LANES)
+
+    def begin(lane: Iterator[Prepared]) -> tuple[Future[Prepared | None], Iterator[Prepared]]:
+        return beside.begin(lambda: next(lane, None)), lane
+
+    coming = dict(
+        begin(map(restoring.prepare, itertools.chain.from_iterable(statements[number::_LANES])))
+        for number in range(_LANES)
+    )
     done = said = 0
-
-    def fetch() -> Prepared | None:
-        return next(portions, None)
-
-    coming = beside.begin(fetch)
-    while (prepared := coming.result()) is not None:
-        coming = beside.begin(fetch)
-        done += restoring.put(prepared)
-        if done - said >= _SPEAK_ROWS:
-            said = done
-            progress(f"restoring commit {state.seq}: {done:,} of {state.rows:,} rows")
+    while coming:
+        for future in wait(coming, return_when=FIRST_COMPLETED).done:
+            lane = coming.pop(future)
+            prepared = future.result()
+            if prepared is None:
+                continue
+            coming |= [begin(lane)]
+            done += restoring.put(prepared)
+            if done - said >= _SPEAK_ROWS:
+                said = done
+                progress(f"restoring commit {state.seq}: {done:,} of {state.rows:,} rows")
 
 
 def _head(connection: Connection, state: SavedState) -> Head:

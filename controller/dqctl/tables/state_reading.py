@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - SQL text is what this module is for; names and literals pass through tables.sql
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -11,10 +11,14 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from dqctl.tables.ports import Statements
-from dqctl.tables.sql import Place, identifier
+from dqctl.tables.sql import Place, identifier, literal
 from dqctl.tables.state_tables import STATE_COMMITS, STATE_LOG
 
 PORTION_ROWS = 20_000
+STATEMENT_ROWS = 150_000
+"""About as many rows are asked for at once."""
+
+_DIGITS = "0123456789abcdef"
 
 
 class Streaming(Statements, Protocol):
@@ -86,22 +90,48 @@ def find(
     return _state(found[0]) if found else None
 
 
-def rows(warehouse: Streaming, place: Place, state: SavedState) -> Iterator[pa.Table]:
+def rows(warehouse: Streaming, place: Place, state: SavedState) -> Sequence[Iterator[pa.Table]]:
     """The rows that the state has, in portions: ``relation``, ``row``, and ``n``, how many equal ones there are.
 
     Rows of a base and of the deltas after it are added up by their digest: the text of a row with sealed values is
     another one each time. ``n`` below 1 is none of a state that is whole.
+
+    Many rows come by several statements, each of which begins when it is first asked for a portion and may be read
+    beside another: a warehouse that gathers an answer before it gives any of it away (the local one does) gathers
+    the one while the other is used, and need not hold them all.
     """
+    count = max(1, min(len(_DIGITS), -(-state.rows // STATEMENT_ROWS)))
+    select = _of_base if state.base_seq == state.seq else _added_up
+    parts = [_DIGITS[part * len(_DIGITS) // count : (part + 1) * len(_DIGITS) // count] for part in range(count)]
+    among = [f" AND substr(l.digest, 1, 1) IN ({', '.join(map(literal, digits))})" for digits in parts]
+    statements = [select(place, state, each if count > 1 else "") for each in among]
+    return [warehouse.stream(each, {"stack": state.stack}, rows=PORTION_ROWS) for each in statements]
+
+
+def _of_base(place: Place, state: SavedState, among: str) -> str:
+    return (
+        "SELECT l.relation AS relation, l.row AS row, l.change AS n\n"
+        f"FROM {place.table(STATE_LOG.name)} AS l\n"
+        f"WHERE l.stack = :stack AND l.seq = {state.seq} AND l.commit_id = {literal(state.commit_id)}{among}"
+    )
+
+
+def _added_up(place: Place, state: SavedState, among: str) -> str:
+    """Only what a delta has touched is grouped: the other rows of a base pass as they are."""
     commits, log = place.table(STATE_COMMITS.name), place.table(STATE_LOG.name)
-    return warehouse.stream(
-        "SELECT l.relation AS relation, max(CASE WHEN l.change > 0 THEN l.row END) AS row,\n"
-        "  CAST(sum(l.change) AS BIGINT) AS n\n"
-        f"FROM {log} AS l JOIN {commits} AS c ON c.stack = l.stack AND c.commit_id = l.commit_id\n"
-        f"WHERE l.stack = :stack AND c.seq BETWEEN {state.base_seq} AND {state.seq}\n"
-        f"  AND l.seq BETWEEN {state.base_seq} AND {state.seq}\n"
-        "GROUP BY l.relation, l.digest HAVING sum(l.change) <> 0",
-        {"stack": state.stack},
-        rows=PORTION_ROWS,
+    return (
+        "WITH l AS (\n"
+        "  SELECT l.relation, l.digest, l.change, l.row, l.seq\n"
+        f"  FROM {log} AS l JOIN {commits} AS c ON c.stack = l.stack AND c.commit_id = l.commit_id\n"
+        f"  WHERE l.stack = :stack AND c.seq BETWEEN {state.base_seq} AND {state.seq}\n"
+        f"    AND l.seq BETWEEN {state.base_seq} AND {state.seq}{among}\n"
+        f"), touched AS (SELECT DISTINCT relation, digest FROM l WHERE seq > {state.base_seq})\n"
+        "SELECT l.relation AS relation, l.row AS row, l.change AS n\n"
+        "FROM l LEFT ANTI JOIN touched AS t ON t.relation = l.relation AND t.digest = l.digest\n"
+        "UNION ALL\n"
+        "SELECT l.relation, max(CASE WHEN l.change > 0 THEN l.row END), CAST(sum(l.change) AS BIGINT)\n"
+        "FROM l LEFT SEMI JOIN touched AS t ON t.relation = l.relation AND t.digest = l.digest\n"
+        "GROUP BY l.relation, l.digest HAVING sum(l.change) <> 0"
     )
 
 

@@ -5,8 +5,10 @@ For comparing a copy with its original. Unlike a saved state (``state.saved``) n
 
 # ruff: noqa: S608 - SQL text out of names of the catalog, quoted by it or by state.rows
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import Empty, Queue
 
 from dqctl.testgen.state import rows
 from dqctl.testgen.state.saved import Connection
@@ -90,27 +92,44 @@ class Contents:
         return tuple(found)
 
 
-def contents(connection: Connection) -> Contents:
+def contents(connection: Connection, *beside: Connection) -> Contents:
     """All that the database holds, in the snapshot of the transaction that is open.
 
     Outside of a repeatable-read transaction tables may be of different moments. The transaction's settings for
-    texts of values are changed (``state.rows.settle``).
+    texts of values are changed (``state.rows.settle``). Connections ``beside`` it share the work, each on a
+    processor of its own, where nobody else changes the database.
     """
     rows.settle(connection)
-    tables = {}
+    portions: Queue[tuple[str, str]] = Queue()
+    found: dict[str, tuple[int, int]] = {}
     for name, table, columns, blocks in connection.execute(_TABLES.encode()).fetchall():
-        digest = f"md5({rows.document(columns, 't')})"
-        summed = f"coalesce(sum({rows.number(digest)}), 0)"
-        count = total = 0
+        found[str(name)] = 0, 0
         for first in range(0, int(blocks), _PORTION):
-            portion = f"t.ctid >= '({first},0)'::tid AND t.ctid < '({first + _PORTION},0)'::tid"
-            row = connection.execute(
-                f"SELECT count(*), {summed} FROM ONLY {table} t WHERE {portion}".encode()
-            ).fetchone()
-            assert row  # noqa: S101 - an aggregate has one
-            count, total = count + int(row[0]), total + int(row[1])
-        tables[str(name)] = count, total
-    return Contents(tables, sequences(connection), dict(connection.execute(_OBJECTS.encode()).fetchall()))
+            portions.put((str(name), _summed(str(table), columns, first)))
+    with ThreadPoolExecutor(1 + len(beside)) as workers:
+        for sums in workers.map(lambda each: _sums(each, portions), (connection, *beside)):
+            for name, count, total in sums:
+                found[name] = found[name][0] + count, found[name][1] + total
+    return Contents(found, sequences(connection), dict(connection.execute(_OBJECTS.encode()).fetchall()))
+
+
+def _summed(table: str, columns: Sequence[str], first: int) -> str:
+    digest = f"md5({rows.document(columns, 't')})"
+    portion = f"t.ctid >= '({first},0)'::tid AND t.ctid < '({first + _PORTION},0)'::tid"
+    return f"SELECT count(*), coalesce(sum({rows.number(digest)}), 0) FROM ONLY {table} t WHERE {portion}"
+
+
+def _sums(connection: Connection, portions: "Queue[tuple[str, str]]") -> list[tuple[str, int, int]]:
+    rows.settle(connection)
+    found: list[tuple[str, int, int]] = []
+    while True:
+        try:
+            name, statement = portions.get_nowait()
+        except Empty:
+            return found
+        row = connection.execute(statement.encode()).fetchone()
+        assert row  # noqa: S101 - an aggregate has one
+        found.append((name, int(row[0]), int(row[1])))
 
 
 def granted(connection: Connection) -> tuple[str, ...]:

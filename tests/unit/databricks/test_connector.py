@@ -4,6 +4,9 @@ import subprocess
 import sys
 
 import pytest
+from databricks.sql.thrift_api.TCLIService import ttypes
+
+from dqctl.databricks.connector import keep_rows_out_of_text
 
 _LIGHT = """
 import sys
@@ -27,3 +30,12 @@ assert client.pandas is pandas
 def test_pandas_is_imported_by_whoever_asks_for_it_and_not_by_us(program: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_answer_that_is_written_out_has_no_rows_in_it() -> None:
+    keep_rows_out_of_text()
+    batches = [ttypes.TSparkArrowBatch(batch=b"hush" * 1_000_000, rowCount=17)]
+    text = repr(ttypes.TFetchResultsResp(results=ttypes.TRowSet(arrowBatches=batches)))
+    assert "rowCount=17" in text
+    assert "hush" not in text
+    assert len(text) < 1000

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -80,10 +81,32 @@ def test_rows_are_added_up_from_the_base_on_and_only_those_of_commits_that_are_v
     state = state_reading.find(Answers(ROW), PLACE, "shop")
     assert state
     warehouse = Answers({"relation": "r", "row": "{}", "n": 1})
-    assert [portion.num_rows for portion in state_reading.rows(warehouse, PLACE, state)] == [1]
+    (rows,) = state_reading.rows(warehouse, PLACE, state)
+    assert [portion.num_rows for portion in rows] == [1]
     ((statement, parameters),) = warehouse.asked
     assert sqlglot.parse_one(statement, dialect="databricks")
     assert "c.commit_id = l.commit_id" in statement
     assert "c.seq BETWEEN 3 AND 7" in statement
     assert "GROUP BY l.relation, l.digest HAVING sum(l.change) <> 0" in statement
     assert parameters == {"stack": "shop"}
+
+
+def test_many_rows_come_by_statements_that_share_the_digests_among_them() -> None:
+    many = {**ROW, "tables": json.dumps({"testgen.results": [3 * state_reading.STATEMENT_ROWS + 1, 1]})}
+    for base, one_of in (
+        (7, "WHERE l.stack = :stack AND l.seq = 7 AND l.commit_id = 'c7'"),
+        (3, "LEFT ANTI JOIN"),
+    ):
+        state = state_reading.find(Answers({**many, "base_seq": base}), PLACE, "shop")
+        assert state
+        warehouse = Answers({"relation": "r", "row": "{}", "n": 1})
+        streams = state_reading.rows(warehouse, PLACE, state)
+        assert not warehouse.asked  # each is asked when somebody reads it
+        assert [portion.num_rows for stream in streams for portion in stream] == [1, 1, 1, 1]
+        digits = [
+            re.findall(r"substr\(l\.digest, 1, 1\) IN \((.*?)\)", statement) for statement, _ in warehouse.asked
+        ]
+        assert [each.strip("'") for (found,) in digits for each in found.split(", ")] == list("0123456789abcdef")
+        for statement, _ in warehouse.asked:
+            assert sqlglot.parse_one(statement, dialect="databricks")
+            assert one_of in statement

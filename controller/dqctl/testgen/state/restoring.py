@@ -18,6 +18,7 @@ from pyarrow import json as arrow_json
 from dqctl.testgen import contents
 from dqctl.testgen.state import capture, ddl, rows, saved
 from dqctl.testgen.state.saved import Connection
+from dqctl.testgen.state.sealing import SEALED
 
 # What a session of its own may spend on making indexes and looking at everything.
 _SESSION = {"maintenance_work_mem": "256MB", "session_replication_role": "replica", "synchronous_commit": "off"}
@@ -39,8 +40,8 @@ Opened = Callable[[str, str], str]
 class Restoring:
     """Fills an empty database through ``connection``, which nobody else works with.
 
-    First ``begin``, then ``put`` as often as there are rows, then ``finish``; each commits. A database in which
-    one of them failed is to be dropped.
+    First ``begin``, then ``put`` as often as there are rows, all in one transaction, so that rows are written
+    once and for good (``FREEZE``); then ``finish``. A database in which one of them failed is to be dropped.
     """
 
     def __init__(self, connection: Connection, schema: Mapping[str, str], open_row: Opened) -> None:
@@ -59,7 +60,6 @@ class Restoring:
         for name, value in rows.SETTINGS.items():
             self._connection.execute("SELECT set_config(%s, %s, false)", [name, value])
         self._tables = _targets(self._connection)
-        self._connection.commit()
 
     def prepare(self, portion: pa.Table) -> "Prepared":
         """Make rows ready: ``relation``, ``row``, and ``n``, how many equal ones there are. Works on its own: the
@@ -76,7 +76,7 @@ class Restoring:
             if pc.min(mine.column("n")).as_py() < 1:
                 raise LookupError(f"rows of {relation} went that never came")
             documents = _repeated(mine)
-            if pc.any(pc.match_substring(documents, _SEALED)).as_py():
+            if relation in SEALED and pc.any(pc.match_substring(documents, _MARK)).as_py():
                 documents = pa.chunked_array([[self._open_row(relation, row) for row in documents.to_pylist()]])
             for part in _parts(documents):
                 found += [(target, lines) for lines in _as_copied(target, _parsed(target, part)).chunks]
@@ -87,11 +87,16 @@ class Restoring:
         for target, lines in prepared.parts:
             with self._connection.cursor().copy(target.statement) as copy:
                 copy.write(_bytes_of(lines))
-        self._connection.commit()
         return sum(len(lines) for _, lines in prepared.parts)
 
-    def finish(self, sequences: Mapping[str, tuple[int, bool]]) -> Mapping[str, tuple[int, int]]:
-        """Make keys, indexes and triggers, set the sequences; rows and checksum of every table, computed anew."""
+    def finish(
+        self, sequences: Mapping[str, tuple[int, bool]], *beside: Connection
+    ) -> Mapping[str, tuple[int, int]]:
+        """Make keys, indexes and triggers, set the sequences; rows and checksum of every table, computed anew.
+
+        Connections ``beside`` the own one, to the same database, help to compute.
+        """
+        self._connection.commit()
         ddl.run(self._connection, self._schema["after"])
         for name, (value, called) in sequences.items():
             self._connection.execute("SELECT setval(%s::regclass, %s, %s)", [name, value, called])
@@ -101,7 +106,8 @@ class Restoring:
         self._connection.autocommit = False
         self._connection.execute("SET session_replication_role = origin")
         capture.ensure(self._connection)
-        found = contents.contents(self._connection).tables
+        self._connection.commit()
+        found = contents.contents(self._connection, *beside).tables
         self._connection.commit()
         return found
 
@@ -119,7 +125,7 @@ class _Target:
     def __init__(self, name: str, columns: Sequence[tuple[str, str, bool]]) -> None:
         self.schema = pa.schema([(column, pa.string()) for column, _, _ in columns])
         self.written = [(column, bool(_PLAIN.match(kind))) for column, kind, generated in columns if not generated]
-        self.statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
+        self.statement = sql.SQL("COPY {} ({}) FROM STDIN (FREEZE)").format(
             sql.Identifier(*name.split(".")),
             sql.SQL(", ").join(sql.Identifier(column) for column, _ in self.written),
         )
@@ -137,7 +143,7 @@ def differences(wanted: Mapping[str, tuple[int, int]], found: Mapping[str, tuple
     return tuple(said)
 
 
-_SEALED = "dqctl-sealed:"
+_MARK = "dqctl-sealed:"
 
 
 def _targets(connection: Connection) -> dict[str, _Target]:
