@@ -26,6 +26,10 @@ _MAINTENANCE = "postgres"
 
 _RENAME = 30.0  # seconds for the sessions of others to end; PostgreSQL itself waits 5 s at each try
 _PATIENCE = 300.0  # seconds for files to go, or be made, on a disk that has much to do
+_END_MAKING = """
+    SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity
+    WHERE state = 'active' AND starts_with(query, %s) AND pid <> pg_backend_pid()
+"""
 _END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 
 _EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Violation|Refused)\b.*:|\([\w.]+\) ")
@@ -116,9 +120,12 @@ def database_exists(postgres: MetadataServer) -> bool:
 
 
 def drop_database(postgres: MetadataServer, name: str) -> None:
-    """Drop the database, ending its sessions; nothing to do when it is not there."""
+    """Drop the database, ending its sessions and whoever is still making it; nothing to do when it is none."""
     with postgres.connect(_MAINTENANCE, autocommit=True) as connection:
         be_patient(connection, _PATIENCE)
+        # The server goes on with what a command that was killed had asked for: it would be there a moment later.
+        making = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)).as_string(connection)
+        connection.execute(_END_MAKING, [making])
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
