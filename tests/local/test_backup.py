@@ -142,6 +142,39 @@ def test_a_backup_is_of_one_moment_while_others_write(filled: Settings) -> None:
     assert backup.verify(runtime, made[-1]).rows == made[-1].manifest.rows
 
 
+def test_a_database_that_the_server_is_still_making_for_a_killed_command_is_not_left(filled: Settings) -> None:
+    server, name = open_runtime(filled, silent).postgres, "datakitchen_next_making"
+    ended: list[BaseException] = []
+
+    def make() -> None:
+        try:
+            with server.connect("postgres", autocommit=True) as connection:
+                connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0'.encode())
+        except EnvironmentFault as fault:
+            ended.append(fault)
+
+    maker = threading.Thread(target=make)
+    dropper = threading.Thread(target=metadata.drop_database, args=(server, name))
+    with server.connect("postgres") as slow:
+        slow.execute("LOCK TABLE pg_database IN SHARE ROW EXCLUSIVE MODE")
+        maker.start()
+        wait_for(slow, "query LIKE 'CREATE DATABASE%' AND wait_event_type = 'Lock'")
+        dropper.start()
+        wait_for(slow, "query LIKE 'DROP DATABASE%' AND wait_event_type = 'Lock'")
+    maker.join(60)
+    dropper.join(60)
+    assert len(ended) == 1
+    assert name not in databases(open_runtime(filled, silent))
+
+
+def wait_for(connection: "psycopg.Connection[tuple[object, ...]]", what: str) -> None:
+    end = time.monotonic() + 60
+    while not connection.execute(f"SELECT 1 FROM pg_stat_activity WHERE {what}".encode()).fetchone():
+        assert time.monotonic() < end, what
+        connection.execute("SELECT pg_stat_clear_snapshot()")
+        time.sleep(0.05)
+
+
 def test_a_database_that_is_there_again_meanwhile_is_said(filled: Settings) -> None:
     runtime = open_runtime(filled, silent)
     metadata.create_database(runtime.postgres, "datakitchen_restored")
