@@ -96,11 +96,11 @@ def switch(
         runtime = _runtime(paths, journal.before, progress)
         runtime.hold_still()
         with runtime.metadata() as now, runtime.postgres.connect(journal.candidate) as then:
-            carried = waiting.carry(now, then)
-            journal = _with_jobs(paths, journal, carried)
+            came, went = waiting.carry(now, then)
+            journal = _with_jobs(paths, journal, came - went)
             upgrades.mark(then, journal.id, journal.kind, _version(journal.before), _version(journal.after))
-        if carried:
-            progress(f"switching: {counted(carried, 'queued job')} came along")
+        if came:
+            progress(f"switching: {counted(came, 'queued job')} came along")
         progress("switching: the candidate is marked")
         for left_over in (databases.OLDER, databases.UNDONE):
             metadata.drop_database(runtime.postgres, left_over)
@@ -114,11 +114,11 @@ def switch(
     return Settled(journal, settled.failure, clock.monotonic() - started)
 
 
-def _with_jobs(paths: StackPaths, journal: Journal, count: int) -> Journal:
-    """The journal of a candidate that has ``count`` more: jobs were queued while it was made and tried."""
-    if not count or _JOBS not in journal.rows:
+def _with_jobs(paths: StackPaths, journal: Journal, more: int) -> Journal:
+    """The journal of a candidate that has so many more: jobs were queued while it was made and tried."""
+    if not more or _JOBS not in journal.rows:
         return journal
-    rows = {**journal.rows, _JOBS: journal.rows[_JOBS] + count}
+    rows = {**journal.rows, _JOBS: journal.rows[_JOBS] + more}
     journal = journal.model_copy(update={"rows": rows})
     upgrading.write(paths, journal)
     return journal

@@ -31,19 +31,18 @@ def runs_since(now: Connection, then: Connection) -> int:
     return sum(job not in known for (job,) in now.execute(_BEGUN, [list(sources.KINDS)]).fetchall())
 
 
-def carry(now: Connection, then: Connection) -> int:
-    """Let the database of ``then`` have the jobs that wait in the one of ``now``; how many it had not. Commits.
+def carry(now: Connection, then: Connection) -> tuple[int, int]:
+    """Let the database of ``then`` have the jobs that wait in the one of ``now``, and none that was begun there.
 
     Schedules come due while an upgrade is at its trial, or since the one that is rolled back: what they queued
-    must not be lost, and what waited then and was begun since must not begin once more.
+    must not be lost. What waited then and was begun since would be run once more, or published as canceled in the
+    place of what it came to. How many jobs came along, and how many went. Commits.
     """
     queued = now.execute(_QUEUED, [_KEYS]).fetchall()
     begun = [job for (job,) in now.execute(_BEGUN, [_KEYS]).fetchall()]
     with then.transaction():
-        carried = sum(then.execute(_QUEUE, row).rowcount for row in queued)
-        then.execute(
-            "UPDATE testgen.job_executions SET status = 'canceled', completed_at = now(), error_message = %s"
-            " WHERE status = 'pending' AND id = ANY(%s)",
-            ["it was begun before the stack went back", begun],
-        )
-    return carried
+        came = sum(then.execute(_QUEUE, row).rowcount for row in queued)
+        went = then.execute(
+            "DELETE FROM testgen.job_executions WHERE status = 'pending' AND id = ANY(%s)", [begun]
+        ).rowcount
+    return came, went
