@@ -1,15 +1,19 @@
 """The report as JUnit XML: one suite a run, one case a test, as Jenkins, GitLab and GitHub's readers take it.
 
-A failed test is a ``<failure>``, one that could not be evaluated an ``<error>``; a warning is a failure when the
-run is told to fail on warnings, else it passes and says so in ``<system-out>``, as a test that only logs does. A
-profile has a case a column. A job that did not finish is a case of its own, so that a run without any result
-does not look like a run in which all is well.
+A failed test is a ``<failure>``, one that could not be evaluated an ``<error>``; a warning is a failure when
+the run is told to fail on warnings, else it passes and says so in ``<system-out>``, as a test that only logs does.
+One that TestGen does not judge yet is ``<skipped>``. A profile has a case a column. A job that did not finish is a
+case of its own, so that a run without any result does not look like a run in which all is well.
+
+Readers know a test by classname and name, and GitLab drops all but the first that share both. There is no
+``file``: no file of a repository is meant. GitLab reads files of up to 30 MB with texts of up to 10 MB, GitHub's
+annotations hold 64 KB: messages and texts have an end.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from xml.sax.saxutils import quoteattr
 
 from dqctl.report.model import Kind, RunReport
@@ -19,6 +23,7 @@ from dqctl.report.results import Result, Status
 from dqctl.report.summary import summarize
 from dqctl.report.verdict import failing
 
+_LONGEST_MESSAGE, _LONGEST_TEXT = 1_000, 20_000
 # Characters that XML 1.0 has no way to write, not even as a reference.
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -38,7 +43,8 @@ def render_junit(report: RunReport, fail_on: FailOn) -> str:
     cases = list(_cases(report, fail_on))
     outcomes = Counter(case.outcome for case in cases)
     counts = (
-        f'tests="{len(cases)}" failures="{outcomes["failure"]}" errors="{outcomes["error"]}" skipped="0" '
+        f'tests="{len(cases)}" failures="{outcomes["failure"]}" errors="{outcomes["error"]}" '
+        f'skipped="{outcomes["skipped"]}" '
         f'time="{report.run.seconds or 0:.3f}"'
     )
     lines = [
@@ -76,19 +82,21 @@ def _properties(report: RunReport) -> Iterator[tuple[str, str]]:
 def _cases(report: RunReport, fail_on: FailOn) -> Iterator[_Case]:
     if not report.run.completed or report.run.kind is Kind.GENERATE:
         yield _job(report)
-    names: Counter[tuple[str, str]] = Counter()
-    for result in report.results:
-        case = _result(report, result, fail_on)
-        names[case.place, case.name] += 1
-        # Readers keep history by name: two tests of one type on one column must not look like one test.
-        if (number := names[case.place, case.name]) > 1:
-            case = _Case(case.place, f"{case.name} #{number}", *_outcome_of(case))
-        yield case
+    yield from _numbered([(_result(report, result, fail_on), result) for result in report.results])
     yield from (_column(report, column) for column in report.columns)
 
 
-def _outcome_of(case: _Case) -> tuple[str, str, str, str]:
-    return case.outcome, case.kind, case.headline, case.text
+def _numbered(cases: Sequence[tuple[_Case, Result]]) -> Iterator[_Case]:
+    """The cases, those of one place and name told apart by a number that stays when outcomes change."""
+    alike: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for case, result in cases:
+        alike.setdefault((case.place, case.name), []).append((result.definition_id or "", result.id))
+    for case, result in cases:
+        known = alike[case.place, case.name]
+        if len(known) > 1 and (number := sorted(known).index((result.definition_id or "", result.id)) + 1) > 1:
+            yield replace(case, name=f"{case.name} #{number}")
+        else:
+            yield case
 
 
 def _job(report: RunReport) -> _Case:
@@ -106,6 +114,8 @@ def _result(report: RunReport, result: Result, fail_on: FailOn) -> _Case:
     text = "\n".join(_explanation(result))
     if result.status is Status.ERROR:
         return _Case(place, name, "error", result.test_type, headline, text)
+    if result.skipped:
+        return _Case(place, name, "skipped", headline=headline)
     # A failed test is a failure here even where --fail-on is more lenient: the file says what is, not what counts.
     if result.status is Status.FAILED or result.status in failing(fail_on):
         return _Case(place, name, "failure", result.test_type, headline, text)
@@ -136,16 +146,25 @@ def _column(report: RunReport, column: ProfiledColumn) -> _Case:
 
 def _element(case: _Case) -> str:
     opening = f'<testcase classname={_attribute(case.place)} name={_attribute(case.name)} time="0"'
+    if case.outcome == "skipped":
+        return f"{opening}><skipped message={_attribute(_shortened(case.headline, _LONGEST_MESSAGE))}/></testcase>"
     if case.outcome:
-        attributes = f"message={_attribute(case.headline)} type={_attribute(case.kind)}"
+        attributes = (
+            f"message={_attribute(_shortened(case.headline, _LONGEST_MESSAGE))} type={_attribute(case.kind)}"
+        )
         return f"{opening}><{case.outcome} {attributes}>{_text(case.text)}</{case.outcome}></testcase>"
     if case.text:
         return f"{opening}><system-out>{_text(case.text)}</system-out></testcase>"
     return f"{opening}/>"
 
 
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def _text(text: str) -> str:
-    return _ILLEGAL.sub("", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    plain = _ILLEGAL.sub("", _shortened(text, _LONGEST_TEXT))
+    return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _attribute(text: str) -> str:

@@ -75,8 +75,9 @@ class Parameter:
 class Result:
     """One test of a test run. ``checks`` says in words what the test checks.
 
-    ``past`` has a letter for each earlier run that the report remembers, the oldest first: F, E, W, L, P as
-    ``Status``, - where the test was not run; ``past_measures`` is what was measured then.
+    ``skipped``: TestGen ran it but does not judge it yet, as a monitor in training. ``past`` has a letter for each
+    earlier run that the report remembers, the oldest first: F, E, W, L, P as ``Status``, - where the test was not
+    run; ``past_measures`` is what was measured then.
     """
 
     id: str
@@ -100,6 +101,7 @@ class Result:
     definition_id: str | None
     parameters: tuple[Parameter, ...]
     query: str | None
+    skipped: bool = False
     past: str = ""
     past_measures: tuple[str | None, ...] = ()
 
@@ -214,6 +216,7 @@ def _result(row: Row, queries: Mapping[object, str | None], reader: Reader, memo
         definition_id=reader.text(row, "test_definition_id"),
         parameters=_shown(parameters(reader.text(row, "input_parameters")), test_type, reader),
         query=queries.get(row.get("test_definition_id")),
+        skipped=reader.count(row, "result_code") == -1,
         past=past,
         past_measures=past_measures,
     )

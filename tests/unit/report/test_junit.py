@@ -19,9 +19,9 @@ def _suite(report: RunReport, fail_on: FailOn = FailOn.FAIL) -> ET.Element:
     cases = suite.findall("testcase")
     # Readers trust the attributes or count the elements: both must say the same.
     assert int(suite.attrib["tests"]) == len(cases) == int(root.attrib["tests"])
-    for outcome in ("failure", "error"):
+    for outcome, counted in {"failure": "failures", "error": "errors", "skipped": "skipped"}.items():
         found = [case for case in cases if case.find(outcome) is not None]
-        assert int(suite.attrib[f"{outcome}s"]) == len(found) == int(root.attrib[f"{outcome}s"])
+        assert int(suite.attrib[counted]) == len(found) == int(root.attrib[counted])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.attrib["timestamp"])
     assert all(case.attrib.keys() == {"classname", "name", "time"} for case in cases)
     return suite
@@ -109,3 +109,38 @@ def test_characters_that_xml_cannot_hold_are_removed() -> None:
     text = "nul \x00 escape \x1b[31m no character \ufffe\uffff tab \t fin"
     (case,) = _suite(_report(result_status="Failed", result_message=text)).findall("testcase")
     assert case[0].attrib["message"] == "Failed: nul  escape [31m no character  tab \t fin"
+
+
+def test_test_that_is_not_judged_yet_is_skipped() -> None:
+    (case,) = _suite(_report(result_status="Log", result_code=-1, result_message="in training")).findall(
+        "testcase"
+    )
+    assert [(child.tag, child.attrib) for child in case] == [("skipped", {"message": "Log: in training"})]
+
+
+def test_names_of_tests_that_are_alike_stay_when_outcomes_change() -> None:
+    def names(*statuses: str) -> dict[str, str]:
+        rows = [
+            flights.result(id=f"{number}", test_definition_id=f"d{number}", test_type="T", table_name="t")
+            | {"result_status": status, "result_message": f"said by {number}"}
+            for number, status in enumerate(statuses)
+        ]
+        content = flights.content(flights.run("test"), dq_test_results=rows)
+        suite = _suite(build(content, generated_at=flights.GENERATED_AT))
+        return {
+            str(re.findall(r"Result: (\d)", ET.tostring(case, encoding="unicode"))[0]): case.attrib["name"]
+            for case in suite.findall("testcase")
+        }
+
+    first = names("Warning", "Failed", "Warning")
+    assert first == names("Failed", "Warning", "Error") == {"0": "T", "1": "T #2", "2": "T #3"}
+
+
+def test_long_messages_and_texts_end() -> None:
+    (case,) = _suite(_report(result_status="Error", result_message="line\n" * 50_000)).findall("testcase")
+    error = case.find("error")
+    assert error is not None
+    assert error.attrib["message"].startswith("Error: line\nline")
+    assert len(error.attrib["message"]) == 1000
+    assert len(error.text or "") == 20_000
+    assert (error.text or "").endswith("…")
