@@ -259,7 +259,7 @@ def test_what_broke_because_the_target_went_away_is_run_again_and_only_the_secon
         done = work.run_tests(settings, ("third", "sales-suite"), progress=mend)
     finally:
         ask(runtime, "third", QUERIES["third"])
-    assert [report.name for report in done.reports] == ["third", "sales-suite", "third"], done.errors
+    assert [report.name for report in done.reports] == ["third", "sales-suite", "third"], done.retries
     first, _, second = done.reports
     assert [(each.run_id, each.again_as) for each in done.retries] == [(first.run.run_id, second.run.run_id)]
     assert done.exit_code() is ExitCode.DONE

@@ -113,6 +113,12 @@ def test_a_run_that_is_good_says_nothing_and_two_do_not_run_at_once(
     command("schedule", "remove", "tables")
 
 
+def test_what_a_stack_that_is_gone_left_in_the_crontab_can_be_removed(home: Path, others: str) -> None:
+    crontab.write(crontab.with_line(others, crontab.mark(str(home), "default", "night"), "0 2 * * * /bin/true"))
+    assert CommandLine(home).document("schedule", "remove", "night")["change"] == "removed"
+    assert crontab.read() == others
+
+
 def test_without_a_stack_nothing_is_scheduled(home: Path) -> None:
     said = CommandLine(home)("schedule", "add", "night", "--at", "@daily", code=2)
     assert "there is no stack 'default'" in said.err

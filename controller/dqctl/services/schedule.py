@@ -84,23 +84,24 @@ def add(
             return Planned("unchanged", wanted, {}, left_out)
         if not dry_run:
             if before and before.by != by:
-                _take_out(settings, before)
+                _take_out(settings, name, before.by)
             schedules.write(paths, wanted)
             _put_in(settings, wanted)
         return Planned("changed" if before else "added", wanted, writes, left_out)
 
 
 def remove(settings: Settings, name: str, *, dry_run: bool = False) -> Planned:
-    """Have it run no more; lines and units of others are left alone."""
-    paths = _paths(settings)
+    """Have it run no more, also when its stack is gone; lines and units of others are left alone."""
+    paths = StackPaths(settings.home, settings.stack)
     with _editing(paths):
         there = schedules.read(paths, name)
-        if there is None:
-            return Planned("not there", None, {})
+        places: tuple[By, ...] = (there.by,) if there else ("cron", "systemd")
+        found = [by for by in places if there or _is_marked(settings, name, by)]
         if not dry_run:
-            _take_out(settings, there)
+            for by in found:
+                _take_out(settings, name, by)
             schedules.drop(paths, name)
-        return Planned("removed", there, {})
+        return Planned("removed" if found else "not there", there, {})
 
 
 def listed(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> tuple[Listed, ...]:
@@ -221,11 +222,11 @@ def _writes(settings: Settings, schedule: Schedule) -> dict[str, str]:
     if schedule.by == "systemd":
         units = timers.render(settings.stack, str(settings.home), schedule, argv)
         return {str(timers.directory() / name): text for name, text in units.items()}
-    return {"crontab": f"{_mark(settings, schedule)}\n{crontab.line(schedule.at, argv)}\n"}
+    return {"crontab": f"{_mark(settings, schedule.name)}\n{crontab.line(schedule.at, argv)}\n"}
 
 
-def _mark(settings: Settings, schedule: Schedule) -> str:
-    return crontab.mark(str(settings.home), settings.stack, schedule.name)
+def _mark(settings: Settings, name: str) -> str:
+    return crontab.mark(str(settings.home), settings.stack, name)
 
 
 def _put_in(settings: Settings, schedule: Schedule) -> None:
@@ -233,24 +234,36 @@ def _put_in(settings: Settings, schedule: Schedule) -> None:
     if schedule.by == "systemd":
         timers.install(settings.stack, str(settings.home), schedule, argv)
         return
-    crontab.write(crontab.with_line(crontab.read(), _mark(settings, schedule), crontab.line(schedule.at, argv)))
+    crontab.write(
+        crontab.with_line(crontab.read(), _mark(settings, schedule.name), crontab.line(schedule.at, argv))
+    )
 
 
-def _take_out(settings: Settings, schedule: Schedule) -> None:
-    if schedule.by == "systemd":
-        timers.uninstall(settings.stack, str(settings.home), schedule.name)
+def _take_out(settings: Settings, name: str, by: By) -> None:
+    if by == "systemd":
+        timers.uninstall(settings.stack, str(settings.home), name)
         return
     text = crontab.read()
-    without = crontab.without_line(text, _mark(settings, schedule))
+    without = crontab.without_line(text, _mark(settings, name))
     if without != text:
         crontab.write(without)
+
+
+def _is_marked(settings: Settings, name: str, by: By) -> bool:
+    """Whether crontab or systemd has anything of that name."""
+    if by == "systemd":
+        return timers.is_there(str(settings.home), settings.stack, name)
+    try:
+        return crontab.line_of(crontab.read(), _mark(settings, name)) is not None
+    except EnvironmentFault:  # no cron here
+        return False
 
 
 def _is_installed(settings: Settings, schedule: Schedule) -> bool:
     if schedule.by == "systemd":
         return timers.is_there(str(settings.home), settings.stack, schedule.name)
     try:
-        found = crontab.line_of(crontab.read(), _mark(settings, schedule))
+        found = crontab.line_of(crontab.read(), _mark(settings, schedule.name))
     except EnvironmentFault:  # no cron here
         return False
     return found == crontab.line(schedule.at, _command(settings, schedule))

@@ -5,10 +5,14 @@ text has to do: of the job, or of the tests that could not be evaluated.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import psycopg
 
 from dqctl.databricks.failures import may_pass
-from dqctl.testgen.jobs import JobKind, JobOutcome
+from dqctl.testgen.jobs import JobKind, JobOutcome, JobRequest
 from dqctl.testgen.ports import Runtime
 
 # PostgreSQL's own words (15 to 17), and psycopg2's, through which TestGen hears them.
@@ -33,7 +37,17 @@ class Retry:
     why: str
 
 
-def reason(runtime: Runtime, outcome: JobOutcome) -> str | None:
+def reasons(runtime: Runtime, outcomes: Sequence[JobOutcome]) -> dict[JobRequest, tuple[JobOutcome, str]]:
+    """Those of ``outcomes`` that may do better at once, each with the reason; see ``reason``."""
+    with runtime.metadata() as connection:
+        return {
+            outcome.request: (outcome, why)
+            for outcome in outcomes
+            if (why := reason(connection, outcome)) is not None
+        }
+
+
+def reason(connection: "psycopg.Connection[tuple[Any, ...]]", outcome: JobOutcome) -> str | None:
     """Why the run may do better at once; None when it spoke of the data, or would say the same again."""
     if outcome.kind is not JobKind.TEST or outcome.status == "canceled":
         return None
@@ -41,12 +55,11 @@ def reason(runtime: Runtime, outcome: JobOutcome) -> str | None:
         return passing(outcome.error_message or "")
     if outcome.run_id is None:
         return None
-    with runtime.metadata() as connection:
-        rows = connection.execute(
-            "SELECT DISTINCT result_message FROM test_results WHERE test_run_id = %s AND result_status = 'Error'"
-            " AND result_message IS NOT NULL LIMIT 200",
-            [outcome.run_id],
-        ).fetchall()
+    rows = connection.execute(
+        "SELECT DISTINCT result_message FROM test_results WHERE test_run_id = %s AND result_status = 'Error'"
+        " AND result_message IS NOT NULL LIMIT 200",
+        [outcome.run_id],
+    ).fetchall()
     return next((why for (message,) in rows if (why := passing(message))), None)
 
 

@@ -162,11 +162,7 @@ class Session:
         return self.ran[before:]
 
     def _retry(self, deadline: Deadline, course: Course, access: Access) -> None:
-        broken = {
-            outcome.request: (outcome, why)
-            for outcome in self.ran
-            if (why := work_retry.reason(self.runtime, outcome)) is not None
-        }
+        broken = work_retry.reasons(self.runtime, self.ran)
         if not broken or deadline.left <= _PAUSE:
             return
         self.progress(f"{len(broken)} of {len(self.ran)} runs broke for a reason that may have passed: once more")

@@ -216,9 +216,11 @@ def _serve(
             course.close()
         lost = fault is not None and _settle_lost(runtime, version, course, fault, deadline)
         ended = course.ended + ([course.at_work] if course.at_work and lost else [])
-        for job, job_id in zip(waiting, ended, strict=False):
-            if job_id is not None:
-                yield _outcome(runtime, version, job_id, job.request)
+        yield from _outcomes(
+            runtime,
+            version,
+            [(job.request, done) for job, done in zip(waiting, ended, strict=False) if done is not None],
+        )
         if fault is not None and not lost:
             explained = _explained(fault, waiting[len(ended)], course.at_work, deadline)
             raise explained from (fault if explained is not fault else fault.__cause__)
@@ -396,17 +398,28 @@ def _settle(runtime: Runtime, version: Capabilities, job_id: UUID, reason: str) 
     return True
 
 
-def _outcome(runtime: Runtime, version: Capabilities, job_id: UUID, request: JobRequest) -> JobOutcome:
+def _outcomes(
+    runtime: Runtime, version: Capabilities, ended: Sequence[tuple[JobRequest, UUID]]
+) -> Iterator[JobOutcome]:
+    if not ended:
+        return
     with runtime.metadata() as connection:
-        row = connection.execute(
-            "SELECT status, error_message, started_at, completed_at FROM job_executions WHERE id = %s", [job_id]
-        ).fetchone()
-        run = None
-        if runs := _TASKS[request.kind].runs:
-            found = sql.SQL("SELECT id FROM {} WHERE {} = %s").format(
-                sql.Identifier(runs), sql.Identifier(version.job_of_run)
-            )
-            run = connection.execute(found, [job_id]).fetchone()
+        found = [_outcome(connection, version, job_id, request) for request, job_id in ended]
+    yield from found
+
+
+def _outcome(
+    connection: "psycopg.Connection[tuple[Any, ...]]", version: Capabilities, job_id: UUID, request: JobRequest
+) -> JobOutcome:
+    row = connection.execute(
+        "SELECT status, error_message, started_at, completed_at FROM job_executions WHERE id = %s", [job_id]
+    ).fetchone()
+    run = None
+    if runs := _TASKS[request.kind].runs:
+        found = sql.SQL("SELECT id FROM {} WHERE {} = %s").format(
+            sql.Identifier(runs), sql.Identifier(version.job_of_run)
+        )
+        run = connection.execute(found, [job_id]).fetchone()
     if row is None:
         raise EnvironmentFault(
             f"job {job_id} has disappeared from TestGen's metadata",
