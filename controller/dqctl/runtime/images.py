@@ -111,7 +111,7 @@ def _missing(reference: str, why: str) -> EnvironmentFault:
     return EnvironmentFault(
         f"image {reference} is not here, {why}",
         "load it (docker load), build it (scripts/images), or name another: --image, --postgres-image, "
-        "--controller-image, --registry",
+        "--controller-image, --registry. A stack of --runtime local needs no images",
     )
 
 

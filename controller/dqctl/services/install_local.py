@@ -35,10 +35,10 @@ def converge(
     # PostgreSQL's account passes through; what is private has a directory of its own (0700).
     accounts.open_way(paths.home, paths.postgres)
     accounts.open_way(paths.home, paths.environments / "bin")
+    record = before or _new_record(settings, paths, version, store, clock)
     log = paths.logs / "install.log"
     if store == "disposable" and postgres_programs.ensure_programs(paths.environments, log=log, progress=progress):
         changed.append(f"PostgreSQL {postgres_programs.VERSION}")
-    record = before or _new_record(settings, paths, version, store, clock)
     if version and version != record.testgen_version:
         leave_version(runtime_of(paths, record, progress), version, settings.lock_timeout)
         record = record.model_copy(update={"testgen_version": version, "installed": False})
@@ -85,6 +85,7 @@ def _new_record(
         if paths.postgres.exists()
         else accounts.choose_account(settings.postgres_account)
     )
+    accounts.require_way(paths.postgres, account)  # before programs are fetched, which takes a minute
     own = {
         "postgres_version": postgres_programs.VERSION,
         "postgres_port": free_port(),

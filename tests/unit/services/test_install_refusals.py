@@ -1,11 +1,12 @@
 """What an install refuses before it does anything."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from command_line import CommandLine
-from dqctl.errors import MissingSetting, UsageError
+from dqctl.errors import EnvironmentFault, MissingSetting, UsageError
 from dqctl.progress import silent
 from dqctl.services.install import install
 from dqctl.services.install_plan import plan_install
@@ -42,3 +43,13 @@ def test_a_workspace_without_a_way_to_sign_in_gets_no_stack_beside_its_saved_sta
         assert "Nothing was made" in raised.value.hint
     assert not (tmp_path / "stacks" / "default" / "stack.json").exists()
     assert not (tmp_path / "stacks" / "default" / "secrets").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root lets PostgreSQL run as another account")
+def test_a_home_that_postgresql_cannot_reach_is_refused_before_programs_are_fetched(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    settings = load({"home": closed / "home", "state": "off"}, {})
+    with pytest.raises(EnvironmentFault, match="cannot pass through"):
+        install(settings, runtime="local", progress=silent)
+    assert not any((closed / "home" / "environments").iterdir())
