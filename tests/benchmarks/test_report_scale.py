@@ -16,8 +16,8 @@ from unit.report.browser import BROWSER, Browser
 pytestmark = pytest.mark.benchmark
 
 RESULTS = 100_000
-# Seconds of a quiet machine, and megabytes: what is promised. The machine's own other work is taken off by
-# counting processor time; wall time is recorded beside it.
+# Seconds and megabytes, as promised. Processor time, which is that of the wall on a quiet machine; the wall's own
+# is recorded beside it.
 PROMISED = {Form.HTML: (5, 15), Form.JUNIT: (5, 30), Form.MARKDOWN: (5, 0.065), Form.JSON: (15, 150)}
 INTERACTIVE = 2.0
 NIGHTS = flights.history(10)
@@ -61,10 +61,11 @@ def test_page_of_a_big_run_is_interactive(record: Record, report: RunReport, tmp
     page = tmp_path / "report.html"
     write(report, Form.HTML, page)
     with Browser(tmp_path / "browser") as browser:
-        ready, found = [], []
+        ready, worked, found = [], [], []
         for _ in range(3):
             browser.open(page)
             ready.append(int(browser.run("document.documentElement.dataset.ready")) / 1000)
+            worked.append(browser.worked())
             # A search through all rows, with what is drawn of it.
             found.append(
                 browser.run("""(async () => {
@@ -79,7 +80,7 @@ def test_page_of_a_big_run_is_interactive(record: Record, report: RunReport, tmp
             )
         rows = browser.run("document.querySelectorAll('#results tbody tr[data-place]').length")
     # The best of three: other work on the machine only ever adds to it.
-    record("report page interactive", min(ready), "s", results=RESULTS, all=ready)
+    record("report page interactive", min(worked), "s", results=RESULTS, wall=min(ready))
     record("report page search", min(found), "s", results=RESULTS)
     assert rows < 500
-    assert min(ready) <= INTERACTIVE
+    assert min(worked) <= INTERACTIVE

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Self
 
 from dqctl.records import TEST_DEFINITIONS, Row
@@ -161,6 +162,7 @@ def shortened(columns: str | None) -> str | None:
     return columns if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
 
 
+@lru_cache(maxsize=10_000)
 def parameters(text: str | None) -> tuple[Parameter, ...]:
     """Take TestGen's ``name=value; name=value`` apart. What cannot be told apart stays one parameter."""
     if not text:

@@ -20,21 +20,23 @@ class Reader:
 
     def __init__(self, *, samples: bool = False) -> None:
         self.samples = samples
-        self._cleaned: dict[str, str] = {}
+        self._cleaned: dict[str, str | None] = {"": None}
 
     def text(self, row: Row, name: str) -> str | None:
         """The text, or ``None`` when there is none."""
         value = row.get(name)
-        if value is None or value == "":
-            return None
-        plain = value if isinstance(value, str) else str(value)
-        cleaned = self._cleaned.get(plain)
-        if cleaned is None:
-            cleaned = redact(plain)
+        if value.__class__ is not str:
+            if value is None:
+                return None
+            value = str(value)
+        try:
+            return self._cleaned[value]
+        except KeyError:
+            cleaned = redact(value)
             if not cleaned.isascii():
                 cleaned = cleaned.encode("utf-8", "replace").decode("utf-8")
-            self._cleaned[plain] = cleaned
-        return cleaned
+            self._cleaned[value] = cleaned
+            return cleaned
 
     def error(self, row: Row, name: str) -> str | None:
         """The text of an error, in which values out of the data may be quoted."""
