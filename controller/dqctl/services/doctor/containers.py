@@ -134,9 +134,10 @@ def workspace(subject: Subject) -> Finding:
     address, port = host_address(), urlsplit(endpoint.proxy_url).port or 80
     with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=1.0):
         return ok(f"its proxy listens for containers, at {address}:{port}")
+    where = f"--data-dir {quote(str(endpoint.data_dir))}"
     return failed(
         f"its proxy does not listen at {address}:{port}, where containers look for it",
-        f"dqctl workspace start --data-dir {quote(str(endpoint.data_dir))} --proxy-address {address}",
+        f"dqctl workspace stop {where}; dqctl workspace start {where} --proxy-address {address}",
     )
 
 

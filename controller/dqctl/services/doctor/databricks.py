@@ -121,7 +121,8 @@ def credentials(subject: Subject) -> Finding:
         case _:
             fix = "see as whom Databricks' own tools get in: databricks auth describe"
     if subject.target.direct:
-        fix = f"dqctl workspace stop, then start: it writes its token again ({subject.target.place})"
+        where = f"--data-dir {quote(subject.target.place)}"
+        fix = f"dqctl workspace stop {where}; dqctl workspace start {where} (it writes its token again)"
     return failed(f"{subject.target.host}: {answer.reason}", fix if refused else "try again", refused=refused)
 
 
