@@ -140,7 +140,7 @@ def own_engine(cache: Path, *images: str) -> Iterator[OwnEngine]:
         pytest.skip(f"an engine of its own needs {', '.join(missing)}")
     cache.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="dq-"))
-    with FileLock(cache / "lock", timeout=280):
+    with FileLock(cache / "lock", timeout=1200):  # another file may have it, for minutes on a loaded machine
         engine = OwnEngine(cache / "data", place)
         try:
             engine.start()

@@ -13,7 +13,8 @@ from container_stacks import POSTGRES, TESTGEN
 from engines import OwnEngine, own_engine
 from target_database import PASSWORD, TABLES
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+# Beside the tests, the time that another file may have the one engine.
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
 
 _CACHE = Path(os.environ.get("DQCTL_TEST_CACHE") or "/var/cache/dqctl-tests").absolute() / "engine"
 

@@ -14,7 +14,7 @@ from dqctl.runtime import databases, open_runtime
 from dqctl.stack import upgrading
 from dqctl.stack.images import read_images
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(1200)]
 
 STACK, OLD, NEW = "upgraded", "5.92.2", "5.134.0"
 

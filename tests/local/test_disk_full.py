@@ -19,7 +19,7 @@ from stored_state import add_history
 
 pytestmark = [
     pytest.mark.local,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts"),
 ]
 

@@ -19,7 +19,7 @@ from dqctl.testgen.contents import contents
 from publishing import published
 from target_database import PASSWORD, Target
 
-pytestmark = [pytest.mark.local, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.local, pytest.mark.timeout(1200)]
 
 SUITE = "sales-suite"
 
