@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -13,11 +14,11 @@ from command_line import CommandLine
 from dqctl.progress import silent
 from dqctl.runtime import MetadataServer, databases, find_runtime, metadata, open_runtime
 from dqctl.settings import Settings
-from dqctl.stack import upgrading
-from dqctl.stack.record import read_record
+from dqctl.stack import lock, upgrading
+from dqctl.stack.record import read_record, write_record
 from dqctl.testgen.capabilities import capabilities
 
-pytestmark = [pytest.mark.local, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.local, pytest.mark.timeout(1200)]
 
 OLD, NEW = "5.92.2", "5.134.0"
 
@@ -116,13 +117,15 @@ def pristine(version: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def changing(copied_stack: Callable[[str], Settings]) -> Changing:
-    """A stack that was upgraded once, so that it has metadata of both versions."""
+def changing(copied_stack: Callable[[str], Settings], install_version: Callable[[str], Path]) -> Changing:
+    """A stack that has metadata of both versions, each as after install."""
     settings = copied_stack(OLD)
+    install_version(NEW)
     one = Changing(settings, CommandLine(settings.home))
     one.keep_pristine(OLD)
-    story = one.run.document("upgrade", "--to", NEW)
-    assert story["outcome"] == "upgraded"
+    runtime = open_runtime(settings, silent)
+    metadata.drop_database(runtime.postgres, metadata.DATABASE)
+    write_record(runtime.paths, runtime.record.model_copy(update={"testgen_version": NEW}))
     one.keep_pristine(NEW)
     return one
 
@@ -163,6 +166,19 @@ def test_killed_between_two_versions_and_all_data_gone_a_command_mends_it(changi
     for name in (metadata.DATABASE, *databases.ALL):
         metadata.drop_database(changing.server(), name)
     changing.assert_is(before.testgen_version)
+
+
+def test_killed_between_two_versions_and_uninstalled_it_is_ended_by_the_next_install(changing: Changing) -> None:
+    wanted = changing.prepare()
+    changing.killed_at(wanted, "switching: the databases have changed names")
+    paths = find_runtime(changing.settings, silent).paths
+    with lock.hold(upgrading.lock_file(paths), "end of an upgrade"):
+        assert "end of an upgrade" in changing.run("uninstall", code=6).err
+    changing.run("uninstall")
+    assert "not installed" in changing.run("systems", "list", code=2).err
+    assert not (paths.postgres / "postmaster.pid").exists()
+    changing.run("install")
+    changing.assert_is(wanted)
 
 
 @pytest.mark.parametrize(
