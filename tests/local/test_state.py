@@ -17,7 +17,7 @@ from dqctl.localworkspace.faults import Effect, Fault
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
 from dqctl.runtime.local import LocalRuntime
-from dqctl.services import backup, backup_restore, state
+from dqctl.services import backup, backup_restore, state, state_commits
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths
 from dqctl.testgen.state import capture, rows, saved
@@ -51,7 +51,7 @@ def saving(shared: Saving) -> Saving:
     return shared
 
 
-@pytest.mark.parametrize("version", ["5.92.2", "5.33.3"])
+@pytest.mark.parametrize("version", ["5.33.3"])  # all versions come back: see test_state_restore
 def test_older_versions_are_saved_whole_and_then_only_what_changed(
     older_stack: Settings, workspace: Path, version: str
 ) -> None:
@@ -164,8 +164,71 @@ def test_what_changes_cannot_tell_is_found_and_everything_saved(saving: Saving, 
     saving.assert_whole()
     saving.execute("UPDATE testgen.projects SET project_name = 'and on'")
     assert saving.save().kind == "delta"  # triggers are whole again
-    saving.assert_whole()
     saving.execute(*undo)
+
+
+def test_another_target_gets_everything_though_nothing_changed(saving: Saving, workspace: Path) -> None:
+    start = saving.newest
+    elsewhere = Saving.of(saving.settings, workspace, "elsewhere")
+    done = elsewhere.save()
+    assert (done.kind, done.seq, done.because) == ("base", 1, "it was saved elsewhere before")
+    elsewhere.assert_whole()
+    assert elsewhere.save().kind is None
+    # And back: what is there is not what this database comes from any more.
+    assert (state.status(saving.settings).next_is_base or "").startswith("it was saved elsewhere")
+    with pytest.raises(Busy):
+        saving.save()
+    assert saving.save(take_over=True).seq == start + 1
+
+
+def test_deltas_that_have_outgrown_their_base_are_followed_by_another(
+    saving: Saving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = saving.save(full=True)
+    monkeypatch.setattr(state_commits, "_MANY_DELTAS", 2)
+    for name in ("one", "two"):
+        saving.add_suite(name)
+        assert saving.save().kind == "delta"
+    assert saving.save().kind is None  # a base, too, is made of something that changed
+    saving.add_suite("three")
+    outgrown = saving.save()
+    assert (outgrown.kind, outgrown.seq) == ("base", (base.seq or 0) + 3)
+    assert "outgrew" in (outgrown.because or "")
+    saving.assert_whole()
+    monkeypatch.undo()
+    monkeypatch.setattr(state_commits, "_FEW_ROWS", 0)
+    rows_there = outgrown.rows
+    saving.execute(
+        "INSERT INTO testgen.settings (key, value)"
+        f" SELECT 'n' || n, 'null'::jsonb FROM generate_series(1, {rows_there + 1}) n"
+    )
+    assert saving.save().kind == "delta"  # as many rows as there are now, or nearly
+    saving.execute("DELETE FROM testgen.settings WHERE key LIKE 'n%'")
+    assert saving.save().kind == "delta"
+    saving.add_suite("four")
+    assert saving.save().kind == "base"
+    saving.assert_whole()
+
+
+def test_rows_of_killed_saves_go_with_the_next_base_and_those_of_saves_under_way_stay(
+    saving: Saving, kill_at: Callable[[str, str], int]
+) -> None:
+    saving.add_suite("of a killed save")
+    assert kill_at("MERGE", "delta") == -signal.SIGKILL
+
+    def strangers() -> set[str]:
+        return {each["commit_id"] for each in saving.log()} - {each["commit_id"] for each in saving.commits()}
+
+    assert len(strangers()) == 1
+    # Another controller's, which may still become the commit after the next.
+    later = "INSERT INTO {{}}.dq_state_log VALUES ('{}', 'under way', {}, 'testgen.projects', 1, '{{{{}}}}', 'd')"
+    with_warehouse(saving, later.format(saving.settings.stack, saving.newest + 2))
+    try:
+        assert saving.save(full=True).kind == "base"
+        assert strangers() == {"under way"}
+        saving.assert_whole()
+    finally:
+        with_warehouse(saving, "DELETE FROM {}.dq_state_log WHERE commit_id = 'under way'")
 
 
 def test_secrets_are_nowhere_in_what_is_saved(saving: Saving) -> None:

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from command_line import execute as in_workspace
-from dqctl.errors import Busy, EnvironmentFault, UsageError
-from dqctl.localworkspace import control
+from dqctl.errors import Busy, DatabricksRefused, EnvironmentFault, UsageError
+from dqctl.localworkspace import client, control
+from dqctl.localworkspace.endpoint import Endpoint
+from dqctl.localworkspace.faults import Effect, Fault
 from dqctl.progress import silent
-from dqctl.runtime import Runtime, open_runtime
+from dqctl.runtime import Runtime, metadata, open_runtime
 from dqctl.runtime.local import LocalRuntime
-from dqctl.services import key_transfer, state, state_restore, state_verify
+from dqctl.services import key_transfer, state, state_replaced, state_restore, state_verify
 from dqctl.services.install import install
 from dqctl.services.uninstall import uninstall
 from dqctl.settings import Settings, load
@@ -36,11 +38,8 @@ LEFT_OUT = (
     "testgen.oauth2_a",
     "testgen.oauth2_t",
 )
-STEPS = (
-    "restoring commit", "the schema is made", "the rows are in", "the restored database equals",
-    "the restored database is the stack's own",
-)  # fmt: skip
-OWN = 4  # from this step on the restored database counts
+STEPS = ("the schema is made", "the restored database equals", "the restored database is the stack's own")
+OWN = 2  # from this step on the restored database counts
 
 KILLED = """
 import os, signal, sys
@@ -101,7 +100,6 @@ def test_a_restored_database_has_every_row_of_the_saved_one(
         assert add_history(connection, version) > 90
         make_odd_table(connection)
     base = state.save(settings)
-    at_base = pictured(settings)
     # All of it: rows that came, went and changed, also such as stand there twice.
     execute(
         settings,
@@ -125,20 +123,7 @@ def test_a_restored_database_has_every_row_of_the_saved_one(
     assert after.keys() == before.keys()
     assert ddl.read(opened(settings)) == schema
     assert opened(settings).health().is_good
-    # It goes on as if nothing had been: nothing is saved again, and what comes next is a delta.
-    assert state.save(settings).kind is None
-    execute(settings, "UPDATE projects SET project_name = 'later'")
-    assert state.save(settings).kind == "delta"
-    assert state_verify.verify(settings, deep=True).restored == 3
-
-    older = state_restore.restore(settings, commit=1)
-    assert not older.is_newest
-    assert pictured(settings) == at_base
-    on_top = state.save(settings)
-    assert (on_top.kind, on_top.seq) == ("base", 4)
-    with opened(settings).metadata() as connection:  # and TestGen's own identities go on behind what is there
-        connection.execute("INSERT INTO projects (project_code, project_name) VALUES ('NEW', 'new')")
-        connection.rollback()
+    assert state.save(settings).kind is None  # it goes on as if nothing had been
     assert databases(settings) == {"datakitchen"}
 
 
@@ -169,10 +154,29 @@ def test_killed_in_any_moment_the_old_or_the_restored_database_is_whole(
     after = pictured(stack)
     changed = {name for name in before if before[name] != after[name]}
     assert changed == ({"testgen.projects"} if STEPS.index(moment) >= OWN else set())
-    assert databases(stack) <= {"datakitchen", state_restore.REPLACED}
+    assert databases(stack) == {"datakitchen"} | ({state_replaced.REPLACED} if changed else set())
+    state_replaced.clear(opened(stack))  # as every save does
+    assert databases(stack) == {"datakitchen"}
     if changed or moment == STEPS[OWN - 1]:
         state_restore.restore(stack)
     assert pictured(stack) == before
+
+
+def test_after_a_restore_saves_go_on_on_top_of_the_newest_commit(stack: Settings) -> None:
+    state_restore.restore(stack)
+    state.save(stack)
+    start, before = state.status(stack).seq or 0, pictured(stack)
+    execute(stack, "UPDATE projects SET project_name = 'later'")
+    assert state.save(stack).kind == "delta"
+    assert state_verify.verify(stack, deep=True).restored == start + 1
+    assert not state_restore.restore(stack, commit=start).is_newest
+    assert pictured(stack) == before
+    on_top = state.save(stack)
+    assert (on_top.kind, on_top.seq) == ("base", start + 2)
+    with opened(stack).metadata() as connection:  # and TestGen's own identities go on behind what is there
+        connection.execute("INSERT INTO projects (project_code, project_name) VALUES ('NEW', 'new')")
+        connection.rollback()
+    assert databases(stack) == {"datakitchen"}
 
 
 def test_what_was_never_saved_is_put_aside_and_only_when_it_is_asked_for(stack: Settings) -> None:
@@ -182,8 +186,9 @@ def test_what_was_never_saved_is_put_aside_and_only_when_it_is_asked_for(stack: 
         state_restore.restore(stack)
     assert "--replace" in refused.value.hint
     done = state_restore.restore(stack, replace=True)
-    assert done.aside == state_restore.REPLACED
-    with opened(stack).postgres.connect(state_restore.REPLACED) as connection:
+    assert done.aside == state_replaced.REPLACED
+    state.save(stack)  # which takes away what a killed restore has left, and this is none
+    with opened(stack).postgres.connect(state_replaced.REPLACED) as connection:
         assert connection.execute("SELECT project_name FROM projects").fetchall() == [("never saved",)]
     assert state_restore.restore(stack).aside is None
     assert databases(stack) == {"datakitchen"}
@@ -221,8 +226,9 @@ def test_what_another_program_changes_while_rows_come_back_is_put_aside(stack: S
             with runtime.metadata() as connection:
                 connection.execute("UPDATE projects SET project_name = 'by hand'")
 
-    assert state_restore.restore(stack, progress=change).aside == state_restore.REPLACED
-    with runtime.postgres.connect(state_restore.REPLACED) as connection:
+    assert state_restore.restore(stack, progress=change).aside == state_replaced.REPLACED
+    state.save(stack)
+    with runtime.postgres.connect(state_replaced.REPLACED) as connection:
         assert connection.execute("SELECT project_name FROM projects").fetchall() == [("by hand",)]
     assert state_restore.restore(stack).aside is None
 
@@ -332,3 +338,48 @@ def test_without_databricks_a_new_stack_is_not_set_up_beside_its_own_state(home:
         install(settings, progress=silent)
     assert "DQCTL_STATE=off" in fault.value.hint
     assert not (home / "stacks/default/secrets").exists()
+
+
+def test_a_state_that_may_not_be_read_is_not_taken_for_none(home: Path, workspace: Path) -> None:
+    settings = with_state(load({"home": home}, {}), workspace, "forbidden")
+    endpoint = Endpoint.read(workspace)
+    assert endpoint
+    refusal = "User does not have SELECT on Table 'main.forbidden.dq_state_commits'."
+    client.add_fault(
+        endpoint,
+        Fault(
+            Effect.ERROR, matching="dq_state_commits", error_class="INSUFFICIENT_PERMISSIONS", message=refusal,
+            sqlstate="42501",
+        ),
+    )  # fmt: skip
+    try:
+        with pytest.raises(DatabricksRefused, match="does not have SELECT") as refused:
+            install(settings, progress=silent)
+    finally:
+        client.clear_faults(endpoint)
+    assert "GRANT SELECT" in refused.value.hint
+    assert not (home / "stacks/default/secrets").exists()
+
+
+def test_users_and_settings_of_a_project_are_data(fresh_stack: Settings) -> None:
+    server = opened(fresh_stack).postgres
+    assert not metadata.has_data(server)
+    for change, undo in (
+        (
+            "INSERT INTO auth_users (id, username) VALUES (gen_random_uuid(), 'second')",
+            "DELETE FROM auth_users WHERE username = 'second'",
+        ),
+        ("UPDATE projects SET project_name = 'Ours'", "UPDATE projects SET project_name = 'Demo'"),
+        (
+            "UPDATE projects SET observability_api_url = 'https://observe'",
+            "UPDATE projects SET observability_api_url = NULL",
+        ),
+        (
+            "UPDATE projects SET data_retention_days = 30",
+            "UPDATE projects SET data_retention_days = 180",
+        ),
+    ):
+        execute(fresh_stack, change)
+        assert metadata.has_data(server), change
+        execute(fresh_stack, undo)
+        assert not metadata.has_data(server), undo

@@ -28,9 +28,10 @@ from dqctl.errors import (
 from dqctl.progress import Progress, silent
 from dqctl.runtime import Runtime, open_runtime
 from dqctl.runtime.connection import be_patient
-from dqctl.services import grants, tables
+from dqctl.services import grants, state_replaced, tables
 from dqctl.services.publish import name_of_target
 from dqctl.services.state_commits import Committer, Saved, Stack, look, why_base
+from dqctl.services.state_saved_tables import unless_missing
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord
@@ -148,14 +149,14 @@ def save_of(
         ):
             be_patient(connection, _LONGEST)
             # Read under the lock, which a rotation holds: with others what is saved now could not be restored.
-            stack = Stack(settings.stack, runtime, keys_of(runtime.paths), reason)
+            stack = Stack(settings.stack, runtime, keys_of(runtime.paths), reason, name_of_target(settings))
             committer = Committer(stack, connection, progress, clock)
-            if not committer.begin(everything=full or take_over):
-                return committer.nothing
-            target = tables.find_target(settings)
-            opened = open_warehouse(target) if open_warehouse else Warehouse(target, clock, progress)
-            with opened as warehouse, grants.named(warehouse, target):
-                return committer.commit(warehouse, Place(target.catalog, target.schema), take_over=take_over)
+            done = committer.nothing
+            if committer.begin(everything=full or take_over):
+                target = tables.find_target(settings)
+                opened = open_warehouse(target) if open_warehouse else Warehouse(target, clock, progress)
+                with opened as warehouse, grants.named(warehouse, target):
+                    done = committer.commit(warehouse, Place(target.catalog, target.schema), take_over=take_over)
     except psycopg.Error as error:
         raise EnvironmentFault(f"the state is not saved: {error}".strip(), _SAFE) from error
     except DatabricksRefused as refusal:
@@ -163,6 +164,8 @@ def save_of(
     except EnvironmentFault as fault:
         hint = f"{fault.hint}; {_SAFE}".removeprefix("; ")
         raise NotPublished(f"the state is not saved: {fault.message}", hint) from fault
+    state_replaced.clear(runtime)
+    return done
 
 
 @contextlib.contextmanager
@@ -246,7 +249,7 @@ def status_of(
         unsaved=batch.changes_waiting(connection),
         is_captured=seen.is_captured,
         interrupted=pending is not None,
-        next_is_base=why_base(seen, pending, keys_of(runtime.paths).fingerprint),
+        next_is_base=why_base(seen, pending, keys_of(runtime.paths).fingerprint, target),
     )
     if head is None:
         return found
@@ -267,7 +270,6 @@ def _with_remote(settings: Settings, found: StateStatus, progress: Progress, clo
     target = tables.find_target(settings)
     place = Place(target.catalog, target.schema)
     with Warehouse(target, clock, progress) as warehouse, grants.named(warehouse, target):
-        present = tables.look(warehouse, place)
-        there = commits.newest(warehouse, place, settings.stack) if commits.are_made(present) else None
+        there = unless_missing(lambda: commits.newest(warehouse, place, settings.stack))
     in_step = (there.commit_id if there else None) == found.commit_id
     return StateStatus(**vars(found) | {"remote": there, "in_step": in_step})

@@ -44,16 +44,23 @@ log = logging.getLogger(__name__)
 _ABANDONED = 20
 # A delta, and twice a base when something is found to be otherwise at the very end.
 _ATTEMPTS = 3
+# A restore adds up all rows since the base. When those of the deltas outnumber the rows that there are, a new
+# base costs no more than the deltas did: on average a save costs at most twice what changed, and a restore reads
+# at most three times what it restores. So few rows it reads in seconds: no base is worth it.
+_FEW_ROWS = 50_000
+# Each delta is a file of its own in the log, until somebody optimizes it.
+_MANY_DELTAS = 1000
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Whose state it is, and why it is saved."""
+    """Whose state it is, why it is saved, and where."""
 
     name: str
     runtime: Runtime
     keys: Keys
     reason: str
+    target: str
 
 
 @dataclass(frozen=True)
@@ -94,10 +101,12 @@ def look(connection: Connection, version: str) -> Seen:
     )
 
 
-def why_base(seen: Seen, pending: Head | None, keys: str) -> str | None:
+def why_base(seen: Seen, pending: Head | None, keys: str, target: str) -> str | None:
     """Why the next save has to hold everything; None when a delta will do."""
     if seen.head is None:
         return "it is the first save"
+    if seen.head.target not in ("", target):
+        return "it was saved elsewhere before"
     if seen.head.keys != keys:
         return "the stack has other decrypt keys"
     if seen.head.is_older:
@@ -110,7 +119,14 @@ def why_base(seen: Seen, pending: Head | None, keys: str) -> str | None:
         return "a table was emptied by TRUNCATE"
     if pending and pending.kind == "base":
         return "a save of everything was interrupted"
+    if (seen.written.changed or pending) and _is_long(seen.head):
+        return "what changed since the last save of everything outgrew it"
     return None
+
+
+def _is_long(head: Head) -> bool:
+    rows = sum(count for count, _ in head.tables.values())
+    return head.delta_rows > max(rows, _FEW_ROWS) or head.seq - head.base_seq >= _MANY_DELTAS
 
 
 class Committer:
@@ -142,7 +158,9 @@ class Committer:
         self._pending = book.read_pending(connection)
         connection.rollback()
         self._abandoned = seen.head.abandoned if seen.head else ()
-        self._because = why_base(seen, self._pending, self._keys) or ("it was asked for" if everything else None)
+        self._because = why_base(seen, self._pending, self._keys, self._stack.target) or (
+            "it was asked for" if everything else None
+        )
         if not (self._because or self._pending or seen.written.changed):
             self.nothing = replace(
                 self.nothing,
@@ -191,7 +209,7 @@ class Committer:
         connection = self._connection
         _snapshot(connection)
         seen = look(connection, self._stack.runtime.version)
-        if because := why_base(seen, None, self._keys):
+        if because := why_base(seen, None, self._keys, self._stack.target):
             raise _NeedsBase(because)
         head = seen.head
         assert head  # noqa: S101 - without one it is the first save
@@ -214,6 +232,8 @@ class Committer:
             batch.after(head.tables, connection),
             saved.sequences(connection),
             self._abandoned,
+            self._stack.target,
+            head.delta_rows + count,
         )
         book.write_pending(connection, pending)
         connection.commit()
@@ -242,6 +262,7 @@ class Committer:
         pending = Head(
             str(uuid.uuid4()), number, number, "base", self._clock.now(),
             saved.fingerprint(relations, self._stack.runtime.version), self._keys, {}, {}, self._abandoned,
+            self._stack.target,
         )  # fmt: skip
         book.write_pending(connection, pending)
         connection.commit()
@@ -265,6 +286,7 @@ class Committer:
         book.write_head(connection, pending)
         book.clear_pending(connection)
         connection.commit()
+        there.clear_away(pending.seq)
         count = sum(each for each, _ in sums.values())
         return Saved(self._stack.name, "base", pending.seq, pending.commit_id, count, self._because)
 

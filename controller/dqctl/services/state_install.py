@@ -26,6 +26,11 @@ _NOT_SEEN = (
     "answers run dqctl install again; DQCTL_STATE=off installs without a look, and saves no state"
 )
 
+_NOT_RESTORED = (
+    "the stack has no metadata yet, and its state is as it was: once the reason is gone run dqctl install again, "
+    "which goes on with it"
+)
+
 
 @dataclass(frozen=True)
 class Found:
@@ -73,7 +78,13 @@ def restore_if_blank(
         if state is None:
             return None
         require_fit(state, keys_of(runtime.paths), runtime.version)
-        state_restore.make(settings, runtime, source, state, progress=progress, clock=clock)
+        try:
+            state_restore.make(settings, runtime, source, state, progress=progress, clock=clock)
+        except EnvironmentFault as fault:
+            raise EnvironmentFault(
+                f"the saved state is there and is not restored: {fault.message}",
+                f"{fault.hint}; {_NOT_RESTORED}".removeprefix("; "),
+            ) from fault
     return f"state of commit {state.seq}"
 
 

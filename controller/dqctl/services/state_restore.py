@@ -22,11 +22,14 @@ from dqctl.redaction import reveal
 from dqctl.report.words import counted
 from dqctl.runtime import Runtime, aside, find_runtime, metadata, upgrade
 from dqctl.runtime.connection import be_patient
-from dqctl.services import grants, tables
+from dqctl.services import grants, state_replaced, tables
+from dqctl.services.publish import name_of_target
 from dqctl.services.space import require_space
 from dqctl.services.standstill import standstill
 from dqctl.services.state import keys_of, why_off
 from dqctl.services.state_commits import look, why_base
+from dqctl.services.state_replaced import REPLACED
+from dqctl.services.state_saved_tables import unless_missing
 from dqctl.settings import Settings
 from dqctl.stack import lock
 from dqctl.stack.secrets import read_secret
@@ -46,9 +49,6 @@ from dqctl.testgen.state.sealing import Keys
 log = logging.getLogger(__name__)
 
 RESTORING = "datakitchen_restoring"
-REPLACED = "datakitchen_replaced"
-"""What a restore with ``replace`` put aside; the next restore drops it."""
-
 _STATE_WAIT = 60.0  # seconds for a save that is under way
 PATIENCE = 900.0  # seconds for one statement: an index, or a checksum, over all rows of a table
 _ROW_BYTES = 2_000  # that a row takes with its indexes, generously
@@ -112,18 +112,18 @@ def restore(
 
 @dataclass(frozen=True)
 class Source:
-    """Where a stack's state is read."""
+    """Where a stack's state is read. ``target`` is the name that a head knows the place by."""
 
     stack: str
+    target: str
     place: Place
     warehouse: Warehouse
 
     def find(self, commit: int | None = None, as_of: datetime | None = None) -> SavedState | None:
         """The state as of a commit, None when there is none."""
-        present = tables.look(self.warehouse, self.place)
-        if not commits.are_made(present):
-            return None
-        return state_reading.find(self.warehouse, self.place, self.stack, seq=commit, as_of=as_of)
+        return unless_missing(
+            lambda: state_reading.find(self.warehouse, self.place, self.stack, seq=commit, as_of=as_of)
+        )
 
     def require(self, commit: int | None = None, as_of: datetime | None = None) -> SavedState:
         """The state as of a commit; ``UsageError`` when there is none."""
@@ -148,7 +148,7 @@ def reading(settings: Settings, progress: Progress, clock: Clock) -> Iterator[So
     """The state of a stack, while the block runs."""
     target = tables.find_target(settings)
     with Warehouse(target, clock, progress) as warehouse, grants.named(warehouse, target):
-        yield Source(settings.stack, Place(target.catalog, target.schema), warehouse)
+        yield Source(settings.stack, name_of_target(settings), Place(target.catalog, target.schema), warehouse)
 
 
 def require_fit(state: SavedState, keys: Keys | None, version: str) -> None:
@@ -194,7 +194,7 @@ def fill(runtime: Runtime, source: Source, state: SavedState, database: str, pro
                 found = restoring.finish(state.sequences, helper)
             if differing := differences(state.tables, found):
                 raise _not_equal(state, differing)
-            book.write_head(connection, _head(connection, state))
+            book.write_head(connection, _head(connection, source, state))
             connection.commit()
     except (psycopg.Error, ValueError, LookupError) as error:
         raise _not_equal(state, [_reason(error)]) from error
@@ -227,7 +227,7 @@ def _put_rows(restoring: Restoring, source: Source, state: SavedState, progress:
                 progress(f"restoring commit {state.seq}: {done:,} of {state.rows:,} rows")
 
 
-def _head(connection: Connection, state: SavedState) -> Head:
+def _head(connection: Connection, source: Source, state: SavedState) -> Head:
     # On top of an older commit a delta would be no child of the newest: the next save holds everything.
     own = saved.fingerprint(saved.relations(connection), state.testgen_version)
     return Head(
@@ -240,6 +240,8 @@ def _head(connection: Connection, state: SavedState) -> Head:
         keys=state.keys,
         tables=state.tables,
         sequences=state.sequences,
+        target=source.target,
+        delta_rows=state_reading.delta_rows(source.warehouse, source.place, state),
     )
 
 
@@ -278,12 +280,12 @@ def make(
             keep = bool(losing)
         fill(runtime, source, state, RESTORING, progress)
         metadata.drop_database(server, REPLACED)
+        if exists:
+            state_replaced.note(connection, expendable=not keep)
         moves = [(metadata.DATABASE, REPLACED)] if exists else []
         metadata.rename_databases(server, [*moves, (RESTORING, metadata.DATABASE)])
         progress("the restored database is the stack's own")
-        keep = keep or (exists and _changed_meanwhile(runtime))
-        if exists and not keep:
-            metadata.drop_database(server, REPLACED)
+        keep = exists and not state_replaced.drop_expendable(runtime)
     return Restored(
         settings.stack,
         state.seq,
@@ -305,12 +307,6 @@ def _require_newest(source: Source, state: SavedState) -> None:
         raise Busy("the state was saved anew while the restore began", "nothing was changed; run it again")
 
 
-def _changed_meanwhile(runtime: Runtime) -> bool:
-    """Whether the database that is put aside was changed by a program that knows no lock of ours."""
-    with runtime.postgres.connect(REPLACED) as connection:
-        return capture.is_made(connection) and batch.changes_waiting(connection) > 0
-
-
 def _would_be_lost(runtime: Runtime, connection: Connection, source: Source) -> str | None:
     """What the database has that is in no commit; None when it may go."""
     if not capture.is_made(connection) or book.read_head(connection) is None:
@@ -323,7 +319,9 @@ def _would_be_lost(runtime: Runtime, connection: Connection, source: Source) -> 
         return f"{counted(waiting, 'change')} since the last save"
     if seen.head and seen.head.is_older and seen.is_captured:  # restored, and nothing was changed since
         return None
-    if because := why_base(seen, pending, seen.head.keys if seen.head else ""):
+    if because := why_base(
+        seen, pending, seen.head.keys if seen.head else "", seen.head.target if seen.head else ""
+    ):
         return because
     there = source.find(seen.head.seq) if seen.head else None
     if seen.head and (there is None or there.commit_id != seen.head.commit_id):

@@ -7,6 +7,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from dqctl.databricks.failures import StatementFailed
+from dqctl.errors import DqctlError
 from dqctl.progress import Progress
 from dqctl.records import Row
 from dqctl.services import tables
@@ -22,6 +23,24 @@ from dqctl.testgen.state.batch import Commit
 log = logging.getLogger(__name__)
 
 _Answer = TypeVar("_Answer")
+
+
+# What a warehouse says of a table, or a schema, that is not there. To whoever may not read one that is, Databricks
+# says so (INSUFFICIENT_PERMISSIONS), while ``information_schema`` has nothing for either.
+_MISSING = ("TABLE_OR_VIEW_NOT_FOUND", "SCHEMA_NOT_FOUND")
+
+
+def unless_missing(ask: Callable[[], _Answer]) -> _Answer | None:
+    """The answer to a question to the tables of the state; None when they were never made.
+
+    Raises ``DatabricksRefused`` when they may not be read: a state that one may not see is not none.
+    """
+    try:
+        return ask()
+    except StatementFailed as failure:
+        if failure.error_class not in _MISSING:
+            raise
+        return None
 
 
 class SavedTables:
@@ -49,6 +68,18 @@ class SavedTables:
     def commit(self, row: Row, sent: Digest) -> int | None:
         """Make a commit visible, if its parent is the newest: how many rows that made."""
         return self._ready(lambda: commits.commit(self._warehouse, self._place, row, sent))
+
+    def clear_away(self, seq: int) -> None:
+        """Take rows out of the log that saves before ``seq``, which is visible, left behind when they were killed.
+
+        What goes wrong with it is no failure of the save: the next one of everything does it.
+        """
+        try:
+            if left := commits.left_behind(self._warehouse, self._place, self._stack, seq):
+                commits.remove(self._warehouse, self._place, self._stack, seq, left)
+                log.info("took away what %d saves had left in the log", len(left))
+        except DqctlError as error:
+            log.warning("rows of killed saves stay in the log: %s", error.message)
 
     def _ready(self, run: Callable[[], _Answer]) -> _Answer:
         try:

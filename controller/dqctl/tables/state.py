@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - SQL text is what this module is for; names and literals pass through tables.sql
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -68,6 +69,29 @@ def commit(warehouse: Statements, place: Place, row: Row, sent: Digest) -> int |
         f") AS n ON c.stack = n.stack AND c.seq >= n.seq\n"
         f"WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({values})",
         {"row": json.dumps(text, ensure_ascii=False)},
+    )
+
+
+def left_behind(warehouse: Statements, place: Place, stack: str, seq: int) -> tuple[str, ...]:
+    """Ids of commits that have rows in the log and never became visible, nor ever will: ``seq`` is visible, and a
+    commit with that number or a smaller one is refused, also one that another controller is making right now.
+    """
+    found = warehouse.query(
+        "SELECT DISTINCT l.commit_id AS commit_id\n"
+        f"FROM {place.table(STATE_LOG.name)} AS l LEFT ANTI JOIN {place.table(STATE_COMMITS.name)} AS c\n"
+        "  ON c.stack = l.stack AND c.commit_id = l.commit_id\n"
+        f"WHERE l.stack = :stack AND l.seq <= {seq}",
+        {"stack": stack},
+    )
+    return tuple(sorted(map(str, found["commit_id"].to_pylist())))
+
+
+def remove(warehouse: Statements, place: Place, stack: str, seq: int, commit_ids: Sequence[str]) -> None:
+    """Take the rows of commits, numbered up to ``seq``, out of the log."""
+    ids = ", ".join(map(literal, commit_ids))
+    warehouse.execute(
+        f"DELETE FROM {place.table(STATE_LOG.name)} "
+        f"WHERE stack = {literal(stack)} AND seq <= {seq} AND commit_id IN ({ids})"
     )
 
 

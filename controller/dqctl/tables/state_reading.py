@@ -90,6 +90,16 @@ def find(
     return _state(found[0]) if found else None
 
 
+def delta_rows(warehouse: Statements, place: Place, state: SavedState) -> int:
+    """How many rows of the log came after the base that the state builds on."""
+    found = warehouse.query(
+        f"SELECT CAST(coalesce(sum(log_rows), 0) AS BIGINT) AS n FROM {place.table(STATE_COMMITS.name)} "
+        f"WHERE stack = :stack AND seq > {state.base_seq} AND seq <= {state.seq}",
+        {"stack": state.stack},
+    )
+    return int(found["n"].to_pylist()[0])
+
+
 def rows(warehouse: Streaming, place: Place, state: SavedState) -> Sequence[Iterator[pa.Table]]:
     """The rows that the state has, in portions: ``relation``, ``row``, and ``n``, how many equal ones there are.
 

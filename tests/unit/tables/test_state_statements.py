@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import IO, Any
 
 import pyarrow as pa
+import sqlglot
 
 from dqctl.tables import ddl, state
 from dqctl.tables.digest import Digest
@@ -18,14 +19,15 @@ ROW = {
 
 
 class Recorded:
-    """Takes statements; answers nothing."""
+    """Takes statements; answers the same to all, by default nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: pa.Table | None = None) -> None:
+        self._answer = pa.table({"seq": pa.array([], pa.int64())}) if answer is None else answer
         self.statements: list[tuple[str, Mapping[str, Any] | None]] = []
 
     def query(self, statement: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         self.statements.append((statement, parameters))
-        return pa.table({"seq": pa.array([], pa.int64())})
+        return self._answer
 
     def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> int | None:
         self.statements.append((statement, parameters))
@@ -65,3 +67,16 @@ def test_newest_of_no_commits_is_none() -> None:
 def test_commits_are_isolated_so_that_two_at_once_conflict() -> None:
     assert "'delta.isolationLevel' = 'Serializable'" in ddl.create_table(PLACE, STATE_COMMITS)
     assert "isolationLevel" not in ddl.create_table(PLACE, STATE_LOG)
+
+
+def test_only_numbers_that_can_no_longer_become_visible_are_cleared_away() -> None:
+    recorded = Recorded(pa.table({"commit_id": ["b", "a"]}))
+    left = state.left_behind(recorded, PLACE, "it's", 7)
+    assert left == ("a", "b")
+    state.remove(recorded, PLACE, "it's", 7, left)
+    (look, parameters), (remove, _) = recorded.statements
+    assert parameters == {"stack": "it's"}
+    assert "l.seq <= 7" in look
+    assert remove.endswith("WHERE stack = 'it\\'s' AND seq <= 7 AND commit_id IN ('a', 'b')")
+    for statement in (look, remove):
+        assert sqlglot.parse_one(statement, dialect="databricks")

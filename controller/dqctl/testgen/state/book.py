@@ -29,6 +29,8 @@ class Head:
 
     ``fingerprint`` is the shape of the tables (``saved.fingerprint``), ``keys`` that of the decrypt keys.
     ``abandoned`` are ids of commits that this stack gave up after it, and that may have been made all the same.
+    ``target`` is where it was saved, "" when a dqctl wrote it that did not note it down. ``delta_rows`` is how
+    many rows of the log came after its base.
     """
 
     commit_id: str
@@ -41,6 +43,8 @@ class Head:
     tables: Mapping[str, tuple[int, int]]
     sequences: Mapping[str, tuple[int, bool]]
     abandoned: tuple[str, ...] = field(default=())
+    target: str = ""
+    delta_rows: int = 0
 
     @property
     def is_older(self) -> bool:
@@ -71,6 +75,21 @@ def write_pending(connection: Connection, pending: Head) -> None:
 def clear_pending(connection: Connection) -> None:
     """No commit is being made any more."""
     connection.execute("DELETE FROM dqctl.state_book WHERE name = 'pending'")
+
+
+def mark_expendable(connection: Connection, *, expendable: bool) -> None:
+    """Note, in the transaction that is open, whether all that the database has is saved: once it is replaced by
+    another it may be dropped then.
+    """
+    connection.execute("DELETE FROM dqctl.state_book WHERE name = 'expendable'")
+    if expendable:
+        connection.execute("INSERT INTO dqctl.state_book (name, entry) VALUES ('expendable', 'true')")
+
+
+def is_expendable(connection: Connection) -> bool:
+    """Whether that was noted."""
+    found = connection.execute("SELECT 1 FROM dqctl.state_book WHERE name = 'expendable'").fetchone()
+    return found is not None
 
 
 def _read(connection: Connection, name: str) -> Head | None:
