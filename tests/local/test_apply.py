@@ -63,15 +63,12 @@ def test_a_dry_run_changes_nothing(runtime, target, applied, tmp_path):
         systems.resolve_system(runtime, "dry")
 
 
-def test_a_system_is_visible_to_testgens_administrator(runtime, target, applied, tmp_path):
-    applied(target.write_systems(tmp_path, "visible"))
-    with runtime.metadata() as connection:
-        assert count(connection, "SELECT count(*) FROM project_memberships WHERE project_code = 'visible'") == 1
-
-
-def test_the_secret_is_encrypted_where_it_is_stored(runtime, target, applied, tmp_path):
+def test_a_new_system_is_visible_to_testgens_administrator_and_its_secret_encrypted(
+    runtime, target, applied, tmp_path
+):
     applied(target.write_systems(tmp_path, "sealed"))
     with runtime.metadata() as connection:
+        assert count(connection, "SELECT count(*) FROM project_memberships WHERE project_code = 'sealed'") == 1
         row = connection.execute(
             "SELECT project_pw_encrypted, connections::text FROM connections WHERE project_code = 'sealed'"
         ).fetchone()
