@@ -46,8 +46,8 @@ class Pair:
 
     ``before`` or ``after`` is missing where only one run had it.
 
-    Failing means failed or not evaluated; a warning that comes, goes or stays is a change. A test whose outcome is
-    the same is ``CHANGED`` when its measure, threshold or message is another.
+    Failing means failed or not evaluated; a warning that comes or goes is a change, also in place of a failure. A
+    test whose outcome is the same is ``CHANGED`` when its measure, threshold or message is another.
     """
 
     change: Change
@@ -135,7 +135,7 @@ def _change(before: Result, after: Result) -> Change:
     failed, fails = before.status in _FAILING, after.status in _FAILING
     if fails:
         return Change.STILL if failed else Change.BEGAN
-    if failed:
+    if failed and after.status is not Status.WARNING:
         return Change.PASSES
     return Change.SAME if _said(before) == _said(after) else Change.CHANGED
 

@@ -48,10 +48,12 @@ def night() -> Comparison:
     before = [
         *(_test("began", "Passed"), _test("still", "Failed"), _test("again", "Error"), _test("same", "Passed")),
         *(_test("warns", "Passed"), _test("measure", "Passed", result_measure="1"), _test("gone", "Failed")),
+        _test("better", "Failed"),
     ]
     after = [
         *(_test("began", "Failed"), _test("still", "Error"), _test("again", "Passed"), _test("same", "Passed")),
         *(_test("warns", "Warning"), _test("measure", "Passed", result_measure="2"), _test("new", "Failed")),
+        _test("better", "Warning"),
     ]
     return _two(before, after)
 
@@ -65,6 +67,7 @@ def test_every_change_is_told_apart() -> None:
         (Change.NEW, "new"),
         (Change.GONE, "gone"),
         (Change.CHANGED, "warns"),
+        (Change.CHANGED, "better"),
         (Change.CHANGED, "measure"),
         (Change.SAME, "same"),
     }
@@ -133,7 +136,7 @@ def test_terminal_lists_what_changed_and_counts_the_rest() -> None:
     text = render(night(), Form.TERMINAL)
     began, passes = text.index("Began to fail (1)"), text.index("Passes again (1)")
     assert began < passes
-    assert "changed 2" in text
+    assert "changed 3" in text
     assert "run before" in text
 
 
