@@ -120,7 +120,7 @@ def database_exists(postgres: MetadataServer) -> bool:
 
 
 def drop_database(postgres: MetadataServer, name: str) -> None:
-    """Drop the database, ending its sessions and whoever is still making it; nothing to do when it is none."""
+    """Drop the database, ending its sessions and whoever still makes it; nothing to do when it is not there."""
     with postgres.connect(_MAINTENANCE, autocommit=True) as connection:
         be_patient(connection, _PATIENCE)
         # The server goes on with what a command that was killed had asked for: it would be there a moment later.
@@ -206,9 +206,11 @@ def schema_revision(postgres: MetadataServer) -> int | None:
 
 
 def has_data(postgres: MetadataServer) -> bool:
-    """Whether there is more than a fresh set-up leaves: a job, a system, a connection that somebody made.
+    """Whether there is more than a fresh set-up leaves: a job, a system, a connection, a second user, a project's
+    settings that somebody made.
 
-    A fresh set-up of 5.33.3, 5.92.2 and 5.134.0 has the project DEFAULT and none of the others.
+    A fresh set-up of 5.33.3, 5.92.2 and 5.134.0 has the project DEFAULT, named Demo, one user, and none of the
+    others.
     """
     with postgres.connect(DATABASE) as connection:
         for table in ("job_executions", "table_groups", "test_suites", "connections", "projects"):
@@ -219,4 +221,21 @@ def has_data(postgres: MetadataServer) -> bool:
                 query = sql.SQL("SELECT 1 FROM {} LIMIT 1")
             if connection.execute(query.format(sql.Identifier(table))).fetchone():
                 return True
-    return False
+        found = connection.execute("SELECT to_regclass('testgen.projects'), to_regclass('testgen.auth_users')")
+        if None in (found.fetchone() or (None,)):
+            return False
+        # By JSON: not every version has every column.
+        changed = connection.execute(_CONFIGURED).fetchone()
+    return changed == (True,)
+
+
+_CONFIGURED = """
+    SELECT (SELECT count(*) > 1 FROM testgen.auth_users) OR EXISTS (
+        SELECT 1 FROM testgen.projects p, to_jsonb(p) AS j
+        WHERE project_name <> 'Demo'
+           OR coalesce(j ->> 'observability_api_key', '') <> ''
+           OR coalesce(j ->> 'observability_api_url', '') <> ''
+           OR (j ->> 'data_retention_days')::int <> 180 OR NOT (j ->> 'data_retention_enabled')::boolean
+           OR NOT (j ->> 'use_dq_score_weights')::boolean
+    )
+"""
