@@ -240,21 +240,22 @@ def test_what_a_killed_command_left_is_settled_by_the_next_one_of_the_suite_thou
 def test_what_broke_because_the_target_went_away_is_run_again_and_only_the_second_counts(
     settings: Settings, runtime: LocalRuntime
 ) -> None:
-    # The server ends the session of whoever reads this, as a restart would, until it is mended.
+    # The server ends the session of whoever reads this, as a restart would, until it is mended. In another schema:
+    # every run counts the rows of all tables of its own.
     with runtime.postgres.connect("target") as connection:
-        connection.execute("CREATE TABLE sales.switch AS SELECT true AS is_broken")
+        connection.execute("CREATE TABLE slow.switch AS SELECT true AS is_broken")
         connection.execute(
-            "CREATE VIEW sales.shaky AS SELECT 1 AS id FROM sales.switch WHERE"
+            "CREATE VIEW slow.shaky AS SELECT 1 AS id FROM slow.switch WHERE"
             " CASE WHEN is_broken THEN pg_terminate_backend(pg_backend_pid()) ELSE false END"
         )
-        connection.execute("GRANT SELECT ON sales.switch, sales.shaky TO probe")
+        connection.execute("GRANT SELECT ON slow.switch, slow.shaky TO probe")
 
     def mend(line: str) -> None:
         if line.endswith("once more"):
             with runtime.postgres.connect("target") as connection:
-                connection.execute("UPDATE sales.switch SET is_broken = false")
+                connection.execute("UPDATE slow.switch SET is_broken = false")
 
-    ask(runtime, "third", "SELECT 1 FROM sales.shaky")
+    ask(runtime, "third", "SELECT 1 FROM slow.shaky")
     try:
         done = work.run_tests(settings, ("third", "sales-suite"), progress=mend)
     finally:
