@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from pydantic import TypeAdapter
 
 from command_line import (
     BROKEN,
@@ -27,6 +28,7 @@ from corpora import Corpus, assert_rows
 from dqctl import records
 from dqctl.localworkspace import control
 from dqctl.progress import silent
+from dqctl.report.schema import ReportDocument
 from dqctl.runtime import open_runtime
 from publishing import STORED, published, versions
 from target_database import PASSWORD, Target
@@ -301,6 +303,36 @@ def test_a_report_is_made_of_any_run(story: Story, form: str) -> None:
         (report,) = story.document("bad")["runs"]
         found = json.loads(said.out)
         assert found["results"] == report["results"]
+
+
+def test_two_runs_are_compared(story: Story) -> None:
+    good, bad = story.run_id("good"), story.run_id("bad")
+    (report,) = story.document("bad")["runs"]
+    failing = report["counts"]["failed"] + report["counts"]["error"]
+    found = story.run.document("report", bad, "--compare", "previous")
+    assert (found["before"]["run_id"], found["after"]["run_id"]) == (good, bad)
+    assert found["counts"]["began"] == failing > 0
+    assert story.run.document("report", good, "--compare", bad[:13])["counts"]["passes"] == failing
+    assert f"Began to fail ({failing})" in story.run("report", bad, "--compare", good).out
+    refused = story.run.document("report", bad, "--compare", good, "--format", "junit", code=2)
+    assert "JUnit" in refused["error"]["message"]
+
+
+def test_a_report_knows_the_past_of_its_tests(story: Story) -> None:
+    (report,) = story.document("errored")["runs"]
+    assert report["past_runs"][:2] == [story.run_id("good"), story.run_id("bad")]
+    bad = {each["definition_id"]: each["status"] for each in story.document("bad")["runs"][0]["results"]}
+    assert {each["past"][1] for each in report["results"]} == {"P", "F"}
+    assert all(each["past"][1] == bad[each["definition_id"]][0] for each in report["results"])
+
+
+def test_values_out_of_the_data_are_shown_only_where_they_are_asked_for(story: Story) -> None:
+    command = ("report", story.run_id("profile"), "--format", "json")
+    left_out, shown = story.run(*command).out, story.run(*command, "--with-samples").out
+    assert "delivered" in shown
+    assert "delivered" not in left_out
+    for text in (left_out, shown):
+        TypeAdapter(ReportDocument).validate_json(text, strict=True)
 
 
 def test_reading_what_is_not_there_is_a_usage_error(story: Story) -> None:
