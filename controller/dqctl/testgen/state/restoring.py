@@ -120,14 +120,18 @@ class Prepared:
 
 
 class _Target:
-    """A table that rows go into: its columns as documents have them, and those that are written."""
+    """A table that rows go into: its columns as documents have them, and those that are written.
 
-    def __init__(self, name: str, columns: Sequence[tuple[str, str, bool]]) -> None:
+    PostgreSQL does not ``freeze`` what goes into a partitioned table.
+    """
+
+    def __init__(self, name: str, columns: Sequence[tuple[str, str, bool]], *, freeze: bool) -> None:
         self.schema = pa.schema([(column, pa.string()) for column, _, _ in columns])
         self.written = [(column, bool(_PLAIN.match(kind))) for column, kind, generated in columns if not generated]
-        self.statement = sql.SQL("COPY {} ({}) FROM STDIN (FREEZE)").format(
+        self.statement = sql.SQL("COPY {} ({}) FROM STDIN (FREEZE {})").format(
             sql.Identifier(*name.split(".")),
             sql.SQL(", ").join(sql.Identifier(column) for column, _ in self.written),
+            sql.Literal(freeze),
         )
 
 
@@ -147,10 +151,10 @@ _MARK = "dqctl-sealed:"
 
 
 def _targets(connection: Connection) -> dict[str, _Target]:
-    columns: dict[str, list[tuple[str, str, bool]]] = {}
-    for name, column, kind, generated in connection.execute(_COLUMNS, [list(saved.SCHEMAS)]).fetchall():
-        columns.setdefault(name, []).append((column, kind, generated))
-    return {name: _Target(name, found) for name, found in columns.items()}
+    columns: dict[tuple[str, bool], list[tuple[str, str, bool]]] = {}
+    for name, column, kind, generated, plain in connection.execute(_COLUMNS, [list(saved.SCHEMAS)]).fetchall():
+        columns.setdefault((name, plain), []).append((column, kind, generated))
+    return {name: _Target(name, found, freeze=plain) for (name, plain), found in columns.items()}
 
 
 def _repeated(portion: pa.Table) -> pa.ChunkedArray:
@@ -203,7 +207,8 @@ def _bytes_of(strings: pa.StringArray) -> Any:
 
 
 _COLUMNS = """
-    SELECT n.nspname || '.' || c.relname, a.attname::text, format_type(a.atttypid, NULL), a.attgenerated <> ''
+    SELECT n.nspname || '.' || c.relname, a.attname::text, format_type(a.atttypid, NULL), a.attgenerated <> '',
+           c.relkind = 'r'
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     WHERE n.nspname = ANY(%s) AND c.relkind IN ('r', 'p') AND NOT c.relispartition
