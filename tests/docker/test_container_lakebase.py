@@ -57,3 +57,12 @@ def test_a_job_inside_works_with_it_after_it_slept_and_after_a_rotation(run: Com
     run("credentials", "rotate", "postgres_password")
     run("profile", SYSTEM)
     assert published(run.settings, "dq_profile_columns")
+
+
+def test_a_backup_is_made_verified_and_restored(run: CommandLine) -> None:
+    made = run.document("backup", "create")["backup"]
+    assert made["verified"]
+    restored = run.document("backup", "restore", made["id"])
+    assert (restored["id"], restored["rows"]) == (made["id"], made["rows"])
+    assert set(containers(STACK)) == {"engine"}
+    assert run.document("status")["healthy"]
