@@ -84,7 +84,7 @@ def testing_slowly(command: CommandLine, runtime: LocalRuntime) -> Iterator[Call
     def start(*more: object) -> Process:
         process = command.start("--output", "json", "run-tests", "slow", *more)
         started.append(process)
-        assert target.wait_for_statement(running=True), process.end(10)
+        assert target.wait_for_statement(running=True, seconds=120), process.end(10)
         return process
 
     yield start
