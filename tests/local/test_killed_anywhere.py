@@ -140,7 +140,7 @@ def job_ids(run: CommandLine) -> set[str]:
         return {row[0] for row in connection.execute("SELECT id::text FROM job_executions").fetchall()}
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("seconds", [0.0, 0.5])
 def test_the_workspace_dies_while_results_are_published(run: CommandLine, seconds: float) -> None:
     workspace = run.settings.workspace
     assert workspace
@@ -195,7 +195,7 @@ def test_dqctl_is_killed_at_any_moment(run: CommandLine) -> None:
     before = job_ids(run)
     commands = (["profile", "sales"], ["generate", "sales"], ["run-tests", "sales/sales-suite"])
     ends = []
-    for number in range(8):
+    for number in range(6):
         working = run.start("--output", "json", *commands[number % 3])
         time.sleep(chance.uniform(0.2, 7))
         working.signal(signal.SIGKILL)
@@ -253,10 +253,10 @@ def test_of_two_commands_at_once_one_works_and_the_other_says_who(run: CommandLi
     before = job_ids(run)
     first = run.start("--output", "json", "run-tests", "sales/sales-suite")
     assert first.hear("testing sales-suite")
-    second = run.document("run-tests", SUITE, code=6)
+    second = run.document("run-tests", "sales/sales-suite", code=6)  # another suite's would go on beside it
     assert second["outcome"] == "busy"
     assert "dqctl run-tests, since 2" in second["error"]["message"]
-    patient = run.document("run-tests", SUITE, "--wait", 120)
+    patient = run.document("run-tests", "sales/sales-suite", "--wait", 120)
     assert patient["exit_code"] == first.end().document["exit_code"] == 0
     assert [job[:2] for job in jobs_since(run, before)] == [("run-tests", "completed")] * 2
     assert_whole(run)
