@@ -27,11 +27,15 @@ from dqctl.progress import Progress
 from dqctl.report import render
 from dqctl.report.model import RunReport
 from dqctl.report.results import Status
-from dqctl.services import declare, tables, work
+from dqctl.services import declare, state_restore, tables, work
 from dqctl.services.install import install
 from dqctl.services.work import WorkReport
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths
+from dqctl.stack.record import read_record
+from dqctl.stack.secrets import missing_secrets
+from dqctl.tables.sql import literal
+from dqctl.tables.state_tables import STATE_COMMITS, STATE_LOG
 
 STACK = "demo"
 SYSTEM = "flights"
@@ -40,6 +44,7 @@ SCHEMA = "main.nycflights13"
 _TABLES = ("airlines", "airports", "planes", "weather", "flights")
 _APPLY_TIMEOUT = 300.0
 _START_TIMEOUT = 120.0
+_KEYS = {"decrypt_salt", "decrypt_password"}  # without them nothing can be made of a saved state
 # TestGen asks text columns for dates, which raises in ANSI mode (docs/operations.md, Profiling in ANSI mode).
 _WAREHOUSE = {"ANSI_MODE": "false"}
 
@@ -130,6 +135,7 @@ def demo(
     raise; whatever was done until then is left for a look, and the next demo goes on from there.
     """
     started = clock.monotonic()
+    own = settings.workspace is None
     directory = settings.workspace or settings.home / "workspaces" / settings.stack
     data = _find_data()
     settings = settings.model_copy(update={"workspace": directory})
@@ -140,6 +146,8 @@ def demo(
     except control.WorkspaceError as error:
         said = f"the last lines of its log:\n{error.log_tail}" if error.log_tail else error.hint
         raise EnvironmentFault(error.message, said) from error
+    if own:
+        forget_lost_state(settings, progress, clock)
     install(settings, runtime="local", version=version, remember=remember, progress=progress, clock=clock)
     with Warehouse(tables.find_target(settings), clock) as warehouse:
         _load(warehouse, data, progress)
@@ -176,6 +184,25 @@ def demo(
         page,
         clock.monotonic() - started,
     )
+
+
+def forget_lost_state(settings: Settings, progress: Progress, clock: Clock = SYSTEM_CLOCK) -> None:
+    """Drop what an earlier demo saved in the demo's own workspace and nobody can restore.
+
+    ``uninstall --purge`` removes the keys; an install refuses to begin anew beside such a state, because elsewhere
+    the keys may be on another machine.
+    """
+    paths = StackPaths(settings.home, settings.stack)
+    if settings.state == "off" or read_record(paths) or not _KEYS & set(missing_secrets(paths)):
+        return
+    with state_restore.reading(settings, progress, clock) as source:
+        if source.find() is None:
+            return
+        progress("dropping the saved state of an earlier demo, whose keys are gone")
+        for table in (STATE_COMMITS, STATE_LOG):  # log rows without a commit count for nothing
+            source.warehouse.execute(
+                f"DELETE FROM {source.place.table(table.name)} WHERE stack = {literal(source.stack)}"
+            )
 
 
 def _find_data() -> Path:
