@@ -151,7 +151,7 @@ def test_a_backup_under_another_name_is_none(paths: StackPaths) -> None:
 def test_an_unknown_backup_names_those_that_there_are(paths: StackPaths) -> None:
     with pytest.raises(UsageError) as none:
         backups.find(paths, "latest")
-    assert "none" in none.value.hint
+    assert none.value.hint == "make one: dqctl backup create"
     made = make(paths, 1)
     with pytest.raises(UsageError) as other:
         backups.find(paths, "../secrets")
