@@ -197,9 +197,11 @@ def _show(
         "fail_on": {each.run.run_id: report.fails_on(each, fail_on) for each in report.reports},
     }
     code = worst([report.exit_code(fail_on), *(error.exit_code for error in errors)])
+    # A --fail-on that lets failures pass does not make them good: only what a suite's declaration says does.
+    is_good = code is ExitCode.DONE and report.exit_code() is ExitCode.DONE
     emit(
         content,
-        lambda: "" if only_bad and code is ExitCode.DONE else _said(report, fail_on),
+        lambda: "" if is_good and only_bad else _said(report, fail_on),
         code,
         errors,
     )
