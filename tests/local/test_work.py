@@ -1,6 +1,7 @@
 """Work commands when one of several jobs cannot be run, and when commands meet: real TestGen, real workspace."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -72,14 +73,26 @@ def test_a_job_that_cannot_begin_holds_up_nothing_that_was_done_before(
     assert sorted(row["run_id"] for row in published(settings, "dq_runs")) == sorted(before)
 
 
-def test_a_report_that_cannot_be_written_hides_nothing_of_what_was_found(settings: Settings) -> None:
-    run = CommandLine(settings.home, {"DQCTL_WORKSPACE": str(settings.workspace)})
+def test_a_report_that_cannot_be_written_hides_nothing_of_what_was_found(
+    settings: Settings, tmp_path: Path
+) -> None:
+    numbers = tmp_path / "dqctl.prom"
+    environment = {"DQCTL_WORKSPACE": str(settings.workspace), "DQCTL_METRICS_FILE": str(numbers)}
+    run = CommandLine(settings.home, environment)
     said = run.document("run-tests", "sales-suite", "--html", "/dev/null/report.html", code=3)
     (report,) = said["runs"]
     assert report["name"] == "sales-suite"
     assert said["published"]["rows"]["dq_runs"] == 1
     assert "/dev/null/report.html" in said["error"]["message"]
     assert said["files"] == []
+    series = 'dqctl_run_timestamp_seconds{kind="test",stack="default",suite="sales-suite",'
+    assert series in numbers.read_text()
+    assert 'dqctl_unpublished_runs{stack="default"} 0.0' in numbers.read_text()
+
+    missing = CommandLine(
+        settings.home, environment | {"DQCTL_METRICS_FILE": str(tmp_path / "none" / "dqctl.prom")}
+    )
+    assert "the metrics could not be written" in missing("run-tests", "sales-suite").err
 
 
 def test_a_run_to_publish_again_that_there_is_not_is_said(settings: Settings) -> None:

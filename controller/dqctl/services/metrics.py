@@ -7,7 +7,7 @@ import dqctl
 from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.errors import DqctlError, EnvironmentFault, UsageError
 from dqctl.files import write_atomically
-from dqctl.progress import silent
+from dqctl.progress import Progress, silent
 from dqctl.report.metrics import SUBJECTS, Measures, Newest, exposition
 from dqctl.runtime import Runtime, runtime_of
 from dqctl.services import publish, results, state
@@ -73,6 +73,16 @@ def _target(settings: Settings) -> str | None:
         return publish.name_of_target(settings)
     except DqctlError:  # there is nowhere to publish to, so nothing waits for it
         return None
+
+
+def write_after(settings: Settings, progress: Progress) -> None:
+    """``write`` where the settings say, after a command; what goes wrong is told and fails nobody's work."""
+    if settings.metrics_file is None:
+        return
+    try:
+        write(settings, settings.metrics_file)
+    except DqctlError as error:
+        progress(f"{error.message}; {error.hint}")
 
 
 def write(settings: Settings, path: Path, clock: Clock = SYSTEM_CLOCK) -> None:

@@ -264,10 +264,9 @@ def make(
         aside.throw_away(runtime, RESTORING, doing=doing, timeout=settings.lock_timeout, progress=progress),
         contextlib.ExitStack() as held,
     ):
-        exists = metadata.database_exists(server)
+        connection = held.enter_context(runtime.metadata()) if metadata.database_exists(server) else None
         keep = False
-        if exists:
-            connection = held.enter_context(runtime.metadata())
+        if connection is not None:
             held.enter_context(exclusive.alone(connection, exclusive.STATE, _STATE_WAIT, clock))
             _require_newest(source, state)
             losing = _would_be_lost(runtime, connection, source)
@@ -280,12 +279,12 @@ def make(
             keep = bool(losing)
         fill(runtime, source, state, RESTORING, progress)
         metadata.drop_database(server, REPLACED)
-        if exists:
+        if connection is not None:
             state_replaced.note(connection, expendable=not keep)
-        moves = [(metadata.DATABASE, REPLACED)] if exists else []
+        moves = [(metadata.DATABASE, REPLACED)] if connection is not None else []
         metadata.rename_databases(server, [*moves, (RESTORING, metadata.DATABASE)])
         progress("the restored database is the stack's own")
-        keep = exists and not state_replaced.drop_expendable(runtime)
+        keep = connection is not None and not state_replaced.drop_expendable(runtime)
     return Restored(
         settings.stack,
         state.seq,

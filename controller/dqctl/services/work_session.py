@@ -16,7 +16,7 @@ from dqctl.progress import Progress
 from dqctl.report.model import RunReport, build
 from dqctl.report.verdict import FailOn, exit_code
 from dqctl.runtime import Runtime, open_runtime
-from dqctl.services import results, state, work_retry
+from dqctl.services import metrics, results, state, work_retry
 from dqctl.services.access import Access, find_access
 from dqctl.services.publish import PublishReport, publish
 from dqctl.services.work_retry import Retry
@@ -127,6 +127,7 @@ class Session:
             found.append(error)
         if unsaved := self._save():
             found.append(unsaved)
+        metrics.write_after(self.settings, self.progress)
         reports: tuple[RunReport, ...] = ()
         try:
             reports = self._reports()
