@@ -31,15 +31,16 @@ def pytest_configure(config: pytest.Config) -> None:
 # The files that take longest, the longest first: a file goes to one worker, and the last one must be short.
 _LONGEST = (
     "test_upgrade", "test_credentials", "test_killed_anywhere", "test_main_job", "test_lakebase",
-    "test_engine_faults", "test_first_steps", "test_testgen_command", "test_jobs", "test_publish", "test_compliance",
-    "test_state_restore", "test_container_places", "test_crashes", "test_metadata_template",
-    "test_install_faults", "test_demo", "test_night", "test_disk_full", "test_engine_crashes", "test_state",
-    "test_container_faults", "test_upgrade_docker", "test_container_scheduler", "test_backup", "test_images",
-    "test_postgres", "test_apply", "test_publish_faults", "test_state_commands", "test_deferred_imports",
-    "test_doctor_docker", "test_doctor", "test_upgrade_killed", "test_backup_docker", "test_ansi",
-    "test_publish_values", "test_container_lakebase", "test_workspace_life", "test_secrets", "test_bundle",
-    "test_runtime_local", "test_workspace_connector", "test_container_stack", "test_app",
-    "test_workspace_faults", "test_workspace_cli", "test_work", "test_access_rotation",
+    "test_engine_faults", "test_first_steps", "test_testgen_command", "test_jobs", "test_publish",
+    "test_compliance", "test_state_restore", "test_container_places", "test_crashes",
+    "test_metadata_template", "test_install_faults", "test_demo", "test_night", "test_disk_full",
+    "test_engine_crashes", "test_state", "test_container_faults", "test_upgrade_docker",
+    "test_container_scheduler", "test_backup", "test_images", "test_postgres", "test_apply",
+    "test_publish_faults", "test_state_commands", "test_deferred_imports", "test_doctor_docker",
+    "test_doctor", "test_upgrade_killed", "test_backup_docker", "test_ansi", "test_publish_values",
+    "test_container_lakebase", "test_workspace_life", "test_secrets", "test_bundle", "test_runtime_local",
+    "test_workspace_connector", "test_container_stack", "test_app", "test_workspace_faults",
+    "test_workspace_cli", "test_work", "test_access_rotation",
 )  # fmt: skip
 
 
