@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from command_line import CommandLine, Process
-from dqctl.clock import Deadline
+from dqctl.clock import Clock, Deadline
 from dqctl.errors import Busy, ExitCode, UsageError
 from dqctl.progress import silent
 from dqctl.report.options import FailOn
@@ -309,3 +310,31 @@ def test_commands_that_come_at_the_same_moment_all_come_in(runtime: LocalRuntime
     for thread in threads:
         thread.join()
     assert faults == []
+
+
+def test_who_waits_for_a_suite_keeps_no_later_one_from_others(runtime: LocalRuntime) -> None:
+    """Else two that want some of the same suites could wait for each other until both give up."""
+    first, second = UUID("00000001-0000-4000-8000-000000000000"), UUID("00000002-0000-4000-8000-000000000000")
+    waits = threading.Event()
+    left: list[dict[UUID, str]] = []
+
+    def sleep(seconds: float) -> None:
+        waits.set()
+        time.sleep(seconds)
+
+    def wait_for_both() -> None:
+        with (
+            runtime.metadata() as connection,
+            jobs.suites(connection, [second, first], 30, Clock(sleep=sleep)) as busy,
+        ):
+            left.append(busy)
+
+    thread = threading.Thread(target=wait_for_both)
+    with runtime.metadata() as holder, runtime.metadata() as other:
+        with jobs.suites(holder, [first], 0):
+            thread.start()
+            assert waits.wait(30)
+            with jobs.suites(other, [second], 0) as busy:
+                assert busy == {}
+        thread.join(60)
+    assert left == [{}]

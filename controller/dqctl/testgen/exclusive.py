@@ -129,10 +129,12 @@ def suites(
     wanted = {suite_key(each) for each in ids}
     held: set[int] = set()
     try:
-        # In one order everywhere: two commands with several suites in common never wait for each other.
         while missing := sorted(wanted - held):
-            held |= _take_all(connection, SUITES, missing)
-            if wanted <= held or deadline.passed:
+            # Who waits has only those before the one that it waits for, in one order everywhere: two commands with
+            # several suites in common never wait for each other.
+            is_last = deadline.passed
+            held |= _take_all(connection, SUITES, missing) if is_last else _take_first(connection, SUITES, missing)
+            if wanted <= held or is_last:
                 break
             clock.sleep(min(_POLL, deadline.left + 0.01))
         _await_runners(connection, held, Deadline(_LAST_GASP, clock), clock)
@@ -217,6 +219,17 @@ def _take_all(connection: "psycopg.Connection[tuple[Any, ...]]", space: int, key
         "SELECT key, pg_try_advisory_lock(%s, key) FROM unnest(%s::int[]) AS key", [space, keys]
     ).fetchall()
     return {int(key) for key, taken in rows if taken}
+
+
+def _take_first(connection: "psycopg.Connection[tuple[Any, ...]]", space: int, keys: list[int]) -> set[int]:
+    """Lock ``keys`` in their order, up to the first that another holds."""
+    taken: set[int] = set()
+    for key in keys:
+        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", [space, key]).fetchone()
+        if not (row and row[0]):
+            break
+        taken.add(key)
+    return taken
 
 
 def _free_all(connection: "psycopg.Connection[tuple[Any, ...]]", space: int, keys: set[int]) -> None:
