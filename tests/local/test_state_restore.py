@@ -128,13 +128,20 @@ def test_a_restored_database_has_every_row_of_the_saved_one(
 
 
 @pytest.fixture(scope="module")
-def stack(copied_stack: Callable[[str], Settings], workspace: Path) -> Settings:
+def shared_stack(copied_stack: Callable[[str], Settings], workspace: Path) -> Settings:
     """A stack with two commits, the second of which is what it has."""
     settings = with_state(copied_stack(KNOWN[0].version), workspace, "killed")
     state.save(settings)
     execute(settings, "UPDATE projects SET project_name = 'second'")
     state.save(settings)
     return settings
+
+
+@pytest.fixture
+def stack(shared_stack: Settings) -> Settings:
+    """The same, without what another test has put aside."""
+    metadata.drop_database(opened(shared_stack).postgres, state_replaced.REPLACED)
+    return shared_stack
 
 
 @pytest.mark.parametrize("moment", STEPS)
@@ -259,8 +266,6 @@ def test_changes_past_the_triggers_are_found(stack: Settings) -> None:
 
 
 def test_a_row_that_is_lost_in_databricks_is_seen_before_it_counts(stack: Settings, workspace: Path) -> None:
-    state_restore.restore(stack, replace=True)
-    state_restore.restore(stack)  # and nothing is put aside
     saved = state.save(stack, full=True)
     before = pictured(stack)
 
