@@ -183,19 +183,23 @@ def assert_a_full_disk_is_said_and_recovered_from(
 
 
 @needs_root
-def test_a_disk_too_small_for_testgen_is_found_before_the_download(tmp_path: Path) -> None:
-    tmp_path.chmod(0o711)
+def test_a_disk_too_small_for_testgen_is_found_before_the_download() -> None:
+    place = Path(tempfile.mkdtemp(prefix="dq-"))
+    place.chmod(0o711)  # and so is what is above it: PostgreSQL's account has to reach its data
     done = subprocess.run(
-        ["/bin/mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", str(tmp_path)], capture_output=True, text=True
+        ["/bin/mount", "-t", "tmpfs", "-o", "size=200m,mode=711", "tmpfs", str(place)],
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
     try:
         with pytest.raises(EnvironmentFault, match=r"not enough disk space: \d+ MB are free") as raised:
-            install(load({"home": tmp_path}, {}), progress=silent)
-        assert str(tmp_path) in raised.value.hint
+            install(load({"home": place}, {}), progress=silent)
+        assert str(place) in raised.value.hint
     finally:
-        subprocess.run(["/bin/umount", str(tmp_path)], check=True)
+        subprocess.run(["/bin/umount", str(place)], check=True)
+        place.rmdir()
 
 
 _PREPARE = """
