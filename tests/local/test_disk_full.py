@@ -126,8 +126,12 @@ def test_a_save_or_a_restore_says_so_and_works_when_there_is_space(
     run("backup", "create")
     before = stored(run)
     said = filled_under(run, disk, moment, *command)
-    assert said.code == 0 or command[1] == "restore", said
-    if said.code:
+    if said.code == 5:  # what came back is the stack's own, and the disk too full to tell the state
+        assert "restore" in command, said
+        assert "the state is not saved" in said.err
+        run("state", "save", "--take-over")
+    elif said.code:
+        assert "restore" in command, said
         assert_said(said)
     assert_whole(run, before)
     run(*command)

@@ -35,8 +35,8 @@ from publishing import Stack, Watched, assert_exactly_once, publish_to, publishe
 
 pytestmark = pytest.mark.local
 
-# Pauses between attempts are not what is tested here.
-IMPATIENT = Clock(sleep=lambda seconds: time.sleep(min(seconds, 0.02)))
+# Pauses between attempts are not what is tested here, nor how long a statement takes on a machine with much to do.
+IMPATIENT = Clock(monotonic=lambda: time.monotonic() / 20, sleep=lambda seconds: time.sleep(min(seconds, 0.02)))
 FULL = (
     "Job aborted due to stage failure: Total size of serialized results of 12 tasks (4.1 GiB) is bigger than "
     "spark.driver.maxResultSize 4.0 GiB."

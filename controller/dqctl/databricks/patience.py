@@ -16,6 +16,7 @@ from dqctl.databricks.target import PersonalToken, Target
 from dqctl.errors import DqctlError
 
 _CONFLICTS = 5  # attempts; others write their few rows and are done
+_SESSIONS = 5  # that a server may lose while one statement is tried: a warehouse that stops and starts again
 _LONGEST_PAUSE = 5.0
 _LONGEST_CONFLICT = 10.0
 # WITH and FROM may begin what writes, too; comments and brackets may stand before any of them.
@@ -38,6 +39,7 @@ class Patience:
         self._chance = chance
         self._conflicts = 0
         self._lost = 0
+        self._gone = 0
         self._refused = 0
         self._deadline: Deadline | None = None
 
@@ -61,11 +63,15 @@ class Patience:
                 return None if self._conflicts == _CONFLICTS else float(self._chance() * longest)
             case NobodyThere():
                 return None
+            case SessionGone():
+                # The server is there: how long the statement took until it lost its session is no matter.
+                self._gone += 1
+                return None if self._gone == _SESSIONS else 0.25
             case Unreachable():
                 self._lost += 1
                 if self._deadline is None:
                     self._deadline = Deadline(self._target.patience, self._clock)
-                # Once in any case: the connector may have used up the time for a session that is gone.
+                # Once in any case: the connector may have used up the time.
                 if self._lost > 1 and self._deadline.passed:
                     return None
                 return float(min(_LONGEST_PAUSE, 0.25 * 2 ** (self._lost - 1)))

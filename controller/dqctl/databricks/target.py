@@ -106,8 +106,7 @@ def resolve_target(
             auth=PersonalToken(SecretStr(read_secret_file(endpoint.token_file, "the local workspace"))),
             ca_file=endpoint.ca_file,
             place=str(endpoint.data_dir),
-            # One that is gone refuses a connection at once; one on a machine that has much to do is slow.
-            patience=15.0,
+            patience=5.0,
             direct=True,
             statement_timeout=settings.warehouse_timeout,
             start_warehouse=settings.start_warehouse,

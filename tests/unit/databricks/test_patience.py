@@ -44,6 +44,10 @@ def test_what_is_lost_is_tried_once_more_even_when_the_connector_used_up_the_tim
     assert len(pauses(Unreachable(""), step=1000.0)) == 1
 
 
+def test_a_session_that_the_server_lost_is_replaced_however_long_the_statement_took() -> None:
+    assert pauses(SessionGone(""), step=1000.0) == [0.25] * 4
+
+
 def test_a_token_is_renewed_once_and_a_personal_one_cannot_be() -> None:
     assert pauses(CredentialsRefused(""), PRINCIPAL) == [0.0]
     assert pauses(CredentialsRefused(""), PERSONAL) == []
