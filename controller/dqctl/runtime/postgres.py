@@ -34,6 +34,7 @@ _START = 90.0  # seconds to be ready, crash recovery included
 # How to stop, and seconds to wait for it. A server that is recovering from a crash may wait for ever when it is
 # told to be fast (16.14); immediate is safe too, it only leaves some recovery to the next start.
 _STOPS = (("fast", 10.0), ("immediate", 60.0))
+_A_PAGE = 8192  # bytes: PostgreSQL writes no less
 _CONFIGURATION = "dqctl.conf"
 # Whether TLS is spoken: every server answers, also one that lets nobody in yet, and logs nothing (16.14).
 _TLS_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)
@@ -231,7 +232,12 @@ class Postgres:
 
     def ran_out_of_space(self, said: str) -> bool:
         """Whether the disk is full, by what a program said or by the server's last words."""
-        return says_no_space(said) or says_no_space(self._last_words(50))
+        if says_no_space(said) or says_no_space(self._last_words(50)):
+            return True
+        try:  # its last words need space, too
+            return shutil.disk_usage(self.data).free < _A_PAGE
+        except OSError:
+            return False
 
     def _last_words(self, count: int) -> str:
         try:

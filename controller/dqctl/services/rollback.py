@@ -51,7 +51,7 @@ def rollback(
             except UsageError:
                 raise
             except (DqctlError, OSError) as error:
-                story.fail(runtime.paths, error)
+                story.fail(runtime, error)
         save(settings, story, progress, clock)
     return story
 

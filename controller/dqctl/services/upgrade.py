@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from dqctl.clock import SYSTEM_CLOCK, Clock
-from dqctl.errors import DqctlError, EnvironmentFault
+from dqctl.errors import DqctlError, EnvironmentFault, TestGenFailed
 from dqctl.progress import Progress
 from dqctl.runtime import Runtime, beside, controller, databases, find_runtime, metadata, open_runtime
 from dqctl.runtime import upgrade as switching
@@ -74,11 +74,17 @@ class Story:
             raise
         self.steps.append(Step(name, clock.monotonic() - started))
 
-    def fail(self, paths: StackPaths, error: DqctlError | OSError) -> None:
+    def fail(self, runtime: Runtime, error: DqctlError | OSError) -> None:
         """Take the error down, and what it means for the stack."""
-        found = upgrading.pending(paths)
+        found = upgrading.pending(runtime.paths)
         self.outcome = "undone" if found is None or found.phase is Phase.TRIAL else "interrupted"
         self.error = _explained(error)
+        # TestGen says that it lost its connection, PostgreSQL why.
+        if isinstance(error, TestGenFailed) and runtime.postgres.ran_out_of_space(error.message):
+            self.error = EnvironmentFault(f"the disk is full: {error.message}", _FREE)
+
+
+_FREE = "free some space, then run the same command again: what is left over goes with it"
 
 
 def _explained(error: DqctlError | OSError) -> DqctlError:
@@ -89,7 +95,7 @@ def _explained(error: DqctlError | OSError) -> DqctlError:
     where = f" ({error.filename})" if error.filename else ""
     return EnvironmentFault(
         f"{about}: {error.strerror or error}{where}",
-        "free some space, then run the same command again: what is left over goes with it",
+        _FREE,
     )
 
 
@@ -122,7 +128,7 @@ def upgrade(
             try:
                 _upgrade(settings, runtime, after, story, dry_run, held, progress, clock)
             except (DqctlError, OSError) as error:
-                story.fail(runtime.paths, error)
+                story.fail(runtime, error)
         save(settings, story, progress, clock)
     return story
 
