@@ -82,6 +82,10 @@ def says_no_space(said: str) -> bool:
     return _NO_SPACE.search(said) is not None
 
 
+# What is the server's doing; XX000 is what it says of checkpoints and files that a full disk has spoilt.
+_ITS_OWN = (psycopg.OperationalError, psycopg.errors.InternalError_)
+
+
 class Connection(psycopg.Connection[tuple[Any, ...]]):
     """A connection whose ``with`` block ends by ``EnvironmentFault`` when the server goes away inside of it.
 
@@ -126,19 +130,21 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
         """Commit or roll back, and close."""
         try:
             super().__exit__(kind, error, traceback)
-        except psycopg.OperationalError as late:  # it went away before the commit
+        except _ITS_OWN as late:  # it went away before the commit
             raise _went_away(late) from late
-        if isinstance(error, psycopg.OperationalError):
+        if isinstance(error, _ITS_OWN):
             raise _went_away(error) from error
 
 
-def _went_away(error: psycopg.OperationalError) -> EnvironmentFault:
+def _went_away(error: psycopg.Error) -> EnvironmentFault:
     said = redact(str(error)).strip()
     if isinstance(error, psycopg.errors.DiskFull) or says_no_space(said):
         return EnvironmentFault(
             f"the metadata database has no space: {said}", "free some, then run the same command again"
         )
+    what = "went away" if isinstance(error, psycopg.OperationalError) else "failed"
     return EnvironmentFault(
-        f"the metadata database went away: {said}",
-        "what was stored is safe; dqctl starts it with the next command: run the same one again",
+        f"the metadata database {what}: {said}",
+        "what was stored is safe; dqctl starts it with the next command: run the same one again. "
+        "If the disk is full, free some space first",
     )
