@@ -57,7 +57,8 @@ def seen(
 
 
 def test_connecting_waits_for_nothing_outside(seen: dict[str, Any]) -> None:
-    assert seen["seconds_to_connect"] < 5
+    # 34 s where the connector asks a host that does not answer; two or three here, more on a machine with much to do.
+    assert seen["seconds_to_connect"] < 15
 
 
 def test_parameters_arrive_with_their_types(seen: dict[str, Any]) -> None:
