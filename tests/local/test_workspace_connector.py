@@ -57,7 +57,7 @@ def seen(
 
 
 def test_connecting_waits_for_nothing_outside(seen: dict[str, Any]) -> None:
-    # It takes 34 s where the connector asks a host that does not answer, two or three otherwise on a quiet machine.
+    # It takes 34 s where the connector asks a host that does not answer, two or three otherwise if nobody is busy.
     assert seen["seconds_to_connect"] < 15
 
 
