@@ -6,6 +6,8 @@ goes and the commit is the head. Killed in between, the next save asks whether (
 the batch goes with it under an id of its own.
 
 A base holds all rows, as of one snapshot, and its changes go in the very transaction that reads it.
+
+Long because the four steps, and what a killed one leaves to the next save, can only be judged together.
 """
 
 import json
