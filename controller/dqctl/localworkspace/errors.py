@@ -44,11 +44,15 @@ def volume_not_found(name: str) -> StatementError:
     return StatementError("VOLUME_NOT_FOUND", f"Volume {name} does not exist.", "42704")
 
 
-def already_exists(kind: str, name: str) -> StatementError:
+class AlreadyExistsError(StatementError):
+    """What is to be created is there. A statement with IF NOT EXISTS takes it for an answer."""
+
+
+def already_exists(kind: str, name: str) -> AlreadyExistsError:
     """``kind`` is one of CATALOG, SCHEMA, TABLE_OR_VIEW, VOLUME; ``name`` is quoted."""
     states = {"CATALOG": "42P06", "SCHEMA": "42P06", "TABLE_OR_VIEW": "42P07", "VOLUME": "42000"}
     what = kind.lower().replace("_", " ")
-    return StatementError(
+    return AlreadyExistsError(
         f"{kind}_ALREADY_EXISTS", f"Cannot create {what} {name} because it already exists.", states[kind]
     )
 

@@ -131,27 +131,36 @@ def ensure(warehouse: Statements, place: Place, progress: Progress = silent, mor
     ``more`` are tables that are made when something is to be put into them.
     """
     present = look(warehouse, place)
-    for left in reversed(range(_ATTEMPTS)):
-        statements = migrations.plan(present, place, more)
-        record = migrations.record(present, place, present.home or str(uuid.uuid4()), dqctl.__version__)
-        if not statements and not record:
-            break
+    todo = _todo(present, place, more)
+    failure: StatementFailed | None = None
+    attempts = 0
+    while todo and attempts < _ATTEMPTS:
         progress(f"preparing the tables in {place.catalog}.{place.schema}")
+        failure = None
         try:
-            for statement in (*statements, *([record] if record else [])):
+            for statement in todo:
                 warehouse.execute(statement)
-        except StatementFailed as failure:
+        except StatementFailed as error:
             # Most likely another command made the same table or column in between.
-            if not left:
-                raise
-            log.info("prepared by another command as well? %s", failure.message)
+            log.info("prepared by another command as well? %s", error.message)
+            failure = error
         present = look(warehouse, place)
+        before, todo = todo, _todo(present, place, more)
+        # Less to do is a step forward, whoever made it: two who run in step can lose a race at every table.
+        attempts = 0 if len(todo) < len(before) else attempts + 1
+    if todo and failure is not None:
+        raise failure
     if present.home is None:
         raise EnvironmentFault(
             f"{place.catalog}.{place.schema} was prepared, but its tables cannot be seen",
             "see whether this principal has USE CATALOG, USE SCHEMA and SELECT there",
         )
     return Ready(present.home, present.tables, present.volume_exists)
+
+
+def _todo(present: Present, place: Place, more: Sequence[Table]) -> tuple[str, ...]:
+    record = migrations.record(present, place, present.home or str(uuid.uuid4()), dqctl.__version__)
+    return (*migrations.plan(present, place, more), *([record] if record else []))
 
 
 def look(warehouse: Statements, place: Place) -> Present:

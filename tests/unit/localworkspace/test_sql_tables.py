@@ -1,5 +1,8 @@
 """DDL, views, SHOW, DESCRIBE and information_schema."""
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -67,6 +70,36 @@ def test_create_says_what_is_there_already(client: Client) -> None:
     assert client.error("CREATE TABLE u (a INT, A STRING)").error_class == "COLUMN_ALREADY_EXISTS"
     assert client.error("CREATE TABLE u AS SELECT 1 AS a, 2 AS a").error_class == "COLUMN_ALREADY_EXISTS"
     client.execute("DROP TABLE IF EXISTS u")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE IF NOT EXISTS {} (a INT)",
+        "CREATE TABLE IF NOT EXISTS {} AS SELECT 1 AS a",
+        "CREATE VIEW IF NOT EXISTS {} AS SELECT 1 AS a",
+        "CREATE VOLUME IF NOT EXISTS {}",
+        "CREATE SCHEMA IF NOT EXISTS {}",
+        "CREATE CATALOG IF NOT EXISTS {}",
+    ],
+)
+def test_sessions_that_all_create_what_is_not_there_all_have_it(
+    connect: Callable[..., Client], tmp_path: Path, statement: str
+) -> None:
+    clients = [connect() for _ in range(4)]
+    for number in range(10):
+        start = threading.Barrier(len(clients))
+
+        def create(one: Client, number: int = number, start: threading.Barrier = start) -> None:
+            start.wait(30)
+            one.execute(statement.format(f"thing_{number}"))
+
+        with ThreadPoolExecutor(len(clients)) as pool:
+            for done in [pool.submit(create, one) for one in clients]:
+                done.result(30)
+    # Who came second leaves nothing behind.
+    folders = [path for kind in ("tables", "volumes") for path in (tmp_path / "data" / kind).glob("*/*/thing_*")]
+    assert len(folders) == (10 if "TABLE" in statement or "VOLUME" in statement else 0)
 
 
 def test_create_or_replace_keeps_the_history(client: Client) -> None:

@@ -18,6 +18,24 @@ Handler = Callable[[Any, Context], Result]
 
 def route(statement: object, context: Context) -> Result:
     """Carry out a parsed statement; ``StatementError`` for a kind that is not known here."""
+    try:
+        return _carry_out(statement, context)
+    except errors.AlreadyExistsError:
+        # Not a look beforehand: another session may make the thing between the look and the making.
+        if _if_not_exists(statement):
+            return nothing()
+        raise
+
+
+def _if_not_exists(statement: object) -> bool:
+    if isinstance(statement, exp.Create):
+        return bool(statement.args.get("exists"))
+    if isinstance(statement, commands.CreateCatalog | commands.CreateSchema | commands.CreateVolume):
+        return statement.if_not_exists
+    return False
+
+
+def _carry_out(statement: object, context: Context) -> Result:
     if isinstance(statement, exp.Query):
         return Result(context.query(statement))
     if isinstance(statement, exp.Create):

@@ -13,16 +13,14 @@ from dqctl.localworkspace.statements.results import nothing
 
 def create_catalog(command: commands.CreateCatalog, context: Context) -> Result:
     """Make a catalog."""
-    if not (command.if_not_exists and command.name.lower() in context.catalog.catalogs()):
-        context.catalog.create_catalog(command.name, command.comment)
+    context.catalog.create_catalog(command.name, command.comment)
     return nothing()
 
 
 def create_schema(command: commands.CreateSchema, context: Context) -> Result:
     """Make a schema."""
     catalog, schema = context.namespace.schema_of(command.parts)
-    if not (command.if_not_exists and schema in context.catalog.schemas(catalog)):
-        context.catalog.create_schema(catalog, schema, command.comment)
+    context.catalog.create_schema(catalog, schema, command.comment)
     return nothing()
 
 

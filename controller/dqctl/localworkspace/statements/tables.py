@@ -48,8 +48,6 @@ def create_table(create: exp.Create, context: Context) -> Result:
     valid(name.name)
     old = context.catalog.find(name)
     context.catalog.schema(name.catalog, name.schema)
-    if old is not None and create.args.get("exists"):
-        return nothing()
     if old is not None and not create.args.get("replace"):
         raise errors.already_exists("TABLE_OR_VIEW", str(name))
     options = _options(create)
@@ -72,11 +70,11 @@ def create_table(create: exp.Create, context: Context) -> Result:
     with context.writing(table):
         try:
             rows = _fill(create, table, query, options, context, overwrite=in_place)
+            context.catalog.put(table, replace_existing=bool(create.args.get("replace")))
         except BaseException:
             if not in_place and table.kind == "MANAGED":
                 shutil.rmtree(context.catalog.path(table), ignore_errors=True)
             raise
-        context.catalog.put(table, replace_existing=bool(create.args.get("replace")))
     if query is None:
         return nothing()
     # A warehouse answers CTAS with these columns and no row.
@@ -214,8 +212,6 @@ def create_view(create: exp.Create, context: Context) -> Result:
     options = _options(create)
     if options.temporary:
         raise errors.unsupported("CREATE TEMPORARY VIEW")
-    if old is not None and create.args.get("exists"):
-        return nothing()
     if old is not None and not create.args.get("replace"):
         raise errors.already_exists("TABLE_OR_VIEW", str(name))
     if old is not None and not old.is_view:

@@ -16,12 +16,15 @@ def create_volume(command: commands.CreateVolume, context: Context) -> Result:
     """Make a managed volume: its folder first, then its entry."""
     name = context.namespace.full(command.parts)
     if name.name in context.catalog.schema(name.catalog, name.schema).volumes:
-        if command.if_not_exists:
-            return nothing()
         raise errors.already_exists("VOLUME", str(name))
     volume = Volume(name, context.catalog.new_location(name, "volumes"), command.comment)
-    context.catalog.path(volume).mkdir(parents=True)
-    context.catalog.put(volume, replace_existing=command.if_not_exists)
+    folder = context.catalog.path(volume)
+    folder.mkdir(parents=True)
+    try:
+        context.catalog.put(volume)
+    except StatementError:
+        folder.rmdir()
+        raise
     return nothing()
 
 
