@@ -92,13 +92,19 @@ def run(
             raise
         if output is None:
             stop_group(process, grace)
-            raise EnvironmentFault(
-                f"{Path(argv[0]).name} did not finish within {deadline.seconds:.0f} s and was stopped",
-                "try again with a longer timeout, or look into the logs for what it waits for",
-            )
+            raise not_in_time(argv, deadline)
     seconds = time.monotonic() - started
     logger.debug("exit code %s after %.1f s: %s", process.returncode, seconds, shlex.join(argv))
     return Completed(process.returncode, output[0], output[1], seconds)
+
+
+def not_in_time(argv: Sequence[str], deadline: Deadline) -> EnvironmentFault:
+    """The error of a program that was stopped because its deadline passed."""
+    return EnvironmentFault(
+        f"{Path(argv[0]).name} did not finish within {deadline.seconds:.0f} s and was stopped",
+        "run the command again when this machine has less to do, or with a longer --timeout where it takes one; "
+        "dqctl logs may say what it waited for",
+    )
 
 
 def private_file(path: Path) -> IO[bytes]:

@@ -42,7 +42,7 @@ def test_downtime_beside_testgens_own_upgrade(
     begun = time.monotonic()
     story = upgrade(settings, to=NEW, progress=silent)
     whole = time.monotonic() - begun
-    assert story.outcome == "upgraded"
+    assert story.result == "upgraded"
     assert story.downtime is not None
     record(f"upgrade-system-version from {version}", own, "s")
     record(f"downtime of dqctl upgrade from {version}", story.downtime, "s", of_own=round(story.downtime / own, 2))

@@ -162,4 +162,6 @@ def test_what_was_paused_goes_on(run: CommandLine) -> None:
         container.pause()
     assert run.document("status")["services"] == {"postgres": "paused", "engine": "paused"}
     run("runs")
-    assert run.document("status")["services"] == {"postgres": "running", "engine": "running"}
+    found = run.document("status")
+    assert found["services"] == {"postgres": "running", "engine": "running"}
+    assert found["disk_bytes"] > 10_000_000  # of the databases in the container's volume

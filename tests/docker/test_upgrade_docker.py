@@ -55,7 +55,7 @@ def test_an_upgrade_in_containers_happens_whole_or_not_at_all(run: CommandLine) 
     said = failing.end()
     story = said.document
     assert said.code in (ExitCode.ENVIRONMENT, ExitCode.TESTGEN), said
-    assert (story["outcome"], story["version"]) == ("undone", OLD)
+    assert (story["result"], story["version"]) == ("undone", OLD)
     assert_is(run, OLD, kept=False)
 
     killed = run.start("upgrade")
@@ -70,7 +70,7 @@ def test_an_upgrade_in_containers_happens_whole_or_not_at_all(run: CommandLine) 
     assert upgrading.hear("migrates the copy")
     job = queue_a_job(run)  # as the scheduler does when a schedule comes due
     story = upgrading.end().document
-    assert (story["outcome"], story["version"], story["kept"]) == ("upgraded", NEW, databases.BEFORE)
+    assert (story["result"], story["version"], story["kept"]) == ("upgraded", NEW, databases.BEFORE)
     assert_is(run, NEW, kept=True)
     assert_run_by_the_scheduler(run, job)
     assert run.document("install")["changed"] == []

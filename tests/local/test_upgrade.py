@@ -131,7 +131,7 @@ def test_published_runs_keep_their_identity_on_every_way_from_5_33_3_to_5_134_0(
 
     assert "upgrade --to 5.92.2" in sales("install", "--version", "5.92.2", code=2).err
     story = sales.document("upgrade", "--to", "5.92.2")
-    assert (story["outcome"], story["version"], story["kept"]) == ("upgraded", "5.92.2", "datakitchen_before")
+    assert (story["result"], story["version"], story["kept"]) == ("upgraded", "5.92.2", "datakitchen_before")
     assert story["changes"]["runs_renamed"] == {"profiling_runs": 1, "test_runs": 1}
     assert story["changes"]["runs_kept"]
     runtime = open_runtime(sales.settings, silent)
@@ -170,7 +170,7 @@ def test_published_runs_keep_their_identity_on_every_way_from_5_33_3_to_5_134_0(
     assert "2 runs would be forgotten" in refused.err
     assert "--discard-runs" in refused.err
     back = sales.document("rollback", "--discard-runs")
-    assert (back["outcome"], back["version"]) == ("rolled back", "5.92.2")
+    assert (back["result"], back["version"]) == ("rolled back", "5.92.2")
     assert_nothing_left(sales, kept=False)
     assert len(run_ids(sales)) == 6  # what was published stays
     assert sales.document("publish", "--pending")["runs"] == []
@@ -184,7 +184,8 @@ def test_after_a_rotation_of_keys_a_rollback_has_the_secrets_of_now(
     run = CommandLine(copied_stack("5.92.2").home, {"PROBE_PASSWORD": PASSWORD})
     runtime = open_runtime(run.settings, silent)
     target = Target.make(runtime)
-    run("apply", "-f", target.write_systems(tmp_path, "sales"))
+    systems = target.write_systems(tmp_path, "sales")
+    run("apply", "-f", systems)
     before = {name: of for name, of in stored(runtime).items() if name != "testgen.connections"}
     made = run.document("backup", "create")["backup"]["id"]
     run("credentials", "rotate", "decrypt_salt", "decrypt_password")
@@ -199,9 +200,19 @@ def test_after_a_rotation_of_keys_a_rollback_has_the_secrets_of_now(
 
     with runtime.metadata() as connection:
         connection.execute("UPDATE connections SET project_pw_encrypted = %s", [secret])
-    assert run.document("rollback", "--to-backup", made)["outcome"] == "rolled back"
+    assert run.document("rollback", "--to-backup", made)["result"] == "rolled back"
     assert {name: of for name, of in stored(runtime).items() if name != "testgen.connections"} == before
     run("profile", "sales", code=5)  # with the password; there is nowhere to publish it to
+    assert run.document("status")["last_jobs"][0]["status"] == "completed"
+
+    with runtime.metadata() as connection:
+        connection.execute("UPDATE connections SET project_pw_encrypted = NULL")
+    assert (
+        run.document("rollback", "--to-backup", made, "--other-keys", "--discard-runs")["result"] == "rolled back"
+    )
+    assert "did not finish" in run("profile", "sales", code=4).out
+    run("apply", "-f", systems)
+    run("profile", "sales", code=5)
     assert run.document("status")["last_jobs"][0]["status"] == "completed"
 
 
@@ -212,7 +223,7 @@ def test_a_migration_that_fails_half_way_leaves_the_stack_as_it_was(small: Comma
         connection.execute("CREATE TABLE suite_versions (id uuid PRIMARY KEY)")
     before = stored(runtime)
     story = small.document("upgrade", code=4)
-    assert (story["outcome"], story["version"]) == ("undone", "5.33.3")
+    assert (story["result"], story["version"]) == ("undone", "5.33.3")
     assert "script 0217" in story["error"]["message"]
     assert "nothing of it was touched" in story["error"]["hint"]
     assert [each["failed"] is None for each in story["steps"]] == [True, True, True, False]
@@ -230,7 +241,7 @@ def test_a_migration_that_fails_half_way_leaves_the_stack_as_it_was(small: Comma
     assert_nothing_left(small, kept=False)
 
     tried = small.document("upgrade", "--dry-run")
-    assert (tried["outcome"], tried["version"], tried["backup"]) == ("tried", "5.33.3", None)
+    assert (tried["result"], tried["version"], tried["backup"]) == ("tried", "5.33.3", None)
     assert "test_suites.is_monitor" in tried["changes"]["columns_dropped"]
     assert tried["changes"]["moved"]["test_suites.is_monitor"] == "test_suites.suite_type"
     assert tried["changes"]["test_types_added"]
@@ -238,13 +249,13 @@ def test_a_migration_that_fails_half_way_leaves_the_stack_as_it_was(small: Comma
     assert stored(runtime) == {name: of for name, of in before.items() if name != "testgen.suite_versions"}
 
     done = small.document("upgrade")
-    assert (done["outcome"], done["version"], done["changes"]["revision_after"]) == ("upgraded", "5.134.0", 235)
-    assert small.document("upgrade")["outcome"] == "unchanged"
+    assert (done["result"], done["version"], done["changes"]["revision_after"]) == ("upgraded", "5.134.0", 235)
+    assert small.document("upgrade")["result"] == "unchanged"
     assert " rollback" in small("upgrade", "--to", "5.92.2", code=2).err
     assert_nothing_left(small, kept=True)
     assert small.document("upgrade", "--forget")["forgotten"] == "the metadata of TestGen 5.33.3"
     assert_nothing_left(small, kept=False)
     back = small.document("rollback", "--to-backup", done["backup"])
-    assert (back["outcome"], back["version"]) == ("rolled back", "5.33.3")
+    assert (back["result"], back["version"]) == ("rolled back", "5.33.3")
     assert_nothing_left(small, kept=False)
     assert stored(runtime) == {name: of for name, of in before.items() if name != "testgen.suite_versions"}

@@ -45,7 +45,8 @@ def emit(
             decided = worst([error.exit_code for error in errors])
             first = next(error for error in errors if error.exit_code is decided)
             outcome["error"] = {"message": first.message, "hint": addressed(first.hint)}
-        _print(json.dumps(outcome | plain(content), indent=2, ensure_ascii=False), sys.stdout)
+        # First, and of the same meaning in every object, whatever the content's own words are.
+        _print(json.dumps(outcome | plain(content) | outcome, indent=2, ensure_ascii=False), sys.stdout)
     else:
         if text := show():
             _print(text, sys.stdout)

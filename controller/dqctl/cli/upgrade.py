@@ -94,7 +94,7 @@ def _show(story: "Story") -> None:
 
 
 def _said(story: "Story") -> str:
-    if story.outcome == "unchanged":
+    if story.result == "unchanged":
         return f"the stack {story.stack} has TestGen {story.version} already"
     said = [_head(story)]
     if story.changes:
@@ -105,7 +105,7 @@ def _said(story: "Story") -> str:
 
 
 def _head(story: "Story") -> str:
-    match story.outcome:
+    match story.result:
         case "tried":
             return f"TestGen {story.version_after} can have the stack {story.stack}: a copy of its metadata passed"
         case "undone":

@@ -41,8 +41,8 @@ from dqctl.stack.record import StackRecord
 from dqctl.stack.secrets import read_secret
 from dqctl.testgen.capabilities import capabilities
 
-_SETUP_TIMEOUT = 300.0
-_START_TIMEOUT = 400.0  # to wait for another command that starts the stack, a set-up included
+_SETUP_TIMEOUT = 900.0  # seconds; 15 on an idle machine, 300 on one at a load of 20
+_START_TIMEOUT = 1000.0  # to wait for another command that starts the stack, a set-up included
 _READY = 90.0  # seconds for PostgreSQL to answer, its first set-up or crash recovery included
 _STOP = 5  # seconds for a PostgreSQL that hangs to stop by itself, which takes less than one where it can
 _POLL = 0.1

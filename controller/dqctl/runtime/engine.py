@@ -28,7 +28,7 @@ from docker.models.containers import Container
 import docker
 from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault
-from dqctl.processes import GRACE, Completed, Line, private_file
+from dqctl.processes import GRACE, Completed, Line, not_in_time, private_file
 from dqctl.runtime import controller
 from dqctl.runtime.feeding import feeding
 
@@ -176,10 +176,7 @@ def run_inside(
             raise
     if not ended:
         call.stop()
-        raise EnvironmentFault(
-            f"{argv[0].rsplit('/', 1)[-1]} did not finish within {deadline.seconds:.0f} s and was stopped",
-            "try again with a longer timeout, or look into the logs for what it waits for",
-        )
+        raise not_in_time(argv, deadline)
     found = _fetch(container, home, fetch) if fetch else {}
     code = call.exit_code()
     code = 128 - code if 128 < code <= 128 + 64 else code  # a shell's way to say a signal; ours is -N

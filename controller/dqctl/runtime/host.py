@@ -31,8 +31,8 @@ from dqctl.stack.record import StackRecord
 from dqctl.stack.secrets import LENGTHS, read_secret
 from dqctl.testgen.ports import Completed, Line
 
-_SETUP_TIMEOUT = 300.0
-_START_TIMEOUT = 400.0  # to wait for another command that starts PostgreSQL, a set-up included
+_SETUP_TIMEOUT = 900.0  # seconds; 15 on an idle machine, 300 on one at a load of 20
+_START_TIMEOUT = 1000.0  # to wait for another command that starts PostgreSQL, a set-up included
 
 # All that TestGen gets of dqctl's environment: any variable that it knows (TG_*, PROJECT_*, DEFAULT_*, ...), or
 # libpq (PG*), would override what the stack says, and secrets are none of its business.

@@ -163,8 +163,8 @@ def _require_keys(runtime: Runtime, then: Mapping[str, int]) -> None:
         raise EnvironmentFault(
             f"the stack's keys do not decrypt all that it would get back: {', '.join(sorted(lost))}",
             "nothing was changed. The keys were rotated since, and these secrets are not in the metadata of now, "
-            "from which they could be taken. dqctl rollback --other-keys goes back without them; then have them "
-            "written anew: dqctl apply -f FILE",
+            "from which they could be taken. The same command with --other-keys goes back without them; then have "
+            "them written anew: dqctl apply -f FILE",
         )
 
 
@@ -177,5 +177,5 @@ def _require_willing(runtime: Runtime, candidate: str, discard_runs: bool) -> No
         raise UsageError(
             f"{counted(count, 'run')} would be forgotten by the stack",
             "nothing was changed. What was published stays in Databricks: dqctl publish --pending sends the rest; "
-            "then dqctl rollback --discard-runs",
+            "then the same command with --discard-runs",
         )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from psycopg import sql
 
 import dqctl
@@ -45,7 +46,8 @@ class Status:
     endpoint, ``lakebase_state`` what it does: active, asleep, init, degraded, or unknown where nobody tells. Only
     one that is active is asked for more; one that sleeps wakes by itself for whoever works.
     ``schema_revision`` and ``last_jobs`` are unknown (None, empty) while PostgreSQL is down.
-    ``disk_bytes`` are those of the stack's directory, programs not included. ``newest_backup`` is by its files.
+    ``disk_bytes`` are those of the stack's directory, programs not included, and of the databases in a container of
+    the stack, when they can be asked. ``newest_backup`` is by its files.
     ``changing_to`` is the version of an upgrade or a rollback that is under way or was interrupted,
     ``rollback_to`` what ``dqctl rollback`` goes back to.
     """
@@ -93,6 +95,7 @@ def status(settings: Settings) -> Status:
     health = runtime.health(ask_database=lakebase in (None, "active"))
     resting = lakebase == "asleep" and all(state == "running" for state in health.services.values())
     newest = next(iter(backups.listed(paths)), None)
+    last_jobs, in_volume = _asked(runtime) if health.is_good and not changing else ((), 0)
     return Status(
         stack=settings.stack,
         home=str(settings.home),
@@ -114,12 +117,12 @@ def status(settings: Settings) -> Status:
         expected_revision=health.expected_revision,
         created=record.created,
         updated=record.updated,
-        disk_bytes=_bytes_below(paths.root),
+        disk_bytes=_bytes_below(paths.root) + in_volume,
         changing_to=changing.after.record.testgen_version if changing else None,
         rollback_to=kept.side.record.testgen_version if kept else None,
         newest_backup=newest.id if newest else None,
         newest_backup_at=newest.manifest.created if newest else None,
-        last_jobs=_last_jobs(runtime) if health.is_good and not changing else (),
+        last_jobs=last_jobs,
     )
 
 
@@ -145,16 +148,24 @@ def _lakebase_state(settings: Settings, record: StackRecord) -> str | None:
     return "asleep" if state == "IDLE" else state.lower()
 
 
-def _last_jobs(runtime: Runtime) -> tuple[LastJob, ...]:
+def _asked(runtime: Runtime) -> tuple[tuple[LastJob, ...], int]:
+    """What only the database tells: the newest jobs, and the bytes that it has elsewhere than below the stack."""
+    with runtime.metadata() as connection:
+        jobs = _last_jobs(connection)
+        if runtime.record.runtime != "docker" or runtime.record.lakebase:
+            return jobs, 0
+        ((size,),) = connection.execute("SELECT sum(pg_database_size(oid))::bigint FROM pg_database").fetchall()
+        return jobs, size
+
+
+def _last_jobs(connection: "psycopg.Connection[tuple[Any, ...]]") -> tuple[LastJob, ...]:
     query = sql.SQL(
         "SELECT id::text, job_key, status, started_at, completed_at, error_message FROM job_executions"
         " ORDER BY created_at DESC LIMIT {}"
     ).format(sql.Literal(_LAST))
-    with runtime.metadata() as connection:
-        rows = connection.execute(query).fetchall()
     return tuple(
         LastJob(job, kind, state, _utc(started), _utc(ended), error)
-        for job, kind, state, started, ended, error in rows
+        for job, kind, state, started, ended, error in connection.execute(query).fetchall()
     )
 
 

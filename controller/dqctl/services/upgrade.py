@@ -43,7 +43,7 @@ class Step:
 
 @dataclass
 class Story:
-    """What an upgrade or a rollback came to; ``outcome`` in a word, and the ``error`` that ended it, if one did.
+    """What an upgrade or a rollback came to; ``result`` in a word, and the ``error`` that ended it, if one did.
 
     One that is ``interrupted`` is ended by the next command, one way or the other. The stack has ``version`` now.
     ``kept`` is the database that a rollback goes back to, ``downtime`` the seconds from the change of databases'
@@ -55,7 +55,7 @@ class Story:
     version_before: str
     version_after: str
     version: str
-    outcome: str = "unchanged"
+    result: str = "unchanged"
     steps: list[Step] = field(default_factory=list)
     backup: str | None = None
     changes: Changes | None = None
@@ -77,7 +77,7 @@ class Story:
     def fail(self, runtime: Runtime, error: DqctlError | OSError) -> None:
         """Take the error down, and what it means for the stack."""
         found = upgrading.pending(runtime.paths)
-        self.outcome = "undone" if found is None or found.phase is Phase.TRIAL else "interrupted"
+        self.result = "undone" if found is None or found.phase is Phase.TRIAL else "interrupted"
         self.error = _explained(error)
         # TestGen says that it lost its connection, PostgreSQL why.
         if isinstance(error, TestGenFailed) and runtime.postgres.ran_out_of_space(error.message):
@@ -163,7 +163,7 @@ def _upgrade(
     with given_up(settings, paths, progress):
         rows = _try(runtime, after, backup, story, progress, clock)
         if dry_run:
-            story.backup, story.outcome = None, "tried"
+            story.backup, story.result = None, "tried"
         else:
             # The state may have been saved since the backup: the next save follows that one.
             with runtime.metadata() as now, runtime.postgres.connect(databases.NEXT) as then:
@@ -203,7 +203,7 @@ def switch(
             raise settled.failure
     story.downtime = settled.seconds
     story.version = story.version_after
-    story.outcome = "upgraded" if story.kind == "upgrade" else "rolled back"
+    story.result = "upgraded" if story.kind == "upgrade" else "rolled back"
     story.kept = databases.BEFORE if story.kind == "upgrade" else None
 
 
