@@ -46,8 +46,8 @@ class Status:
     endpoint, ``lakebase_state`` what it does: active, asleep, init, degraded, or unknown where nobody tells. Only
     one that is active is asked for more; one that sleeps wakes by itself for whoever works.
     ``schema_revision`` and ``last_jobs`` are unknown (None, empty) while PostgreSQL is down.
-    ``disk_bytes`` are those of the stack's directory, programs not included, and of the databases in a container of
-    the stack, when they can be asked. ``newest_backup`` is by its files.
+    ``disk_bytes`` are those of the stack's directory, programs not included, and of databases in a container, when
+    they can be asked. ``newest_backup`` is by its files.
     ``changing_to`` is the version of an upgrade or a rollback that is under way or was interrupted,
     ``rollback_to`` what ``dqctl rollback`` goes back to.
     """
