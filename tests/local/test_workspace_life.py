@@ -1,5 +1,6 @@
 """The life of the server: started once, killed, started again with everything still there."""
 
+import fcntl
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 from databricks import sql
@@ -80,6 +82,29 @@ def test_a_killed_server_starts_again_on_its_ports_with_its_data_and_token(endpo
     assert (again.port, again.proxy_url, again.ca_file) == (endpoint.port, endpoint.proxy_url, endpoint.ca_file)
     assert again.token_file.read_text() == token
     assert query(again, "SELECT count(*), sum(id) FROM main.default.kept") == [(1000, 499500)]
+
+
+def test_one_that_dies_while_somebody_wants_it_to_answer_is_started_anew(endpoint: Endpoint) -> None:
+    os.kill(endpoint.pid, signal.SIGSTOP)  # it runs, and does not answer
+    found: list[Endpoint] = []
+    starting = threading.Thread(target=lambda: found.append(control.start(endpoint.data_dir, timeout=120)))
+    starting.start()
+    with (endpoint.data_dir / "server" / "start.lock").open() as lock:
+        while is_free(lock):
+            time.sleep(0.01)
+    os.kill(endpoint.pid, signal.SIGKILL)
+    starting.join(150)
+    assert [again.pid != endpoint.pid for again in found] == [True]
+    assert query(found[0], "SELECT 1") == [(1,)]
+
+
+def is_free(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    return True
 
 
 def test_killed_while_it_writes_it_keeps_every_finished_statement(endpoint: Endpoint) -> None:

@@ -99,12 +99,12 @@ def start(
     try:
         layout.make()
         with _starting(layout, end):
-            if _pid(layout) is not None:
-                endpoint = _wait_until_it_answers(layout, end, None)
-                _require(endpoint, proxy_addresses)
+            # One that is killed at this moment still seems to run.
+            if _pid(layout) is not None and (running := _wait_until_it_answers(layout, end)):
+                _require(running, proxy_addresses)
                 _require_programs(layout, postgres_programs)
-                _put_settings(endpoint, settings)
-                return endpoint
+                _put_settings(running, settings)
+                return running
             for address in proxy_addresses:
                 check_address(address)
             argv = [f"--data-dir={layout.data_dir}", f"--port={port}", f"--proxy-port={proxy_port}"]
@@ -114,6 +114,11 @@ def start(
             process = _spawn(layout, argv)
             try:
                 endpoint = _wait_until_it_answers(layout, end, process)
+                if endpoint is None:
+                    raise WorkspaceError(
+                        f"the local workspace ended while it started (exit code {process.returncode})",
+                        _tail(layout),
+                    )
                 _put_settings(endpoint, settings)
                 return endpoint
             except BaseException:
@@ -229,19 +234,18 @@ def _spawn(layout: Layout, argv: list[str]) -> "subprocess.Popen[bytes]":
     return process
 
 
-def _wait_until_it_answers(layout: Layout, end: float, process: "subprocess.Popen[bytes] | None") -> Endpoint:
+def _wait_until_it_answers(
+    layout: Layout, end: float, process: "subprocess.Popen[bytes] | None" = None
+) -> Endpoint | None:
+    """The endpoint, when it answers; None when what was to answer, ``process`` or whoever runs, has ended."""
     while True:
         endpoint = Endpoint.read(layout.data_dir)
         if endpoint is not None and endpoint.pid == _pid(layout):
             left = end - time.monotonic()
             if left > 0 and _answers(endpoint, left):
                 return endpoint
-        if process is not None and process.poll() is not None:
-            raise WorkspaceError(
-                f"the local workspace ended while it started (exit code {process.returncode})", _tail(layout)
-            )
-        if process is None and _pid(layout) is None:
-            raise WorkspaceError("the local workspace ended in between; start it again", _tail(layout))
+        if process.poll() is not None if process else _pid(layout) is None:
+            return None
         if time.monotonic() > end:
             raise WorkspaceError("the local workspace does not answer in time", _tail(layout))
         time.sleep(_POLL)
