@@ -41,9 +41,9 @@ print(json.dumps({
 """
 
 
-def use(python: Path, home: Path, prelude: str = "") -> dict[str, object]:
+def use(python: Path, home: Path, prelude: str = "", program: str = USE) -> dict[str, object]:
     done = subprocess.run(
-        [python, "-c", prelude + USE, json.dumps(HEAVY)],
+        [python, "-c", prelude + program, json.dumps(HEAVY)],
         env={"HOME": str(home), "TG_TESTGEN_HOME": str(home), "PATH": os.defpath, "TG_ANALYTICS": "no"},
         capture_output=True,
         text=True,
@@ -52,6 +52,34 @@ def use(python: Path, home: Path, prelude: str = "") -> dict[str, object]:
     assert done.returncode == 0, done.stderr
     found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+# As a job starts: without TestGen's command, which sets Streamlit's log up.
+SESSION = """
+import json, logging, sys
+logging.disable()  # Streamlit warns that it runs without a UI
+import testgen.common.models
+from testgen.common import version_service
+from testgen.commands import exec_job
+imported = "streamlit" in sys.modules
+version_service._get_latest_version = lambda: "9.9.9"
+found = version_service.get_version()
+from testgen.ui.session import session
+print(json.dumps({"imported": imported, "current": found.current, "kept": session.version is found}))
+"""
+
+
+@pytest.mark.parametrize("version", ["5.134.0", "5.92.2"])
+def test_a_job_does_without_the_uis_session_until_somebody_asks_for_it(
+    version: str, install_version: Callable[[str], Path], tmp_path: Path
+) -> None:
+    python = environment(install_version(version), version).python
+    stock = use(python, tmp_path, program=SESSION)
+    deferred = use(python, tmp_path, driver.source("defer") + "\ndefer()\n", SESSION)
+    assert stock.pop("imported"), "TestGen does not import it any more: nothing is to be put off"
+    assert not deferred.pop("imported")
+    assert deferred == stock
+    assert stock["kept"]
 
 
 @pytest.mark.parametrize("version", [known.version for known in KNOWN])

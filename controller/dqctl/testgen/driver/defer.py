@@ -1,9 +1,10 @@
 """TestGen's imports that most of its work has no use for, put off until they are used.
 
 Half of a start of TestGen (5.33.3 to 5.134.0) goes to four packages: a template compiler for mails, a forecast
-for monitors, statistics for thresholds, and a library of its UI of which one function hashes passwords. TestGen
-imports them at the top of its modules and uses them inside of functions. Only its own import statements are put
-off, only those of these packages: every other module gets, and sees, the real ones.
+for monitors, statistics for thresholds, and a library of its UI of which one function hashes passwords; a tenth of
+the rest (not in 5.33.3) to Streamlit, by way of the UI's session, which two of its services ask who is there.
+TestGen imports them at the top of its modules and uses them inside of functions. Only its own import statements
+are put off, only those of these packages: every other module gets, and sees, the real ones.
 """
 
 import builtins
@@ -11,15 +12,22 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-PUT_OFF = ("pybars", "scipy", "statsmodels.tsa.statespace.sarimax", "streamlit_authenticator")
+PUT_OFF = {
+    "pybars": "testgen.",
+    "scipy": "testgen.",
+    "statsmodels.tsa.statespace.sarimax": "testgen.",
+    "streamlit_authenticator": "testgen.",
+    # The UI itself has the real one, whatever it does with it.
+    "testgen.ui.session": "testgen.common.",
+}
+"""What is put off, and for whom: modules whose names begin so."""
 
 
 class Later:
     """A module, or something in it, that is imported when it is called or asked for anything."""
 
     def __init__(self, module: str, name: str | None = None) -> None:
-        self._module = module
-        self._name = name
+        self.__dict__.update(_module=module, _name=name)
 
     def _real(self) -> Any:
         module = importlib.import_module(self._module)
@@ -33,6 +41,10 @@ class Later:
     def __getattr__(self, name: str) -> Any:
         """Ask the real one."""
         return getattr(self._real(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Tell the real one."""
+        setattr(self._real(), name, value)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Call the real one."""
@@ -63,7 +75,8 @@ def defer() -> None:
         level: int = 0,
     ) -> Any:
         importer = str((globals or {}).get("__name__"))
-        if level or name not in PUT_OFF or not importer.startswith("testgen."):
+        whose = PUT_OFF.get(name)
+        if level or whose is None or not importer.startswith(whose):
             return real(name, globals, locals, fromlist, level)
         return Module(name, fromlist) if fromlist else Later(name)
 

@@ -22,7 +22,7 @@ def deferring(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
         "LOADED = True\nclass Base:\n    word = 'real'\ndef double(x, *, more=0):\n    return 2 * x + more\n"
     )
     monkeypatch.syspath_prepend(str(directory))
-    monkeypatch.setattr(defer, "PUT_OFF", (MODULE,))
+    monkeypatch.setattr(defer, "PUT_OFF", {MODULE: "testgen.common."})
     monkeypatch.setattr(builtins, "__import__", builtins.__import__)
     defer.defer()
     yield
@@ -57,7 +57,12 @@ def test_a_class_can_be_derived_from(monkeypatch: pytest.MonkeyPatch) -> None:
     assert names["Own"].__mro__[1] is sys.modules[MODULE].Base
 
 
-@pytest.mark.parametrize("importer", ["pandas.core", "testgenerator", "tests"])
+def test_what_is_told_to_it_the_real_one_has() -> None:
+    run("testgen.common.mails", f"from {MODULE} import Base\nBase.word = 'told'\n")
+    assert sys.modules[MODULE].Base.word == "told"
+
+
+@pytest.mark.parametrize("importer", ["pandas.core", "testgenerator", "tests", "testgen.ui.session"])
 def test_nobody_elses_import_is_put_off(importer: str) -> None:
     names = run(importer, f"import {MODULE}")
     assert names[MODULE] is sys.modules[MODULE]
@@ -71,7 +76,7 @@ def test_it_is_called_as_pythons_own_is() -> None:
 
 
 def test_what_is_not_there_is_said_when_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(defer, "PUT_OFF", ("there_is_no_such_module",))
+    monkeypatch.setattr(defer, "PUT_OFF", {"there_is_no_such_module": "testgen."})
     names = run("testgen.common.mails", "from there_is_no_such_module import thing")
     with pytest.raises(ModuleNotFoundError, match="there_is_no_such_module"):
         names["thing"]()
