@@ -19,6 +19,7 @@ from dqctl.settings import Settings
 from dqctl.tables.loader import Loader
 from dqctl.tables.ports import Statements
 from dqctl.tables.sql import Place
+from dqctl.testgen import exclusive
 from dqctl.testgen.capabilities import capabilities
 from dqctl.testgen.ledger import Ledger
 from dqctl.testgen.ports import Runtime
@@ -98,6 +99,24 @@ def publish(
             progress=progress,
             clock=clock,
         )
+
+
+def publish_in_turn(
+    settings: Settings,
+    runtime: Runtime,
+    *,
+    again: Again = (),
+    since: datetime | None = None,
+    progress: Progress = silent,
+    clock: Clock = SYSTEM_CLOCK,
+) -> PublishReport:
+    """``publish`` while nobody else publishes out of this stack: two would get into each other's way.
+
+    Another one is waited for as long as it may take with a statement.
+    """
+    wait = max(settings.lock_timeout, settings.warehouse_timeout)
+    with runtime.metadata() as connection, exclusive.alone(connection, exclusive.PUBLISH, wait, clock):
+        return publish(settings, runtime, again=again, since=since, progress=progress, clock=clock)
 
 
 def publish_pending(
