@@ -43,7 +43,7 @@ def run(
 
     here = context()
     _log(logging.WARNING if here.quiet else logging.INFO)
-    loop.run(lambda: here.settings_with(), listen=listen)
+    loop.run(here.settings_with, listen=listen)
 
 
 def once() -> None:

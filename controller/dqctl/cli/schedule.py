@@ -54,7 +54,8 @@ def add(
     """Have a command run by itself; the second time there is nothing to do, another time or command replaces it.
 
     The settings that variables hold now are kept with the schedule, secrets are not: name files
-    (DATABRICKS_TOKEN_FILE). What the controller starts has the controller's settings instead. One run at a time; what it says is in its log, and a mail of cron's when it failed.
+    (DATABRICKS_TOKEN_FILE). What the controller starts has the controller's settings instead. One run at a time;
+    what it says is in its log, and a mail of cron's when it failed.
     """
     from dqctl.services import schedule
 

@@ -155,7 +155,7 @@ def run(settings: Settings, name: str, say: Callable[[str, bool], None], clock: 
             done = processes.run(
                 [*dqctl_command(settings), *wanted.arguments],
                 deadline=Deadline(wanted.timeout, clock),
-                environment=os.environ if wanted.by == "controller" else _passing_through() | wanted.environment,
+                environment=os.environ if wanted.by == "controller" else _found_by(wanted),
                 on_line=lambda line: hear(line, False),
                 on_error_line=lambda line: hear(line, True),
             )
@@ -207,9 +207,10 @@ def kept_variables(environment: Mapping[str, str]) -> tuple[dict[str, str], tupl
     return {name: value for name, value in found.items() if name not in secret}, tuple(secret)
 
 
-def _passing_through() -> dict[str, str]:
-    """What cron itself gives: time zone, user."""
-    return {name: os.environ[name] for name in ("TZ", "USER", "LOGNAME", "XDG_RUNTIME_DIR") if name in os.environ}
+def _found_by(wanted: Schedule) -> dict[str, str]:
+    """What is kept with it, and what cron itself gives: time zone, user."""
+    given = {name: os.environ[name] for name in ("TZ", "USER", "LOGNAME", "XDG_RUNTIME_DIR") if name in os.environ}
+    return given | dict(wanted.environment)
 
 
 def dqctl_command(settings: Settings) -> list[str]:

@@ -1,8 +1,8 @@
 """What monitoring asks the sidecar, by HTTP: ``/metrics``, ``/healthz``, ``/readyz``.
 
 One that waits for another to end is ready: it would lead within seconds, and whoever exchanges sidecars one by one
-waits for the new one to be ready before the old one goes. Its metrics are its own alone, or each number of the stack
-would be there twice.
+waits for the new one to be ready before the old one goes. Its metrics are its own alone, or each number of the
+stack would be there twice.
 """
 
 import json
@@ -134,7 +134,7 @@ def _handler(endpoints: Endpoints) -> type[BaseHTTPRequestHandler]:
             if self.command != "HEAD":
                 self.wfile.write(content)
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815 - the library's word
 
         def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the library's word
             """Nobody reads who asked."""

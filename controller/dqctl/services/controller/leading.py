@@ -1,7 +1,7 @@
 """Which of several sidecars leads: the one that holds a file lock in the stack's directory.
 
-All that can be sidecars of one stack see this directory, in the container at the same path. The kernel frees the lock
-when its holder dies, however it does, and unlike a lock in the metadata database it lasts while that is down,
+All that can be sidecars of one stack see this directory, in the container at the same path. The kernel frees the
+lock when its holder dies, however it does, and unlike a lock in the metadata database it lasts while that is down,
 asleep, or exchanged by an upgrade: who leads does not change with it.
 """
 

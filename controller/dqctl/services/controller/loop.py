@@ -1,7 +1,7 @@
 """The loop of the sidecar: a turn a second, until it is told to end.
 
-What takes long is a process of its own (a round, a schedule), so that a turn takes milliseconds. The signal that ends it
-comes as ``SystemExit`` wherever it is: nothing in here has to be ended properly, but for the processes, which are.
+What takes long is a process of its own (a round, a schedule), so that a turn takes milliseconds. The signal that
+ends it comes as an exception wherever it is: nothing in here has to be ended properly but the processes.
 """
 
 import contextlib
@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 
 _TURN = 1.0
 _ALERT_EVERY = 30.0
-# Of the ten seconds that it may take to end. What a schedule started has as long to end its own; then it is killed,
-# and the next command settles what is left.
+# Of the ten seconds that it may take to end. What a schedule started has as long to end its own; then it is
+# killed, and the next command settles what is left.
 _GRACE = 6.0
 
 Alerts = Callable[[Settings, Runtime], Sequence[DqctlError]]
@@ -122,10 +122,10 @@ class Controller:
         self._alert_at = now + _ALERT_EVERY
         try:
             errors = self._alerts(settings, self._watch.runtime)
-        except DqctlError as error:
-            errors = (error,)
-        except psycopg.Error as error:  # the next look says it better
-            log.debug("alerts: %s", error)
+        except DqctlError as fault:
+            errors = (fault,)
+        except psycopg.Error:  # the next look says it better
+            log.debug("no alerts", exc_info=True)
             return
         if not errors:
             self.standing.succeed("alert")

@@ -1,8 +1,8 @@
 """One round of the sidecar, ``dqctl controller once``: whatever is left to do in a stack, done now.
 
-It is a process of its own: what publishing takes of memory ends with it, and it may be ended at any moment, since a run
-is visible when all of it is there. It does not get into anybody's way: it holds no lock that a command needs but the
-one of who publishes, which commands wait for.
+It is a process of its own: what publishing takes of memory ends with it, and it may be ended at any moment, since a
+run is visible when all of it is there. It does not get into anybody's way: it holds no lock that a command needs but
+that of who publishes, which commands wait for.
 """
 
 import logging
@@ -15,7 +15,8 @@ from dqctl.errors import Busy, DqctlError, MissingSetting
 from dqctl.progress import Progress, silent
 from dqctl.runtime import Runtime, open_runtime
 from dqctl.services import metrics, state, tables
-from dqctl.services.publish import PublishReport, name_of_target, publish_in_turn
+from dqctl.services.publish import PublishReport, publish_in_turn
+from dqctl.services.target import name_of_target
 from dqctl.settings import Settings
 from dqctl.testgen import exclusive, jobs
 from dqctl.testgen.capabilities import capabilities

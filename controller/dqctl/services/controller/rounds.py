@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 _PAUSE, _LONGEST_PAUSE = 5.0, 300.0
 # A job that nobody runs any more may have been left a moment ago, by somebody who is about to settle it.
 _LEFT_BEHIND = 20.0
-# Changes that come without a run (somebody edits a test) are saved when they have come to rest, and not all the time.
+# Changes that come without a run (somebody edits a test) are saved a while after, and not all the time.
 _SAVE_AFTER, _SAVE_EVERY = 60.0, 600.0
 # What commands that were killed leave on the disk.
 _CLEAN_EVERY = 86400.0

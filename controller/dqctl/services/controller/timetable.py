@@ -1,7 +1,7 @@
 """Schedules that the sidecar keeps: each is begun at its time, as cron would, as a process of its own.
 
-What was due while no sidecar was there is begun once, however often it was. A run that was begun counts as such, whatever
-became of it: one that brings the machine down is not begun again and again.
+What was due while no sidecar was there is begun once, however often it was. A run that was begun counts as such,
+whatever became of it: one that brings the machine down is not begun again and again.
 """
 
 import logging

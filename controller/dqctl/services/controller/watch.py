@@ -1,4 +1,7 @@
-"""The look at a stack: through one connection that is held, found again when it was lost; it starts and wakes nothing."""
+"""The look at a stack, through one connection that is held, and found again when it was lost.
+
+It starts nothing and wakes nothing.
+"""
 
 import contextlib
 from collections.abc import Callable
