@@ -1,8 +1,8 @@
 """One round of the sidecar, ``dqctl controller once``: whatever is left to do in a stack, done now.
 
-It is a process of its own: what publishing takes of memory ends with it, and it may be ended at any moment, since a
-run is visible when all of it is there. It does not get into anybody's way: it holds no lock that a command needs but
-that of who publishes, which commands wait for.
+It is a process of its own: what publishing takes of memory ends with it, and it may be ended at any moment, since
+a run is visible when all of it is there. It does not get into anybody's way: it holds no lock that a command needs
+but that of who publishes, which commands wait for.
 """
 
 import logging
