@@ -43,6 +43,8 @@ class Sidecar:
         except urllib.error.HTTPError as refused:
             with refused:
                 return refused.code, refused.read().decode()
+        except OSError as broken:
+            raise AssertionError("".join(self.process.spoken)) from broken
 
     def ready(self) -> dict[str, Any]:
         """What /readyz tells, ``status`` among it."""

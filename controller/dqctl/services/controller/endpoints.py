@@ -6,12 +6,15 @@ stack would be there twice.
 """
 
 import json
+import logging
+import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import psycopg
 from prometheus_client import CONTENT_TYPE_LATEST
 
 import dqctl
@@ -20,6 +23,8 @@ from dqctl.errors import DqctlError, EnvironmentFault, UsageError
 from dqctl.report import controller as own
 from dqctl.report.metrics import Measures, exposition
 from dqctl.services.controller.standing import Standing
+
+log = logging.getLogger(__name__)
 
 # Several that ask at once are told the same.
 _FRESH_SECONDS = 5.0
@@ -92,8 +97,9 @@ class Endpoints:
             if self._measured is None or now - self._measured[0] >= _FRESH_SECONDS:
                 try:
                     text = exposition(self._measure())
-                except DqctlError:  # not installed, or not readable: no series rather than old ones
-                    text = ""
+                except (DqctlError, psycopg.Error) as error:
+                    log.info("the stack's numbers cannot be read: %s", error)
+                    text = ""  # no series rather than old ones
                 self._measured = (self._clock.monotonic(), text)
             return self._measured[1]
 
@@ -115,7 +121,9 @@ class _Server(ThreadingHTTPServer):
         super().__init__(where, handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is nobody's concern."""
+        """A client that went away is nobody's concern, a defect of ours is."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            log.error("a request could not be answered", exc_info=True)
 
 
 def _handler(endpoints: Endpoints) -> type[BaseHTTPRequestHandler]:

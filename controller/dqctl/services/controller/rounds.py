@@ -11,6 +11,7 @@ from typing import IO, Any
 from dqctl import processes
 from dqctl.clock import Clock
 from dqctl.errors import EnvironmentFault, ExitCode
+from dqctl.report.words import counted
 from dqctl.services.controller.standing import Standing
 from dqctl.services.schedule import dqctl_command
 from dqctl.settings import Settings
@@ -81,7 +82,7 @@ class Rounds:
             if self._standing.succeed("round"):
                 log.info("publishing and saving work again")
             if published:
-                log.info("published %d runs to %s", len(published), said.get("target"))
+                log.info("published %s to %s", counted(len(published), "run"), said.get("target"))
             # What waits and is not published is of nowhere to go, or somebody's who is faster.
             self._failures = self._failures + 1 if self._seen.waiting and not published else 0
             self._clean_at = now + _CLEAN_EVERY
