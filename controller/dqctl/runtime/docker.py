@@ -45,6 +45,7 @@ _SETUP_TIMEOUT = 300.0
 _START_TIMEOUT = 400.0  # to wait for another command that starts the stack, a set-up included
 _READY = 90.0  # seconds for PostgreSQL to answer, its first set-up or crash recovery included
 _STOP = 5  # seconds for a PostgreSQL that hangs to stop by itself, which takes less than one where it can
+_CONTROLLER_STOP = 15  # it needs ten at most
 _POLL = 0.1
 _PORT = 5432
 _SOCKETS = "/var/run/postgresql"  # in the container; compose/stack.yaml.j2 has a tmpfs there
@@ -347,11 +348,20 @@ class DockerRuntime:
                 with explained():
                     each.unpause()
         compose.up(self.paths, *services)
+        self._end_controller()
         self._wait()
         changed = before != glance(name)
         if changed:
             self._progress("the containers are up")
         return changed
+
+    def _end_controller(self) -> None:
+        """Take away a controller that is not to run any more: Compose leaves alone what is in a profile now."""
+        found = None if self.record.controller else containers(compose.project(self.paths)).get("controller")
+        if found is not None:
+            with explained():
+                found.stop(timeout=_CONTROLLER_STOP)
+                found.remove(v=True)
 
     def _wait(self) -> None:
         """Wait until PostgreSQL answers; one that hangs is restarted, once."""

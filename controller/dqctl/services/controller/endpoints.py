@@ -120,7 +120,7 @@ class _Server(ThreadingHTTPServer):
             self.address_family = socket.AF_INET6
         super().__init__(where, handler)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the library's names
         """A client that went away is nobody's concern, a defect of ours is."""
         if not isinstance(sys.exc_info()[1], OSError):
             log.error("a request could not be answered", exc_info=True)

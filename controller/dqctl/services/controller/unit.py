@@ -1,11 +1,12 @@
 """The sidecar as a service of systemd: its unit, and what it tells systemd."""
 
+import contextlib
 import os
 import shlex
 import socket
 from collections.abc import Sequence
 
-from dqctl.errors import EnvironmentFault, UsageError
+from dqctl.errors import UsageError
 from dqctl.services.schedule import dqctl_command, kept_variables
 from dqctl.settings import Settings
 
@@ -66,11 +67,9 @@ def notify(state: str) -> None:
     where = os.environ.get("NOTIFY_SOCKET")
     if not where:
         return
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            channel.sendto(state.encode(), f"\0{where[1:]}" if where.startswith("@") else where)
-    except OSError as error:
-        raise EnvironmentFault(f"systemd cannot be told {state}: {error}", "see NOTIFY_SOCKET") from error
+    # Where it does not hear us, it does what it does with those that are silent.
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.sendto(state.encode(), f"\0{where[1:]}" if where.startswith("@") else where)
 
 
 def _command(argv: Sequence[str]) -> str:

@@ -1,0 +1,93 @@
+"""When the sidecar goes a round: at once, again later and later while it fails, and never two at a time."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from dqctl.clock import Clock
+from dqctl.services.controller.rounds import Rounds
+from dqctl.services.controller.standing import Standing
+from dqctl.settings import Settings
+from dqctl.testgen.noticing import Noticed
+
+WAITING = Noticed(waiting=True)
+
+
+class Time:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+        start = datetime(2026, 3, 2, tzinfo=UTC)
+        self.clock = Clock(now=lambda: start + timedelta(seconds=self.seconds), monotonic=lambda: self.seconds)
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def standing(time: Time) -> Standing:
+    return Standing("default", time.clock)
+
+
+@pytest.fixture
+def rounds(standing: Standing, time: Time) -> Iterator[Rounds]:
+    made = Rounds(standing, time.clock)
+    yield made
+    if made.running:
+        made.running.wait(120)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """There is no such stack: a round ends by an error, soon."""
+    return Settings(home=tmp_path)
+
+
+def finish(rounds: Rounds) -> None:
+    assert rounds.running
+    rounds.running.wait(120)
+    assert rounds.reap()
+
+
+def test_a_round_that_fails_is_told_and_gone_again_later_and_later(
+    rounds: Rounds, standing: Standing, settings: Settings, time: Time
+) -> None:
+    rounds.tend(WAITING, settings)
+    finish(rounds)
+    assert "is not installed" in standing.troubles["round"]
+    assert standing.turning().errors["round"] == 1
+    for pause in (10, 20):
+        time.seconds += pause - 1
+        rounds.tend(WAITING, settings)
+        assert rounds.running is None
+        time.seconds += 1
+        rounds.tend(WAITING, settings)
+        first = rounds.running
+        assert first
+        rounds.tend(WAITING, settings)
+        assert rounds.running in (first, None)  # one at a time, or it has just ended
+        if rounds.running:
+            finish(rounds)
+    assert standing.turning().rounds == 3
+
+
+def test_nothing_to_do_is_a_round_a_day(rounds: Rounds, settings: Settings, time: Time) -> None:
+    rounds.tend(Noticed(), settings)
+    finish(rounds)  # what was left on the disk before it came
+    time.seconds += 3600
+    rounds.tend(Noticed(), settings)
+    assert rounds.running  # that one failed, so it is due still
+    finish(rounds)
+
+
+def test_what_a_round_says_of_itself_is_json(rounds: Rounds, settings: Settings, standing: Standing) -> None:
+    rounds.tend(WAITING, settings)
+    finish(rounds)
+    assert json.dumps(dict(standing.troubles)).count("dqctl_defect") == 0
+    assert standing.troubles["round"] == f"stack 'default' is not installed in {settings.home}"
