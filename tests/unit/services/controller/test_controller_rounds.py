@@ -1,6 +1,5 @@
 """When the sidecar goes a round: at once, again later and later while it fails, and never two at a time."""
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -60,34 +59,24 @@ def test_a_round_that_fails_is_told_and_gone_again_later_and_later(
 ) -> None:
     rounds.tend(WAITING, settings)
     finish(rounds)
-    assert "is not installed" in standing.troubles["round"]
+    assert standing.troubles["round"] == f"stack 'default' is not installed in {settings.home}"
     assert standing.turning().errors["round"] == 1
-    for pause in (10, 20):
-        time.seconds += pause - 1
-        rounds.tend(WAITING, settings)
-        assert rounds.running is None
-        time.seconds += 1
-        rounds.tend(WAITING, settings)
-        first = rounds.running
-        assert first
-        rounds.tend(WAITING, settings)
-        assert rounds.running in (first, None)  # one at a time, or it has just ended
-        if rounds.running:
-            finish(rounds)
-    assert standing.turning().rounds == 3
-
-
-def test_nothing_to_do_is_a_round_a_day(rounds: Rounds, settings: Settings, time: Time) -> None:
-    rounds.tend(Noticed(), settings)
-    finish(rounds)  # what was left on the disk before it came
-    time.seconds += 3600
-    rounds.tend(Noticed(), settings)
-    assert rounds.running  # that one failed, so it is due still
-    finish(rounds)
-
-
-def test_what_a_round_says_of_itself_is_json(rounds: Rounds, settings: Settings, standing: Standing) -> None:
+    time.seconds += 9.9
+    rounds.tend(WAITING, settings)
+    assert rounds.running is None
+    time.seconds += 0.1
     rounds.tend(WAITING, settings)
     finish(rounds)
-    assert json.dumps(dict(standing.troubles)).count("dqctl_defect") == 0
-    assert standing.troubles["round"] == f"stack 'default' is not installed in {settings.home}"
+    time.seconds += 19.9
+    rounds.tend(WAITING, settings)
+    assert rounds.running is None
+    assert standing.turning().rounds == 2
+
+
+def test_where_nothing_is_to_do_it_cleans_up_once_and_no_more_for_a_while(
+    rounds: Rounds, settings: Settings, time: Time
+) -> None:
+    rounds.tend(Noticed(), settings)
+    finish(rounds)
+    rounds.tend(Noticed(unsaved=True), settings.model_copy(update={"state": "off"}))
+    assert rounds.running is None
