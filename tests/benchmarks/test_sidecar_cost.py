@@ -137,5 +137,5 @@ def test_a_week_takes_no_more_memory_than_an_hour(
     record("memory after a simulated week, beside that after an hour", last - first, "MB", first=first, last=last)
     record("turns of a simulated week", _WEEK / _STEP, "turns", rounds=turning.rounds, errors=dict(turning.errors))
     record("processor time of a turn", (time.process_time() - started) / (_WEEK // _STEP) * 1000, "ms")
-    assert turning.rounds >= 7
+    assert turning.rounds >= 6  # one when it begins, and one a day after the last one
     assert last - first < 8

@@ -268,6 +268,12 @@ def test_a_controller_that_runs_all_the_time_publishes_and_ends_when_it_is_told_
         sidecar.reload()
         assert sidecar.attrs["State"]["ExitCode"] == 0
     assert set(containers(STACK)) == {"postgres", "engine"}
+    # The other tests count runs.
+    with open_runtime(run.settings, silent).metadata() as connection:
+        connection.execute("DELETE FROM job_executions WHERE id = %s", [ended])
+        connection.execute("DELETE FROM dqctl.published WHERE run_id = %s", [ended])
+    for table in ("dq_runs", "dq_test_definitions", "dq_scores", "dq_systems"):
+        workspace.sql(f"DELETE FROM main.data_quality.{table} WHERE run_id = '{ended}'")
 
 
 def test_an_image_that_is_no_controller_is_refused(run: CommandLine) -> None:
