@@ -9,7 +9,7 @@ import typer
 
 from dqctl.cli.context import context
 from dqctl.cli.output import emit, note, plain
-from dqctl.errors import ExitCode, worst
+from dqctl.errors import worst
 from dqctl.report.words import counted
 
 
@@ -67,8 +67,7 @@ def once() -> None:
     if not done.has_target:
         said = ["nothing says where results go: see dqctl install --host, or --workspace"]
     said += [f"settled {counted(len(done.settled), 'job')} that had been left behind"] if done.settled else []
-    code = worst([error.exit_code for error in done.errors])
-    emit(content, lambda: "\n".join(said), code or ExitCode.DONE, done.errors)
+    emit(content, lambda: "\n".join(said), worst([error.exit_code for error in done.errors]), done.errors)
 
 
 def unit() -> None:

@@ -16,6 +16,7 @@ import psycopg
 from dqctl import processes
 from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.errors import DqctlError
+from dqctl.report.metrics import Measures
 from dqctl.runtime import Runtime
 from dqctl.services.controller.endpoints import Endpoints
 from dqctl.services.controller.leading import Leadership
@@ -58,6 +59,7 @@ class Controller:
         self._settings = load()
         self._stamp = self._stamps()
         self._alert_at = 0.0
+        self._measured: Measures | None = None
         self.standing = Standing(self._settings.stack, clock)
         self._leadership = Leadership(StackPaths(self._settings.home, self._settings.stack), clock)
         self._watch = Watch(self.settings, clock)
@@ -74,6 +76,12 @@ class Controller:
             except DqctlError as error:
                 log.warning("the settings of before hold on: %s; %s", error.message, error.hint)
         return self._settings
+
+    def measure(self) -> Measures:
+        """The stack's numbers; those of before where asking would keep a Lakebase from falling asleep."""
+        if self._watch.may_ask() or self._measured is None:
+            self._measured = measure(self.settings(), self._clock)
+        return self._measured
 
     def turn(self) -> None:
         """Do what is due now, if this one leads."""
@@ -92,6 +100,7 @@ class Controller:
         if self.standing.succeed("watch"):
             log.info("the stack is back")
         if self._rounds.tend(seen, settings):
+            self._watch.refresh()
             self._alert_at = 0.0
         self._alert(settings)
 
@@ -157,7 +166,7 @@ def run(
         endpoints = Endpoints(
             listen or settings.controller_listen,
             controller.standing,
-            lambda: measure(controller.settings(), clock),
+            controller.measure,
             clock,
         )
         log.info("listening at port %d", endpoints.port)

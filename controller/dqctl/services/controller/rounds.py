@@ -51,7 +51,8 @@ class Rounds:
 
     def tend(self, seen: Noticed, settings: Settings) -> bool:
         """Do what is to be done by what was ``seen``; whether a round has just ended."""
-        ended = self.reap()
+        if self.reap():
+            return True
         now = self._clock.monotonic()
         self._left_since = (self._left_since or now) if seen.left_behind else None
         if not seen.unsaved or settings.state == "off":
@@ -61,7 +62,7 @@ class Rounds:
         if self._process is None and now >= self._not_before and self._is_due(seen, now):
             self._seen = seen
             self._begin(settings)
-        return ended
+        return False
 
     def reap(self) -> bool:
         """Hear what a round came to, if it has ended; whether it has."""

@@ -43,11 +43,23 @@ class Watch:
         self._look_after = 0.0
         self._ask_after = 0.0
         self._slept = True
+        self._rests = False
+        self._fresh = False
 
     @property
     def runtime(self) -> Runtime | None:
         """The stack as it was found last; None while it is out of reach, asleep or just changing."""
         return self._runtime
+
+    def may_ask(self) -> bool:
+        """Whether others may ask the database now: always, but a Lakebase that may sleep once after each look."""
+        fresh, self._fresh = self._fresh, False
+        return fresh or self._slept or not self._rests
+
+    def refresh(self) -> None:
+        """What was seen has been dealt with: look again."""
+        if self._rests and not self._slept:
+            self._look_after = 0.0
 
     def look(self) -> Noticed:
         """What there is to do.
@@ -90,7 +102,8 @@ class Watch:
         if self._runtime and self._runtime.record.testgen_version != record.testgen_version:
             self.close()
         # Where TestGen's scheduler asks every 5 s, a Lakebase does not sleep.
-        if record.lakebase and not record.scheduler:
+        self._rests = record.lakebase is not None and not record.scheduler
+        if self._rests:
             return self._look_at_lakebase(settings, paths, record)
         return self._look_closely(paths, record)
 
@@ -115,12 +128,12 @@ class Watch:
                 self._seen = Noticed()
             self._slept = asleep
         if self._slept or now < self._look_after:
-            self._runtime = None if self._slept else self._runtime
+            self._runtime = None
             return self._seen
         self._seen = self._look_closely(paths, record)
         runtime = self._runtime
         self.close()  # an open connection is cut when it falls asleep, and counts for nothing
-        self._runtime = runtime
+        self._runtime, self._fresh = runtime, True
         at_work = self._seen.under_way or self._seen.waiting
         self._look_after = now + (_LAKEBASE_AT_WORK if at_work else _LAKEBASE_MAY_SLEEP)
         return self._seen
