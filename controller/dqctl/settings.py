@@ -135,6 +135,12 @@ class Settings(BaseSettings):
         None,
         description="Docker: file with the token (or the client id's secret) that it signs in with.",
     )
+    controller_run: bool = Field(
+        False, description="Docker: whether that container runs all the time, as the stack's sidecar."
+    )
+    controller_listen: str = Field(
+        "127.0.0.1:19187", description="Address at which the sidecar answers /metrics, /healthz and /readyz."
+    )
     profile_ansi: Literal["off", "as-is"] = Field(
         "off",
         description="Whether profiles run with ANSI mode off, or as the SQL warehouse has it: as-is.",

@@ -45,6 +45,7 @@ _SETUP_TIMEOUT = 900.0  # seconds; 15 on an idle machine, 300 on one at a load o
 _START_TIMEOUT = 1000.0  # to wait for another command that starts the stack, a set-up included
 _READY = 90.0  # seconds for PostgreSQL to answer, its first set-up or crash recovery included
 _STOP = 5  # seconds for a PostgreSQL that hangs to stop by itself, which takes less than one where it can
+_CONTROLLER_STOP = 15  # it needs ten at most
 _POLL = 0.1
 _PORT = 5432
 _SOCKETS = "/var/run/postgresql"  # in the container; compose/stack.yaml.j2 has a tmpfs there
@@ -76,7 +77,8 @@ class Health:
     @property
     def is_good(self) -> bool:
         """Whether TestGen can work."""
-        running = all(state == "running" for state in self.services.values())
+        # The controller looks on; nothing of TestGen needs it.
+        running = all(state == "running" for name, state in self.services.items() if name != "controller")
         return running and self.schema_revision == self.expected_revision
 
 
@@ -298,7 +300,10 @@ class DockerRuntime:
         pinned = self.images
         found = {"postgres": pinned.postgres.id} if pinned.postgres else {}
         found["engine"] = pinned.engine.id
-        return found | ({"scheduler": pinned.engine.id} if self.record.scheduler else {})
+        found |= {"scheduler": pinned.engine.id} if self.record.scheduler else {}
+        return found | (
+            {"controller": pinned.controller.id} if self.record.controller and pinned.controller else {}
+        )
 
     def _container(self, password: SecretStr) -> ContainerPostgres:
         return ContainerPostgres(compose.project(self.paths), password)
@@ -343,11 +348,20 @@ class DockerRuntime:
                 with explained():
                     each.unpause()
         compose.up(self.paths, *services)
+        self._end_controller()
         self._wait()
         changed = before != glance(name)
         if changed:
             self._progress("the containers are up")
         return changed
+
+    def _end_controller(self) -> None:
+        """Take away a controller that is not to run any more: Compose leaves alone what is in a profile now."""
+        found = None if self.record.controller else containers(compose.project(self.paths)).get("controller")
+        if found is not None:
+            with explained():
+                found.stop(timeout=_CONTROLLER_STOP)
+                found.remove(v=True)
 
     def _wait(self) -> None:
         """Wait until PostgreSQL answers; one that hangs is restarted, once."""

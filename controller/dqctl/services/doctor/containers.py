@@ -48,6 +48,14 @@ def scheduler(subject: Subject) -> Finding:
     return _container(subject, "scheduler")
 
 
+@check("docker.controller", seconds=3.0, needs=_NEEDS)
+def controller(subject: Subject) -> Finding:
+    """The container of dqctl's sidecar, where it is to run all the time."""
+    if not (subject.record and subject.record.controller):
+        return skipped("the stack has no controller that runs all the time, and dqctl's own commands need none")
+    return _container(subject, "controller")
+
+
 def _container(subject: Subject, service: str) -> Finding:
     found = _find(subject, service)
     if found is None:
@@ -156,4 +164,4 @@ def describe(subject: Subject) -> dict[str, Any]:
 
 
 SERVER_CHECKS = (postgres,)
-CHECKS = (testgen, scheduler, images, definition, workspace)
+CHECKS = (testgen, scheduler, controller, images, definition, workspace)
