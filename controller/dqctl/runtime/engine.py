@@ -131,6 +131,14 @@ def owners(project: str) -> set[str]:
     return {str(volume.attrs["Labels"][ROOT_LABEL]) for volume in found}
 
 
+def remove_volumes(project: str, root: Path) -> None:
+    """Remove the volumes of the stack in ``root``, whatever they hold."""
+    labels = [f"{PROJECT_LABEL}={project}", f"{ROOT_LABEL}={root}"]
+    with explained():
+        for volume in client().volumes.list(filters={"label": labels}):
+            volume.remove()
+
+
 def run_inside(
     container: Container,
     argv: Sequence[str],

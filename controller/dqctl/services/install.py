@@ -103,6 +103,12 @@ def require_runtime(paths: StackPaths, before: StackRecord | None, kind: str) ->
 
 def require_possible(settings: Settings, kind: str) -> None:
     """``UsageError`` for what is asked of a runtime that does not have it."""
+    if settings.monitoring and kind != "docker":
+        raise UsageError(
+            f"the runtime {kind} has no containers that could watch it",
+            "let a Prometheus of your own read its numbers: docs/monitoring.md; or install another --stack with "
+            "--runtime docker. --without monitoring takes the wish back",
+        )
     if settings.scheduler and kind != "docker":
         raise UsageError(
             f"the runtime {kind} has no scheduler that runs all the time",

@@ -89,7 +89,7 @@ def status(settings: Settings) -> Status:
     changing, kept = upgrading.pending(paths), upgrading.kept(paths)
     if changing and changing.phase is Phase.DONE:  # only what is left over has to go
         changing = None
-    lakebase = _lakebase_state(settings, record)
+    lakebase = lakebase_state(settings, record)
     health = runtime.health(ask_database=lakebase in (None, "active"))
     resting = lakebase == "asleep" and all(state == "running" for state in health.services.values())
     newest = next(iter(backups.listed(paths)), None)
@@ -125,10 +125,10 @@ def status(settings: Settings) -> Status:
 
 def is_asleep(settings: Settings, record: StackRecord) -> bool:
     """Whether the stack's Lakebase does anything but work: asking its database would wake it, or wait for it."""
-    return _lakebase_state(settings, record) not in (None, "active")
+    return lakebase_state(settings, record) not in (None, "active")
 
 
-def _lakebase_state(settings: Settings, record: StackRecord) -> str | None:
+def lakebase_state(settings: Settings, record: StackRecord) -> str | None:
     """What Lakebase's endpoint does, by REST: a look must not wake it, or keep it awake."""
     if record.lakebase is None or record.lakebase.endpoint is None:
         return None
