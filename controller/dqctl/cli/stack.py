@@ -386,6 +386,8 @@ def _status(found: "Status") -> str:
         "disk": f"{found.disk_bytes / 1e6:.0f} MB",
         "backup": f"{found.newest_backup}, {moment(found.newest_backup_at)}" if found.newest_backup else "none",
     }
+    if found.monitoring:
+        facts["monitoring"] = ", ".join(f"{name} {page}" for name, page in found.monitoring.items())
     if found.changing_to:
         facts["changing"] = f"to TestGen {found.changing_to}; if nobody does, the next command ends it"
     if found.rollback_to:

@@ -124,6 +124,18 @@ def _networks(container: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     return ((container.get("NetworkSettings") or {}).get("Networks") or {}).values()
 
 
+def published(project: str) -> dict[str, str]:
+    """Where services of a Compose project are reached from this machine: an address and a port each."""
+    with explained():
+        found = client().api.containers(filters=_of_services(project))
+    return {
+        each["Labels"][SERVICE_LABEL]: f"{port['IP']}:{port['PublicPort']}"
+        for each in found
+        for port in each["Ports"]
+        if "PublicPort" in port
+    }
+
+
 def owners(project: str) -> set[str]:
     """The directories of the stacks that have a volume called as one of ``project``: one, or none."""
     with explained():

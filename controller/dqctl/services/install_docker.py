@@ -47,14 +47,14 @@ def converge(
     """All that has to stand before the containers can be started; what was done is added to ``changed``."""
     compose.compose_version()
     require_own_project(paths)
-    if ensure_secrets(paths) + (ensure_secret(paths, GRAFANA_PASSWORD) if settings.monitoring else ()):
+    watching = monitoring_references(settings)
+    if ensure_secrets(paths) + (ensure_secret(paths, GRAFANA_PASSWORD) if "grafana" in watching else ()):
         changed.append("secrets")
     pinned = read_images(paths)
     check_controller(settings)
     store = wanted_store(settings, before)
     testgen, postgres = references(settings, pinned, before, version)
     wanted = controller_reference(settings)
-    watching = monitoring_references(settings)
     images = find_images(testgen, postgres, wanted, watching, pinned=pinned, pull=settings.pull, progress=progress)
     if version and images.engine.version != version:
         raise UsageError(
