@@ -11,7 +11,6 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,13 @@ from typing import Any
 import pytest
 import yaml
 
-from dqctl import records
 from dqctl.progress import silent
-from dqctl.report.metrics import Measures, Newest, exposition
+from dqctl.report.metrics import exposition
 from dqctl.runtime import open_runtime
 from dqctl.runtime.monitoring import shipped
 from dqctl.services.metrics import measure
 from dqctl.settings import Settings
+from measured import CONTROLLER, everything
 from tiers import unavailable
 
 pytestmark = pytest.mark.local
@@ -37,19 +36,6 @@ RULES: list[dict[str, Any]] = [
 ]
 DASHBOARD: dict[str, Any] = json.loads(shipped("dashboard.json"))
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-
-# What a controller adds of itself.
-CONTROLLER = """\
-# HELP dqctl_controller_leader 1 when this controller leads.
-# TYPE dqctl_controller_leader gauge
-dqctl_controller_leader{stack="full"} 1
-# HELP dqctl_controller_loop_timestamp_seconds When its loop turned last.
-# TYPE dqctl_controller_loop_timestamp_seconds gauge
-dqctl_controller_loop_timestamp_seconds{stack="full"} 1.0
-# HELP dqctl_controller_errors_total What went wrong, by kind.
-# TYPE dqctl_controller_errors_total counter
-dqctl_controller_errors_total{stack="full",kind="publish"} 3
-"""
 
 
 def program(name: str, package: str) -> str:
@@ -65,23 +51,6 @@ def said(*argv: str, stdin: str | None = None) -> str:
     done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=120, cwd=SHIPPED)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
-
-
-def everything() -> Measures:
-    """A stack of which all is known, and none of it good."""
-    now = datetime.now(UTC)
-    row = dict.fromkeys((column.name for column in records.RUNS.columns), None)
-    outcomes = {f"{outcome}_ct": 1 for outcome in ("passed", "failed", "warning", "error", "log")}
-    about = {"system": "shop", "table_group": "tables", "ended_at": now, "seconds": 4.5, "dq_score": 0.75}
-    test = {**row, **about, **outcomes, "kind": "test", "status": "error", "test_suite": "night"}
-    profile = {**row, **about, "kind": "profile", "status": "completed", "anomaly_ct": 3, "column_error_ct": 1}
-    return Measures(
-        "full", now, "0.1.0", "5.134.0", "docker",
-        up=True, changing_version=True, newest_backup=now - timedelta(days=9),
-        newest=(Newest(test, now - timedelta(days=9)), Newest(profile, now)), underway={"test": 1},
-        unpublished=2, unpublished_since=now - timedelta(hours=5),
-        state_saved=now - timedelta(hours=30), unsaved=4,
-    )  # fmt: skip
 
 
 def metric_names(text: str) -> set[str]:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from dqctl.cli.app import app
 from dqctl.errors import EnvironmentFault, UsageError
+from dqctl.report.metrics import exposition
 from dqctl.runtime import compose, monitoring
 from dqctl.services.install import require_possible
 from dqctl.services.install_docker import MONITORING, monitoring_references
@@ -19,6 +21,7 @@ from dqctl.settings import Settings, load
 from dqctl.stack.images import Image, Images, TestGenImage
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.secrets import ensure_secret, ensure_secrets
+from measured import CONTROLLER, everything
 
 AWKWARD = "# $HOME ${X} $$ 'a' \"b\" = \\ ü %s {{ y }}"
 IMAGES = Images(
@@ -186,3 +189,37 @@ def test_commands_that_alerts_name_exist() -> None:
                 assert second in command.commands, (rule["alert"], words)
             named.add(first)
     assert {"doctor", "publish", "state", "backup", "schedule", "logs", "runs", "report"} <= named
+
+
+def rows(section: str) -> list[list[str]]:
+    """The cells of the rows of a table in docs/monitoring.md."""
+    text = (Path(__file__).parents[3] / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    lines = text.partition(f"## {section}\n")[2].partition("\n## ")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines if line.startswith("| `")]
+
+
+def test_the_documentation_tells_every_number_as_it_is_served() -> None:
+    about = {"kind", "system", "table_group", "suite"}
+    served = {}
+    for family in text_string_to_metric_families(exposition(everything()) + CONTROLLER):
+        (name,) = {sample.name for sample in family.samples}
+        labels = {label for sample in family.samples for label in sample.labels} - {"stack"}
+        labels = {"<about>", *(labels - about)} if about <= labels else labels
+        served[name] = (labels, family.documentation)
+    told = {name: (set(re.findall(r"`(.+?)`", labels)), text) for name, labels, text in rows("The numbers")}
+    assert {name.strip("`"): found for name, found in told.items()} == served
+
+
+def test_the_documentation_tells_every_alert() -> None:
+    groups = yaml.safe_load(monitoring.shipped("rules.yaml"))["groups"]
+    rules = {rule["alert"]: rule["labels"]["severity"] for group in groups for rule in group["rules"]}
+    assert {name.strip("`"): severity for name, severity, _ in rows("Alert rules")} == rules
+
+
+def test_the_documentation_tells_the_images_and_ports() -> None:
+    cells = rows("Beside a stack in containers")
+    told = {name.strip("`"): (image.strip("`"), page) for name, image, page in cells}
+    assert {name: image for name, (image, _) in told.items()} == MONITORING
+    for name, port in PORTS.items():
+        assert f"127.0.0.1:{port}" in told[name][1]
+        assert Settings.model_fields[f"{name}_port"].default == port
