@@ -141,6 +141,24 @@ class Settings(BaseSettings):
     controller_listen: str = Field(
         "127.0.0.1:19187", description="Address at which the sidecar answers /metrics, /healthz and /readyz."
     )
+    monitoring: bool = Field(
+        False, description="Docker: whether Prometheus, Alertmanager and Grafana run beside the stack."
+    )
+    prometheus_image: str | None = Field(None, description="Monitoring: Prometheus' image.")
+    alertmanager_image: str | None = Field(None, description="Monitoring: Alertmanager's image.")
+    grafana_image: str | None = Field(None, description="Monitoring: Grafana's image; none leaves Grafana out.")
+    prometheus_port: int = Field(
+        9090, ge=0, lt=65536, description="Monitoring: Prometheus' port on 127.0.0.1; 0 lets the engine choose."
+    )
+    alertmanager_port: int = Field(
+        9093, ge=0, lt=65536, description="Monitoring: Alertmanager's port on 127.0.0.1; 0 lets the engine choose."
+    )
+    grafana_port: int = Field(
+        3000, ge=0, lt=65536, description="Monitoring: Grafana's port on 127.0.0.1; 0 lets the engine choose."
+    )
+    alertmanager_config: Path | None = Field(
+        None, description="Monitoring: Alertmanager's configuration, in place of one that notifies nobody."
+    )
     profile_ansi: Literal["off", "as-is"] = Field(
         "off",
         description="Whether profiles run with ANSI mode off, or as the SQL warehouse has it: as-is.",
@@ -174,7 +192,10 @@ class Settings(BaseSettings):
     def _bare_host(cls, value: str | None) -> str | None:
         return value.removeprefix("https://").split("/")[0] if value else None
 
-    @field_validator("home", "workspace", "ca_bundle", "controller_credential", "lakebase_ca", "metrics_file")
+    @field_validator(
+        "home", "workspace", "ca_bundle", "controller_credential", "lakebase_ca", "metrics_file",
+        "alertmanager_config",
+    )  # fmt: skip
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value else None
@@ -226,7 +247,7 @@ def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] 
     for path in settings_files(home, str(merged.get("stack") or "default")):
         merged = _over(merged, _from_file(path))
     try:
-        return Settings(**merged)
+        found = Settings(**merged)
     except ValidationError as error:
         problem = error.errors()[0]
         name = str(problem["loc"][0])
@@ -234,6 +255,9 @@ def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] 
             f"{name.replace('_', ' ')} does not fit: {problem['msg'].lower()}",
             f"change it where it is set: flag, {variable(name)}, or a settings file",
         ) from None
+    # Prometheus has nothing to read where no controller serves it.
+    serving = {"controller": True, "controller_run": True}
+    return found.model_copy(update=serving) if found.monitoring else found
 
 
 def _over(higher: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:

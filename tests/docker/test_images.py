@@ -105,6 +105,29 @@ def test_a_version_without_image_is_an_error_with_a_hint() -> None:
     assert "hint:" in done.stderr
 
 
+# --- prometheus and alertmanager ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def watching(build_images: Callable[..., list[str]]) -> dict[str, str]:
+    return dict(zip(("prometheus", "alertmanager"), build_images("prometheus", "alertmanager"), strict=True))
+
+
+@pytest.mark.parametrize("name", ["prometheus", "alertmanager"])
+def test_images_that_watch_are_configured_like_the_official_ones(engine, watching, name: str) -> None:
+    found = config(engine, watching[name])
+    assert (found["User"], found["WorkingDir"], list(found["Volumes"])) == ("nobody", f"/{name}", [f"/{name}"])
+    assert found["Entrypoint"] == [f"/bin/{name}"]
+    assert found["Cmd"][0] == f"--config.file=/etc/{name}/{name}.yml"
+    version = watching[name].partition(":")[2]
+    assert found["Labels"]["org.opencontainers.image.version"] == version
+    tool = {"prometheus": "promtool", "alertmanager": "amtool"}[name]
+    script = f"id -u; stat -c '%u %a' /{name}; /bin/{name} --version 2>&1; /bin/{tool} --version 2>&1"
+    said = shell(engine, watching[name], script)
+    assert said.startswith(f"65534\n65534 755\n{name}, version {version}.")
+    assert f"{tool}, version {version}." in said
+
+
 # --- postgres ----------------------------------------------------------------------------------------------------
 
 
@@ -391,7 +414,7 @@ def own_certificates() -> list[str]:
 
 
 def test_no_index_no_proxy_and_no_secret_of_the_host_is_in_history_or_files(
-    engine, images, controller_image: str, tmp_path: Path
+    engine, images, controller_image: str, watching: dict[str, str], tmp_path: Path
 ) -> None:
     names = re.compile(r"^((PIP|UV)_.*(INDEX|HOST).*|https?_proxy|no_proxy)$", re.IGNORECASE)
     planted = [value for name, value in _VARIABLES.items() if names.match(name) and value]
@@ -400,7 +423,7 @@ def test_no_index_no_proxy_and_no_secret_of_the_host_is_in_history_or_files(
     # The last one is in every image: proof that the search finds.
     patterns.write_text("\n".join([*planted, "root:x:0:0:"]) + "\n")
     search = "cd /; grep -rlIF -f /patterns $(ls | grep -vE '^(proc|sys|dev|patterns)$') || true"
-    for tag in (images.testgen, images.postgres, controller_image):
+    for tag in (images.testgen, images.postgres, controller_image, *watching.values()):
         history = str(engine.images.get(tag).history())
         assert not [value for value in planted if value in history], tag
         mounted = {str(patterns): {"bind": "/patterns", "mode": "ro"}}

@@ -26,6 +26,7 @@ from dqctl.progress import silent
 from dqctl.runtime import find_runtime
 from dqctl.runtime.lakebase import LakebaseServer
 from dqctl.services.controller.watch import Watch
+from dqctl.services.metrics import measure
 from dqctl.testgen.noticing import Noticed
 from publishing import published
 
@@ -233,6 +234,22 @@ def test_status_wakes_nothing(stack: Stack) -> None:
     found = stack.run.document("status")
     assert (found["healthy"], found["lakebase_state"], found["schema_revision"]) == (True, "asleep", None)
     assert f"{PROJECT}/branches/production/endpoints/primary, asleep" in stack.run("status").out
+    assert stack.state == "IDLE"
+
+
+def test_numbers_wake_nothing_and_hold_while_it_sleeps(stack: Stack) -> None:
+    stack.server.connect("postgres").close()
+    settings = stack.run.settings
+    awake = measure(settings)
+    assert (awake.up, awake.asleep) == (True, False)
+    stack.suspend()
+    asleep = measure(settings)
+    assert (asleep.up, asleep.asleep, asleep.underway) == (False, True, None)
+    held = measure(settings, before=awake)
+    assert replace(held, at=awake.at) == replace(awake, up=False, asleep=True)
+    assert held.at > awake.at
+    assert measure(settings, before=held).underway == awake.underway, "they hold for as long as it sleeps"
+    assert measure(settings, before=asleep).underway is None
     assert stack.state == "IDLE"
 
 

@@ -23,6 +23,8 @@ _REMEMBERED = (
     "metadata", "lakebase_project", "lakebase_branch", "lakebase_ca",
     "image", "postgres_image", "registry", "memory", "network", "ca_bundle", "publish_port", "scheduler",
     "controller", "controller_run", "controller_image", "controller_socket", "controller_credential",
+    "monitoring", "prometheus_image", "alertmanager_image", "grafana_image",
+    "prometheus_port", "alertmanager_port", "grafana_port", "alertmanager_config",
 )  # fmt: skip
 
 
@@ -48,7 +50,14 @@ class Pull(StrEnum):
     NEVER = "never"
 
 
+class Beside(StrEnum):
+    """What may stand beside a stack."""
+
+    MONITORING = "monitoring"
+
+
 _DOCKER = "Docker"
+_MONITORING = "Monitoring"
 _LAKEBASE = "Lakebase"
 
 
@@ -188,6 +197,59 @@ def install(
             rich_help_panel=_DOCKER,
         ),
     ] = None,
+    with_: Annotated[
+        list[Beside] | None,
+        typer.Option(
+            "--with",
+            help="Prometheus, Alertmanager and Grafana beside the stack (DQCTL_MONITORING); turns --controller on",
+            rich_help_panel=_MONITORING,
+        ),
+    ] = None,
+    without: Annotated[
+        list[Beside] | None,
+        typer.Option("--without", help="Take them away; their data stays", rich_help_panel=_MONITORING),
+    ] = None,
+    prometheus_image: Annotated[
+        str | None,
+        typer.Option(help="Prometheus' image (DQCTL_PROMETHEUS_IMAGE)", rich_help_panel=_MONITORING),
+    ] = None,
+    alertmanager_image: Annotated[
+        str | None,
+        typer.Option(help="Alertmanager's image (DQCTL_ALERTMANAGER_IMAGE)", rich_help_panel=_MONITORING),
+    ] = None,
+    grafana_image: Annotated[
+        str | None,
+        typer.Option(
+            help="Grafana's image; none leaves it out (DQCTL_GRAFANA_IMAGE)", rich_help_panel=_MONITORING
+        ),
+    ] = None,
+    prometheus_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port on 127.0.0.1, 0: any (DQCTL_PROMETHEUS_PORT) [default: 9090]",
+            rich_help_panel=_MONITORING,
+        ),
+    ] = None,
+    alertmanager_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port on 127.0.0.1, 0: any (DQCTL_ALERTMANAGER_PORT) [default: 9093]",
+            rich_help_panel=_MONITORING,
+        ),
+    ] = None,
+    grafana_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port on 127.0.0.1, 0: any (DQCTL_GRAFANA_PORT) [default: 3000]", rich_help_panel=_MONITORING
+        ),
+    ] = None,
+    alertmanager_config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Whom Alertmanager notifies, and how (DQCTL_ALERTMANAGER_CONFIG) [default: nobody]",
+            rich_help_panel=_MONITORING,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done, files as a diff; nothing is changed")
     ] = False,
@@ -228,6 +290,14 @@ def install(
         "controller_image": controller_image,
         "controller_socket": controller_socket,
         "controller_credential": controller_credential,
+        "monitoring": _wish(Beside.MONITORING, with_ or [], without or []),
+        "prometheus_image": prometheus_image,
+        "alertmanager_image": alertmanager_image,
+        "grafana_image": grafana_image,
+        "prometheus_port": prometheus_port,
+        "alertmanager_port": alertmanager_port,
+        "grafana_port": grafana_port,
+        "alertmanager_config": alertmanager_config,
     }
     settings = here.settings_with(
         **given,
@@ -252,6 +322,11 @@ def install(
         return f"{what}, in {report.home}\n{done}"
 
     emit(plain(report), show)
+
+
+def _wish(what: Beside, with_: list[Beside], without: list[Beside]) -> bool | None:
+    """Whether it is wanted; None when nobody says."""
+    return None if what not in with_ + without else what not in without
 
 
 def _plan(plan: "InstallPlan") -> str:
@@ -320,6 +395,8 @@ def _status(found: "Status") -> str:
         "disk": f"{found.disk_bytes / 1e6:.0f} MB",
         "backup": f"{found.newest_backup}, {moment(found.newest_backup_at)}" if found.newest_backup else "none",
     }
+    if found.monitoring:
+        facts["monitoring"] = ", ".join(f"{name} {page}" for name, page in found.monitoring.items())
     if found.changing_to:
         facts["changing"] = f"to TestGen {found.changing_to}; if nobody does, the next command ends it"
     if found.rollback_to:

@@ -5,7 +5,7 @@ Labels are names of suites and table groups, never of tests: the number of serie
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -33,8 +33,9 @@ class Newest:
 class Measures:
     """A stack at one moment. Times are UTC; what is not known is None, and no series then.
 
-    ``up``: the metadata database answers; without it everything from ``newest`` on is unknown. ``newest`` are at
-    most ``SUBJECTS``, the newest first. ``underway`` counts jobs that run, by kind. ``unpublished`` are finished
+    ``up``: the metadata database answers; without it everything from ``newest`` on is unknown, unless it is
+    ``asleep`` (Lakebase, which is not woken to be asked) and was asked before. ``newest`` are at most
+    ``SUBJECTS``, the newest first. ``underway`` counts jobs that run, by kind. ``unpublished`` are finished
     runs that Databricks does not have, ``unpublished_since`` is when the oldest of them ended. ``unsaved`` are
     rows that came or went since the state was saved.
     """
@@ -46,9 +47,10 @@ class Measures:
     runtime: str
     up: bool
     changing_version: bool
+    asleep: bool = False
     newest_backup: datetime | None = None
     newest: Sequence[Newest] = ()
-    underway: Mapping[str, int] = field(default_factory=dict)
+    underway: Mapping[str, int] | None = None
     unpublished: int | None = None
     unpublished_since: datetime | None = None
     state_saved: datetime | None = None
@@ -73,6 +75,9 @@ class _Collector(Collector):
             dqctl_version=found.dqctl_version, testgen_version=found.testgen_version, runtime=found.runtime,
         )  # fmt: skip
         yield self._of_stack("up", "1 when the stack's metadata database answers.", found.up)
+        yield self._of_stack(
+            "metadata_asleep", "1 while Lakebase sleeps, which is not woken to be asked.", found.asleep
+        )
         yield self._of_stack("collected_timestamp_seconds", "When these numbers were read.", found.at)
         yield self._of_stack(
             "version_change_under_way", "1 while an upgrade or a rollback is not ended.", found.changing_version
@@ -90,8 +95,8 @@ class _Collector(Collector):
             found.state_saved,
         )
         yield self._of_stack("state_unsaved_rows", "Rows that came or went since then.", found.unsaved)
-        if found.up:
-            yield self._underway()
+        if found.underway is not None:
+            yield self._underway(found.underway)
         yield from self._runs()
 
     def _of_stack(self, name: str, text: str, value: float | datetime | None, **labels: str) -> Metric:
@@ -100,10 +105,10 @@ class _Collector(Collector):
             family.add_metric([self._measures.stack, *labels.values()], _number(value))
         return family
 
-    def _underway(self) -> Metric:
+    def _underway(self, counts: Mapping[str, int]) -> Metric:
         family = GaugeMetricFamily("dqctl_runs_in_progress", "Runs that have not ended.", labels=["stack", "kind"])
         for kind in ("profile", "generate", "test"):
-            family.add_metric([self._measures.stack, kind], self._measures.underway.get(kind, 0))
+            family.add_metric([self._measures.stack, kind], counts.get(kind, 0))
         return family
 
     def _runs(self) -> Iterator[Metric]:

@@ -13,7 +13,7 @@ from dqctl.databricks.profile import profile_file
 from dqctl.errors import EnvironmentFault
 from dqctl.files import PRIVATE_FILE, ensure_private_dir, write_atomically
 from dqctl.redaction import redact
-from dqctl.runtime import controller, engine, metadata
+from dqctl.runtime import controller, engine, metadata, monitoring
 from dqctl.runtime.connection import ROLE
 from dqctl.runtime.launch import ENVIRONMENT, scheduler_program
 from dqctl.runtime.templates import render
@@ -76,7 +76,7 @@ class Files:
 
 
 def render_files(paths: StackPaths, settings: Settings, images: Images) -> Files:
-    """All files of the project. Raises ``EnvironmentFault`` when a secret or the CA bundle cannot be read."""
+    """All files of the project. Raises ``EnvironmentFault`` when one that they are made from cannot be read."""
     record = read_record(paths)
     host, port = _address(record.lakebase) if record and record.lakebase else ("postgres", 5432)
     definition = render(
@@ -95,8 +95,10 @@ def render_files(paths: StackPaths, settings: Settings, images: Images) -> Files
         stack=paths.name,
         controller=_find_controller(paths, settings, images),
         scheduler=_find_scheduler(settings),
+        monitoring=monitoring.find_services(paths, settings, images),
     )
     files = {paths.compose: (definition, PRIVATE_FILE), **secret_files(paths).content}
+    files |= monitoring.files(paths, settings, images)
     if settings.scheduler:
         files[paths.mounted / "engine" / _SCHEDULER] = (scheduler_program(settings.profile_ansi), _MOUNTED_FILE)
     if settings.ca_bundle:

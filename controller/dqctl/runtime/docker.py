@@ -26,10 +26,10 @@ from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.files import write_atomically
 from dqctl.processes import Completed, Line
 from dqctl.progress import Progress
-from dqctl.runtime import compose, controller, database_programs, fence, metadata
+from dqctl.runtime import compose, controller, database_programs, fence, metadata, monitoring
 from dqctl.runtime.call_log import both, call_log
 from dqctl.runtime.connection import connect, says_no_space
-from dqctl.runtime.engine import client, containers, explained, glance, run_inside
+from dqctl.runtime.engine import client, containers, explained, glance, remove_volumes, run_inside
 from dqctl.runtime.launch import ENVIRONMENT, Program, command
 from dqctl.runtime.metadata_template import Template
 from dqctl.runtime.ports import MetadataServer
@@ -56,7 +56,8 @@ _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 class Health:
     """How the stack is. ``services`` has the state of each container: running, exited, paused, missing ...
 
-    ``schema_revision`` is None when the database does not answer.
+    What only watches the stack is among them, and does not count for ``is_good``. ``schema_revision`` is None when
+    the database does not answer.
     """
 
     services: Mapping[str, str]
@@ -77,8 +78,9 @@ class Health:
     @property
     def is_good(self) -> bool:
         """Whether TestGen can work."""
-        # The controller looks on; nothing of TestGen needs it.
-        running = all(state == "running" for name, state in self.services.items() if name != "controller")
+        # The controller and the rest look on; nothing of TestGen needs them.
+        watching = {"controller", *monitoring.SERVICES}
+        running = all(state == "running" for name, state in self.services.items() if name not in watching)
         return running and self.schema_revision == self.expected_revision
 
 
@@ -212,6 +214,8 @@ class DockerRuntime:
         """Remove everything that the engine has of the stack, the data included."""
         if self.paths.compose.exists():
             compose.down(self.paths, volumes=True)
+            # Compose knows those of its definition: what watched the stack at another time has left its own.
+            remove_volumes(compose.project(self.paths), self.paths.root)
 
     def health(self, *, ask_database: bool = True) -> Health:
         """See ``dqctl.runtime.ports.Runtime``."""
@@ -296,7 +300,7 @@ class DockerRuntime:
 
     @property
     def _services(self) -> dict[str, str]:
-        """What runs between commands, and the image of each."""
+        """What runs between commands and is needed by them, and the image of each."""
         pinned = self.images
         found = {"postgres": pinned.postgres.id} if pinned.postgres else {}
         found["engine"] = pinned.engine.id
@@ -314,11 +318,12 @@ class DockerRuntime:
     def _states(self) -> dict[str, str]:
         """How the containers are, as far as it is told here: without the engine, whether they run."""
         name = compose.project(self.paths)
+        services = (*self._services, *self.images.monitoring)
         if not controller.has_engine():
-            known = {each: controller.address_of(_container_name(name, each)) for each in self._services}
+            known = {each: controller.address_of(_container_name(name, each)) for each in services}
             return {each: "running" if address else "missing" for each, address in known.items()}
         found = glance(name)
-        return {each: found[each].status if each in found else "missing" for each in self._services}
+        return {each: found[each].status if each in found else "missing" for each in services}
 
     def _is_up(self) -> bool:
         if controller.has_engine():
@@ -347,9 +352,12 @@ class DockerRuntime:
                 self._progress(f"the container of {service} was paused: it goes on")
                 with explained():
                     each.unpause()
-        compose.up(self.paths, *services)
+        watching = self.images.monitoring and not services
+        compose.up(self.paths, *(self._services if watching else services))
         self._end_controller()
         self._wait()
+        if watching:
+            self._start_monitoring()
         changed = before != glance(name)
         if changed:
             self._progress("the containers are up")
@@ -362,6 +370,14 @@ class DockerRuntime:
             with explained():
                 found.stop(timeout=_CONTROLLER_STOP)
                 found.remove(v=True)
+
+
+    def _start_monitoring(self) -> None:
+        """Start what watches the stack, if it can be: a port that somebody took must not keep work from it."""
+        try:
+            compose.up(self.paths, *self.images.monitoring)
+        except EnvironmentFault as fault:
+            self._progress(f"monitoring does not start: {fault.message}")
 
     def _wait(self) -> None:
         """Wait until PostgreSQL answers; one that hangs is restarted, once."""

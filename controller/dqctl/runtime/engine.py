@@ -124,11 +124,31 @@ def _networks(container: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     return ((container.get("NetworkSettings") or {}).get("Networks") or {}).values()
 
 
+def published(project: str) -> dict[str, str]:
+    """Where services of a Compose project are reached from this machine: an address and a port each."""
+    with explained():
+        found = client().api.containers(filters=_of_services(project))
+    return {
+        each["Labels"][SERVICE_LABEL]: f"{port['IP']}:{port['PublicPort']}"
+        for each in found
+        for port in each["Ports"]
+        if "PublicPort" in port
+    }
+
+
 def owners(project: str) -> set[str]:
     """The directories of the stacks that have a volume called as one of ``project``: one, or none."""
     with explained():
         found = client().volumes.list(filters={"label": [f"{PROJECT_LABEL}={project}", ROOT_LABEL]})
     return {str(volume.attrs["Labels"][ROOT_LABEL]) for volume in found}
+
+
+def remove_volumes(project: str, root: Path) -> None:
+    """Remove the volumes of the stack in ``root``, whatever they hold."""
+    labels = [f"{PROJECT_LABEL}={project}", f"{ROOT_LABEL}={root}"]
+    with explained():
+        for volume in client().volumes.list(filters={"label": labels}):
+            volume.remove()
 
 
 def run_inside(

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -37,6 +39,7 @@ def find_images(
     engine: str,
     postgres: str | None,
     controller: str | None = None,
+    monitoring: Mapping[str, str] | None = None,
     *,
     pinned: Images | None,
     pull: Pull,
@@ -44,8 +47,9 @@ def find_images(
 ) -> Images:
     """The images called ``engine``, ``postgres`` and ``controller``; what is pinned under the same names stays.
 
-    ``postgres`` is None with Lakebase. Raises ``EnvironmentFault`` when one is neither here nor to be pulled, or
-    is not the pinned one any more; ``UsageError`` when it is no image of what it should be.
+    ``monitoring`` names those of services that watch the stack. ``postgres`` is None with Lakebase. Raises
+    ``EnvironmentFault`` when one is neither here nor to be pulled, or is not the pinned one any more;
+    ``UsageError`` when it is no image of what it should be.
     """
     keep = pinned if pull != "always" else None
     old = keep.engine if keep and keep.engine.reference == engine else None
@@ -54,6 +58,10 @@ def find_images(
         engine=old if old else _testgen(engine, engine_id),
         postgres=_find_postgres(postgres, keep, pull, progress) if postgres else None,
         controller=_find_controller(controller, keep, pull, progress) if controller else None,
+        monitoring={
+            service: _find_monitoring(service, reference, keep, pull, progress)
+            for service, reference in (monitoring or {}).items()
+        },
     )
 
 
@@ -65,13 +73,24 @@ def _find_postgres(reference: str, keep: Images | None, pull: Pull, progress: Pr
 
 def _find_controller(reference: str, keep: Images | None, pull: Pull, progress: Progress) -> Image:
     old = keep.controller if keep and keep.controller and keep.controller.reference == reference else None
-    if reference.startswith(_OWN):
-        found = (_here(old.id) if old else None) or _here(reference)
-        if not found:
-            raise _missing(reference, "and comes from no registry")
-    else:
-        found = _find(reference, old, pull, progress)
+    found = _find_or_own(reference, old, pull, progress)
     return old if old and old.id == found else _controller(reference, found)
+
+
+def _find_monitoring(service: str, reference: str, keep: Images | None, pull: Pull, progress: Progress) -> Image:
+    old = keep.monitoring.get(service) if keep else None
+    old = old if old and old.reference == reference else None
+    found = _find_or_own(reference, old, pull, progress)
+    return old if old and old.id == found else _monitoring(service, reference, found)
+
+
+def _find_or_own(reference: str, pinned: Image | None, pull: Pull, progress: Progress) -> str:
+    if not reference.startswith(_OWN):
+        return _find(reference, pinned, pull, progress)
+    found = (_here(pinned.id) if pinned else None) or _here(reference)
+    if not found:
+        raise _missing(reference, "and comes from no registry")
+    return found
 
 
 def _find(reference: str, pinned: Image | None, pull: Pull, progress: Progress) -> str:
@@ -111,7 +130,8 @@ def _missing(reference: str, why: str) -> EnvironmentFault:
     return EnvironmentFault(
         f"image {reference} is not here, {why}",
         "load it (docker load), build it (scripts/images), or name another: --image, --postgres-image, "
-        "--controller-image, --registry. A stack of --runtime local needs no images",
+        "--controller-image, --prometheus-image, --alertmanager-image, --grafana-image (none: without it), "
+        "--registry. A stack of --runtime local needs no images",
     )
 
 
@@ -142,6 +162,19 @@ def _controller(reference: str, image: str) -> Image:
     return Image(reference=reference, id=image, version=version)
 
 
+def _monitoring(service: str, reference: str, image: str) -> Image:
+    what = service.capitalize()
+    # Which of the two streams it is differs by version.
+    said = _run(image, [service, "--version"], f"{reference} is no image of {what}", stderr=True)
+    # prometheus, version 3.5.0 (branch: HEAD, revision: ...); grafana version 12.1.0
+    found = re.search(rf"\b{service},? version v?(\d\S*)", said)
+    if found is None:
+        raise UsageError(
+            f"{reference} is no image of {what}: {said[-300:]}", f"name another with --{service}-image"
+        )
+    return Image(reference=reference, id=image, version=found[1])
+
+
 def _remove_stale() -> None:
     """Remove what an install that was killed while it looked into an image left behind."""
     for container in client().containers.list(all=True, filters={"label": _LABEL}, ignore_removed=True):
@@ -151,7 +184,7 @@ def _remove_stale() -> None:
                 container.remove(force=True, v=True)
 
 
-def _run(image: str, command: list[str], wrong: str) -> str:
+def _run(image: str, command: list[str], wrong: str, *, stderr: bool = False) -> str:
     with explained():
         _remove_stale()
         container = client().containers.create(
@@ -166,7 +199,7 @@ def _run(image: str, command: list[str], wrong: str) -> str:
         try:
             container.start()
             code = container.wait(timeout=_PROBE_SECONDS)["StatusCode"]
-            said = container.logs(stdout=True, stderr=code != 0).decode(errors="replace").strip()
+            said = container.logs(stdout=True, stderr=stderr or code != 0).decode(errors="replace").strip()
         except docker.errors.APIError as error:
             raise UsageError(f"{wrong}: {error.explanation}", "name another image") from error
         finally:

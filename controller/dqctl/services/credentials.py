@@ -26,7 +26,7 @@ from dqctl.settings import Settings
 from dqctl.stack import lock, rotation
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import read_record
-from dqctl.stack.secrets import LENGTHS, new_secret, read_secret
+from dqctl.stack.secrets import BESIDE, LENGTHS, new_secret, read_secret
 from dqctl.testgen import encrypted, exclusive, rotations
 from dqctl.testgen.driver import ask
 
@@ -40,6 +40,7 @@ PURPOSES = {
     "decrypt_salt": "TestGen's encryption of what connections keep secret",
     "decrypt_password": "the same",
     "jwt_key": "signs the tokens of TestGen's API",
+    "grafana_password": "Grafana's first user, admin, until it is changed there",
 }
 
 
@@ -80,6 +81,7 @@ def secrets_of(settings: Settings) -> tuple[Secret, ...]:
     return tuple(
         Secret(name, purpose, paths.secrets / name, _changed(paths.secrets / name))
         for name, purpose in PURPOSES.items()
+        if name in LENGTHS or (paths.secrets / name).exists()
     )
 
 
@@ -88,8 +90,9 @@ def read(settings: Settings, name: str, *, progress: Progress) -> SecretStr:
 
     After a rotation that was interrupted the stack is started: only its database knows which value counts.
     """
-    _check([name])
     paths = _paths(settings)
+    if not (name in BESIDE and (paths.secrets / name).exists()):
+        _check([name])
     if rotation.is_pending(paths):
         open_runtime(settings, progress)
     return read_secret(paths, name)

@@ -8,20 +8,28 @@ from dqctl.clock import Clock
 from dqctl.databricks.profile import read_profile
 from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.progress import Progress
-from dqctl.runtime import Runtime, compose, engine, runtime_of
+from dqctl.runtime import Runtime, compose, engine, monitoring, runtime_of
 from dqctl.runtime.images import find_images
+from dqctl.runtime.monitoring import GRAFANA_PASSWORD
 from dqctl.services.lakebase import ensure_lakebase, project_of, require_tls, wanted_store
 from dqctl.services.standstill import leave_version, standstill
 from dqctl.settings import Settings
 from dqctl.stack.images import Images, read_images, write_images
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import LakebaseRecord, StackRecord, read_record, write_record
-from dqctl.stack.secrets import ensure_secrets, missing_secrets
+from dqctl.stack.secrets import ensure_secret, ensure_secrets, missing_secrets
 from dqctl.testgen.capabilities import KNOWN, capabilities
 
 STOCK = "datakitchen/dataops-testgen:v{version}"
 POSTGRES = "postgres:16"
 CONTROLLER = f"dqctl/controller:{dqctl.__version__}"
+MONITORING = {
+    "prometheus": "prom/prometheus:v3.5.0",
+    "alertmanager": "prom/alertmanager:v0.28.1",
+    "grafana": "grafana/grafana:12.1.0",
+}
+
+WITHOUT_GRAFANA = ("grafana", "none")
 
 # Secrets without which what is stored can neither be reached nor decrypted; others can be made anew at any time.
 _OF_DATA = ("postgres_password", "decrypt_salt", "decrypt_password")
@@ -39,14 +47,15 @@ def converge(
     """All that has to stand before the containers can be started; what was done is added to ``changed``."""
     compose.compose_version()
     require_own_project(paths)
-    if ensure_secrets(paths):
+    watching = monitoring_references(settings)
+    if ensure_secrets(paths) + (ensure_secret(paths, GRAFANA_PASSWORD) if "grafana" in watching else ()):
         changed.append("secrets")
     pinned = read_images(paths)
     check_controller(settings)
     store = wanted_store(settings, before)
     testgen, postgres = references(settings, pinned, before, version)
     wanted = controller_reference(settings)
-    images = find_images(testgen, postgres, wanted, pinned=pinned, pull=settings.pull, progress=progress)
+    images = find_images(testgen, postgres, wanted, watching, pinned=pinned, pull=settings.pull, progress=progress)
     if version and images.engine.version != version:
         raise UsageError(
             f"{testgen} holds TestGen {images.engine.version}, {version} was asked for",
@@ -62,10 +71,12 @@ def converge(
         record = ensure_lakebase(settings, paths, record, changed, progress, clock)
         before = read_record(paths)
     compose.make_directories(paths)
+    monitoring.make_directories(paths, images)
     files = compose.render_files(paths, settings, images)
     runtime = runtime_of(paths, record, progress)
     new_record = before is None or record != before.model_copy(update={"updated": record.updated})
     if images == pinned and not new_record and not any(files.differing()):
+        _start_monitoring(paths, images, changed)
         return runtime
     # Containers that differ are made anew, which would end a job inside; before the first install there are none.
     held = standstill(runtime, settings.lock_timeout, "dqctl install") if pinned else contextlib.nullcontext()
@@ -80,6 +91,8 @@ def converge(
             changed.append("Compose project")
             if runtime.start_postgres():
                 changed.append("containers")
+    monitoring.remove_unused(paths, images)
+    _start_monitoring(paths, images, changed)
     return runtime
 
 
@@ -129,6 +142,30 @@ def references(
 def controller_reference(settings: Settings) -> str | None:
     """Name of the controller's image: what is set, else what ``scripts/images`` builds; None without one."""
     return (settings.controller_image or CONTROLLER) if settings.controller else None
+
+
+def monitoring_references(settings: Settings) -> dict[str, str]:
+    """Names of the images of what watches the stack, by service: what is set, else the stock ones."""
+    if not settings.monitoring:
+        return {}
+    mirror = f"{settings.registry.rstrip('/')}/" if settings.registry else ""
+    given = {
+        "prometheus": settings.prometheus_image,
+        "alertmanager": settings.alertmanager_image,
+        "grafana": settings.grafana_image,
+    }
+    found = {service: given[service] or mirror + stock for service, stock in MONITORING.items()}
+    return {service: reference for service, reference in found.items() if (service, reference) != WITHOUT_GRAFANA}
+
+
+def _start_monitoring(paths: StackPaths, images: Images, changed: list[str]) -> None:
+    """Start what watches the stack. Other commands go on without it, an install says why it does not start."""
+    if not images.monitoring:
+        return
+    before = engine.glance(compose.project(paths))
+    compose.up(paths, *images.monitoring)
+    if engine.glance(compose.project(paths)) != before and "containers" not in changed:
+        changed.append("containers")
 
 
 def check_controller(settings: Settings) -> None:

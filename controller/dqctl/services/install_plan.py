@@ -98,15 +98,22 @@ def _docker(
     # Imported when it is needed: a local stack has no use for the engine's SDK.
     from dqctl.runtime import compose
     from dqctl.runtime.images import is_here
-    from dqctl.services.install_docker import controller_reference, references, require_own_project
+    from dqctl.services.install_docker import (
+        controller_reference,
+        monitoring_references,
+        references,
+        require_own_project,
+    )
     from dqctl.stack.images import read_images
 
     compose.compose_version()
     require_own_project(paths)
     pinned = read_images(paths)
+    watching = monitoring_references(settings)
+    olds = (pinned.engine, pinned.postgres, pinned.controller) if pinned else (None, None, None)
     for reference, old in zip(
-        (*references(settings, pinned, before, version), controller_reference(settings)),
-        (pinned.engine, pinned.postgres, pinned.controller) if pinned else (None, None, None),
+        (*references(settings, pinned, before, version), controller_reference(settings), *watching.values()),
+        (*olds, *(pinned.monitoring.get(service) if pinned else None for service in watching)),
         strict=True,
     ):
         if reference is None:

@@ -1,6 +1,7 @@
 """A stack's numbers for monitoring: read, never started, changed or woken."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import dqctl
@@ -11,7 +12,7 @@ from dqctl.progress import Progress, silent
 from dqctl.report.metrics import SUBJECTS, Measures, Newest, exposition
 from dqctl.runtime import Runtime, runtime_of
 from dqctl.services import results
-from dqctl.services.status import is_asleep
+from dqctl.services.status import lakebase_state
 from dqctl.services.target import name_of_target, why_off
 from dqctl.services.waiting import known, waiting
 from dqctl.settings import Settings
@@ -25,8 +26,12 @@ from dqctl.testgen.state import batch, book, capture
 log = logging.getLogger(__name__)
 
 
-def measure(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> Measures:
-    """The stack's numbers now. ``UsageError`` when it is not installed; one that does not answer is not ``up``."""
+def measure(settings: Settings, clock: Clock = SYSTEM_CLOCK, before: Measures | None = None) -> Measures:
+    """The stack's numbers now. ``UsageError`` when it is not installed; one that does not answer is not ``up``.
+
+    ``before`` are those of a while ago, if the caller has them: nothing changes in a Lakebase that sleeps, so what
+    was known of it still holds, and no alert ends because it went to sleep.
+    """
     paths = StackPaths(settings.home, settings.stack)
     record = read_record(paths)
     if record is None or not record.installed:
@@ -43,8 +48,10 @@ def measure(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> Measures:
         changing_version=changing is not None and changing.phase is not Phase.DONE,
         newest_backup=newest_backup.manifest.created if newest_backup else None,
     )
-    if found.changing_version or is_asleep(settings, record):
+    if found.changing_version:
         return found
+    if (lakebase := lakebase_state(settings, record)) not in (None, "active"):
+        return _at_rest(found, before) if lakebase == "asleep" else found
     runtime = runtime_of(paths, record, silent)
     if not runtime.health().is_good:
         return found
@@ -53,6 +60,20 @@ def measure(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> Measures:
     except DqctlError as error:
         log.info("the metadata could not be read: %s", error.message)
         return found
+
+
+def _at_rest(found: Measures, before: Measures | None) -> Measures:
+    if before is None or not (before.up or before.asleep):
+        return replace(found, asleep=True)
+    return replace(
+        before,
+        at=found.at,
+        up=False,
+        asleep=True,
+        testgen_version=found.testgen_version,
+        newest_backup=found.newest_backup,
+        changing_version=False,
+    )
 
 
 def _with_metadata(settings: Settings, runtime: Runtime, found: Measures) -> Measures:

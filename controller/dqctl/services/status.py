@@ -14,9 +14,10 @@ from psycopg import sql
 import dqctl
 from dqctl.errors import DqctlError
 from dqctl.progress import silent
-from dqctl.runtime import Runtime, runtime_of
+from dqctl.runtime import Runtime, controller, runtime_of
 from dqctl.settings import Settings
 from dqctl.stack import backups, upgrading
+from dqctl.stack.images import read_images
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord, read_record
 from dqctl.stack.upgrading import Phase
@@ -48,6 +49,7 @@ class Status:
     ``schema_revision`` and ``last_jobs`` are unknown (None, empty) while PostgreSQL is down.
     ``disk_bytes`` are those of the stack's directory, programs not included, and of databases in a container, when
     they can be asked. ``newest_backup`` is by its files.
+    ``monitoring`` are the pages of what watches the stack, by service, of those that run.
     ``changing_to`` is the version of an upgrade or a rollback that is under way or was interrupted,
     ``rollback_to`` what ``dqctl rollback`` goes back to.
     """
@@ -72,6 +74,7 @@ class Status:
     expected_revision: int | None = None
     created: datetime | None = None
     updated: datetime | None = None
+    monitoring: Mapping[str, str] = field(default_factory=dict)
     disk_bytes: int = 0
     changing_to: str | None = None
     rollback_to: str | None = None
@@ -91,7 +94,7 @@ def status(settings: Settings) -> Status:
     changing, kept = upgrading.pending(paths), upgrading.kept(paths)
     if changing and changing.phase is Phase.DONE:  # only what is left over has to go
         changing = None
-    lakebase = _lakebase_state(settings, record)
+    lakebase = lakebase_state(settings, record)
     health = runtime.health(ask_database=lakebase in (None, "active"))
     resting = lakebase == "asleep" and all(state == "running" for state in health.services.values())
     newest = next(iter(backups.listed(paths)), None)
@@ -117,6 +120,7 @@ def status(settings: Settings) -> Status:
         expected_revision=health.expected_revision,
         created=record.created,
         updated=record.updated,
+        monitoring=_pages(paths, record),
         disk_bytes=_bytes_below(paths.root) + in_volume,
         changing_to=changing.after.record.testgen_version if changing else None,
         rollback_to=kept.side.record.testgen_version if kept else None,
@@ -128,10 +132,10 @@ def status(settings: Settings) -> Status:
 
 def is_asleep(settings: Settings, record: StackRecord) -> bool:
     """Whether the stack's Lakebase does anything but work: asking its database would wake it, or wait for it."""
-    return _lakebase_state(settings, record) not in (None, "active")
+    return lakebase_state(settings, record) not in (None, "active")
 
 
-def _lakebase_state(settings: Settings, record: StackRecord) -> str | None:
+def lakebase_state(settings: Settings, record: StackRecord) -> str | None:
     """What Lakebase's endpoint does, by REST: a look must not wake it, or keep it awake."""
     if record.lakebase is None or record.lakebase.endpoint is None:
         return None
@@ -146,6 +150,18 @@ def _lakebase_state(settings: Settings, record: StackRecord) -> str | None:
         log.info("what Lakebase does is not known: %s", error.message)
         return "unknown"
     return "asleep" if state == "IDLE" else state.lower()
+
+
+def _pages(paths: StackPaths, record: StackRecord) -> dict[str, str]:
+    if record.runtime != "docker" or not controller.has_engine():
+        return {}
+    from dqctl.runtime import compose, engine  # the SDK takes a third of a second to import
+
+    pinned = read_images(paths)
+    if pinned is None or not pinned.monitoring:
+        return {}
+    found = engine.published(compose.project(paths))
+    return {name: f"http://{found[name]}/" for name in pinned.monitoring if name in found}
 
 
 def _asked(runtime: Runtime) -> tuple[tuple[LastJob, ...], int]:

@@ -81,7 +81,7 @@ def _find(settings: Settings, side: Side, reference: str, progress: Progress) ->
         # PostgreSQL and the controller stay what they are: an upgrade is one of TestGen.
         pull="missing" if settings.pull == "always" else settings.pull,
         progress=progress,
-    )
+    ).model_copy(update={"monitoring": pinned.monitoring})
     capabilities(found.engine.version)  # refuses what is too old
     if side.record.lakebase:
         require_tls(found.engine.version)

@@ -33,13 +33,17 @@ class TestGenImage(Image):
 
 
 class Images(BaseModel):
-    """All images of a stack. ``controller`` is None where none was asked for, ``postgres`` with Lakebase."""
+    """All images of a stack. ``controller`` is None where none was asked for, ``postgres`` with Lakebase.
+
+    ``monitoring`` are those of the services that watch it, by service; none where nobody asked for them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     engine: TestGenImage
     postgres: Image | None = None
     controller: Image | None = None
+    monitoring: dict[str, Image] = Field(default_factory=dict)
 
 
 def read_images(paths: StackPaths) -> Images | None:

@@ -32,6 +32,10 @@ LENGTHS = {
 }
 
 
+# Of what stands beside TestGen, made where that is wanted: no part of its keys, and nothing to rotate.
+BESIDE = {"grafana_password": 32}  # of Grafana's first user
+
+
 def missing_secrets(paths: StackPaths) -> tuple[str, ...]:
     """The names of those that ``ensure_secrets`` would make."""
     return tuple(name for name in LENGTHS if not (paths.secrets / name).exists())
@@ -41,6 +45,12 @@ def ensure_secrets(paths: StackPaths) -> tuple[str, ...]:
     """Make the secrets that are missing; the names of those that were made."""
     ensure_private_dir(paths.secrets)
     return tuple(name for name, length in LENGTHS.items() if _create(paths.secrets / name, _generate(length)))
+
+
+def ensure_secret(paths: StackPaths, name: str) -> tuple[str, ...]:
+    """Make one of ``BESIDE``, unless it is there; its name if it was made."""
+    ensure_private_dir(paths.secrets)
+    return (name,) if _create(paths.secrets / name, _generate(BESIDE[name])) else ()
 
 
 def adopt_secret(paths: StackPaths, name: str, value: SecretStr) -> bool:

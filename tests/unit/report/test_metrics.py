@@ -31,9 +31,10 @@ def parsed(measures: Measures) -> dict[str, list[tuple[dict[str, str], float]]]:
 def test_a_stack_that_is_down_says_so_and_nothing_that_is_not_known() -> None:
     found = parsed(DOWN)
     assert set(found) == {
-        "dqctl_info", "dqctl_up", "dqctl_collected_timestamp_seconds", "dqctl_version_change_under_way",
+        "dqctl_info", "dqctl_up", "dqctl_metadata_asleep", "dqctl_collected_timestamp_seconds",
+        "dqctl_version_change_under_way",
     }  # fmt: skip
-    assert found["dqctl_up"][0][1] == 0
+    assert found["dqctl_up"][0][1] == found["dqctl_metadata_asleep"][0][1] == 0
     assert found["dqctl_collected_timestamp_seconds"][0][1] == AT.timestamp()
     assert found["dqctl_info"][0][0]["testgen_version"] == "5.134.0"
 

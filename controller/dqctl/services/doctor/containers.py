@@ -56,6 +56,17 @@ def controller(subject: Subject) -> Finding:
     return _container(subject, "controller")
 
 
+@check("docker.monitoring", seconds=3.0, needs=_NEEDS)
+def monitoring(subject: Subject) -> Finding:
+    """The containers of what watches the stack, where that is wanted: the first that is not well."""
+    pinned = read_images(subject.paths)
+    if pinned is None or not pinned.monitoring:
+        return skipped("nothing watches the stack from beside it", "dqctl install --with monitoring adds it")
+    found = [_container(subject, service) for service in pinned.monitoring]
+    wrong = [each for each in found if each.verdict != "ok"]
+    return wrong[0] if wrong else ok(", ".join(each.evidence for each in found))
+
+
 def _container(subject: Subject, service: str) -> Finding:
     found = _find(subject, service)
     if found is None:
@@ -100,7 +111,7 @@ def images(subject: Subject) -> Finding:
     if pinned is None:
         return failed("no images are pinned: an install was interrupted", subject.command("install"))
     optional = {"postgres": pinned.postgres, "controller": pinned.controller}
-    services = [*SERVICES, *(name for name, image in optional.items() if image)]
+    services = [*SERVICES, *(name for name, image in optional.items() if image), *pinned.monitoring]
     problems = [problem for service in services for problem in _unpinned(subject, service, pinned)]
     if problems:
         return failed("; ".join(problems), subject.command("install"))
@@ -109,7 +120,7 @@ def images(subject: Subject) -> Finding:
 
 
 def _unpinned(subject: Subject, service: str, pinned: Images) -> list[str]:
-    image = getattr(pinned, "engine" if service == "scheduler" else service)
+    image = pinned.monitoring.get(service) or getattr(pinned, "engine" if service == "scheduler" else service)
     found = _find(subject, service)
     if found and found.attrs["Image"] != image.id:
         return [f"{service} runs {found.attrs['Image'][7:19]}, pinned is {image.reference} {image.id[7:19]}"]
@@ -164,4 +175,4 @@ def describe(subject: Subject) -> dict[str, Any]:
 
 
 SERVER_CHECKS = (postgres,)
-CHECKS = (testgen, scheduler, controller, images, definition, workspace)
+CHECKS = (testgen, scheduler, controller, monitoring, images, definition, workspace)

@@ -14,6 +14,7 @@ from dqctl.errors import UsageError
 from dqctl.localworkspace.layout import Layout
 from dqctl.services.logs.stamps import stamp
 from dqctl.settings import Settings
+from dqctl.stack.images import read_images
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord, read_record
 
@@ -132,7 +133,9 @@ def _all(settings: Settings, paths: StackPaths, record: StackRecord | None) -> I
             ("scheduler", record.scheduler),
             ("controller", record.controller),
         )
-        for service in (name for name, wanted in services if wanted):
+        pinned = read_images(paths)
+        watching = pinned.monitoring if pinned else ()
+        for service in (*(name for name, wanted in services if wanted), *watching):
             yield ContainerSource(service, paths)
     if settings.workspace:
         log = Layout(settings.workspace).log

@@ -1,0 +1,181 @@
+"""Prometheus and Alertmanager beside a stack: they read, judge and pass on, and nobody needs them."""
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+import docker
+from command_line import CommandLine
+from container_stacks import TESTGEN, container_stack, containers, left_over
+from dqctl.progress import silent
+from dqctl.runtime import open_runtime
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+
+STACK = "monit"
+BOTH = {"prometheus", "alertmanager"}
+
+# A run that TestGen could not end, as its own tables would have it.
+_BROKEN = """
+INSERT INTO job_executions (project_code, job_key, source, status, started_at, completed_at)
+SELECT project_code, 'run-profile', 'cli', 'error', now(), now() FROM projects LIMIT 1
+"""
+
+
+def within(seconds: float, found: Callable[[], Any]) -> Any:
+    """What ``found`` finds, as soon as that is something."""
+    end = time.monotonic() + seconds
+    while not (result := found()):
+        assert time.monotonic() < end, f"nothing after {seconds:g} s"
+        time.sleep(0.3)
+    return result
+
+
+def ask(page: str, path: str) -> Any:
+    try:
+        with urllib.request.urlopen(f"{page}{path}", timeout=30) as answer:  # noqa: S310 - it is http
+            return json.load(answer)
+    except OSError:  # it is just starting
+        return None
+
+
+@pytest.fixture(scope="module")
+def run(images: object, build_images: Callable[..., list[str]]) -> Iterator[CommandLine]:
+    """A stack that is watched. No registry has Grafana here."""
+    prometheus, alertmanager = build_images("prometheus", "alertmanager")
+    given = {"DQCTL_PROMETHEUS_IMAGE": prometheus, "DQCTL_ALERTMANAGER_IMAGE": alertmanager}
+    ports = {"DQCTL_PROMETHEUS_PORT": "0", "DQCTL_ALERTMANAGER_PORT": "0"}
+    with container_stack(STACK, DQCTL_GRAFANA_IMAGE="none", **given, **ports) as run:
+        run("install", "--with", "monitoring", timeout=400)
+        yield run
+        # What they kept goes with the stack, also where they went before it.
+        run("install", "--without", "monitoring")
+        run("uninstall", "--purge")
+        assert left_over(STACK) == []
+
+
+@pytest.fixture
+def pages(run: CommandLine) -> Mapping[str, str]:
+    """Where the two are, as ``status`` says."""
+    found = run.document("status")["monitoring"]
+    assert set(found) == BOTH
+    return dict(found)
+
+
+_SERVER = """
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.send_header("Content-Type", "text/plain; version=0.0.4"); self.end_headers()
+        self.wfile.write(os.environ["NUMBERS"].encode())
+http.server.HTTPServer(("", 9187), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def numbers(run: CommandLine, engine: docker.DockerClient) -> Iterator[str]:
+    """The stack's own numbers after a run that broke, served where Prometheus looks for a controller."""
+    with open_runtime(run.settings, silent).metadata() as connection:
+        connection.execute(_BROKEN)
+    said = run("metrics").out
+    assert 'dqctl_run_completed{kind="profile",stack="monit"' in said
+    container = engine.containers.create(
+        TESTGEN, ["-c", _SERVER], entrypoint="python3", environment={"NUMBERS": said}, init=True
+    )
+    try:
+        network = f"dqctl-{STACK}_default"
+        engine.networks.get(network).connect(container, aliases=["controller"])
+        container.start()
+        yield said
+    finally:
+        container.remove(force=True, v=True)
+
+
+def test_a_run_that_breaks_is_an_alert_in_alertmanager(
+    run: CommandLine, pages: Mapping[str, str], numbers: str
+) -> None:
+    def fired() -> list[dict[str, Any]]:
+        alerts = ask(pages["alertmanager"], "api/v2/alerts") or []
+        return [each for each in alerts if each["labels"]["alertname"] == "DqctlRunBroken"]
+
+    (alert,) = within(180, fired)
+    assert alert["labels"]["stack"] == STACK
+    assert alert["labels"]["about"] == "operations"
+    assert f"dqctl --stack {STACK} runs" in alert["annotations"]["description"]
+    groups = ask(pages["prometheus"], "api/v1/rules")["data"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert {rule["health"] for rule in rules} == {"ok"}
+    targets = ask(pages["prometheus"], "api/v1/targets")["data"]["activeTargets"]
+    assert {each["labels"]["job"]: each["health"] for each in targets} == {"dqctl": "up", "prometheus": "up"}
+
+
+def test_they_may_do_no_more_than_they_have_to_and_are_reached_from_this_machine_only(run: CommandLine) -> None:
+    found = containers(STACK)
+    within(120, lambda: {containers(STACK)[name].health for name in BOTH} == {"healthy"})
+    for name in BOTH:
+        host = found[name].attrs["HostConfig"]
+        assert host["ReadonlyRootfs"]
+        assert host["CapDrop"] == ["ALL"]
+        assert host["SecurityOpt"] == ["no-new-privileges:true"]
+        assert host["Memory"] > 0
+        assert {each["HostIp"] for ports in host["PortBindings"].values() for each in ports} == {"127.0.0.1"}
+        assert found[name].attrs["Config"]["User"] == "nobody"
+        mounted = [each["Source"] for each in found[name].attrs["Mounts"] if each["Type"] == "bind"]
+        assert mounted == [str(run.home / "stacks" / STACK / "mounted" / name)]
+    checks = {each["id"]: each["verdict"] for each in run.document("doctor", code=None)["findings"]}
+    assert [checks[each] for each in ("docker.monitoring", "docker.images", "docker.definition")] == ["ok"] * 3
+    assert run("logs", "prometheus", "--lines", 1).out
+
+
+def test_a_stack_is_well_without_them_and_install_brings_them_back(run: CommandLine) -> None:
+    containers(STACK)["alertmanager"].stop(timeout=30)
+    found = run.document("status")
+    assert (found["healthy"], found["services"]["alertmanager"]) == (True, "exited")
+    assert set(found["monitoring"]) == {"prometheus"}
+    assert run.document("install")["changed"] == ["containers"]
+    assert run.document("install")["changed"] == []
+    assert set(run.document("status")["monitoring"]) == BOTH
+
+
+def test_a_configuration_of_somebodys_own_reaches_alertmanager_alone(run: CommandLine) -> None:
+    own = run.home / "alertmanager.yaml"
+    own.write_text(yaml.safe_dump({"route": {"receiver": "mine"}, "receivers": [{"name": "mine"}]}))
+    before = {name: each.id for name, each in containers(STACK).items()}
+    run("install", "--alertmanager-config", own)
+    after = {name: each.id for name, each in containers(STACK).items()}
+    assert {name for name in after if after[name] != before[name]} == {"alertmanager"}
+    page = run.document("status")["monitoring"]["alertmanager"]
+    said = within(60, lambda: ask(page, "api/v2/receivers"))
+    assert said == [{"name": "mine"}]
+
+
+def test_a_port_that_is_taken_is_said_by_install_and_keeps_nobody_from_work(
+    run: CommandLine, pages: Mapping[str, str]
+) -> None:
+    taken = pages["prometheus"].rstrip("/").rpartition(":")[2]
+    refused = run("install", "--alertmanager-port", taken, code=3)
+    assert "docker compose up failed" in refused.err
+    assert taken in refused.err
+    assert run.document("status")["healthy"]
+    run("install", "--alertmanager-port", 0)
+    assert set(run.document("status")["monitoring"]) == BOTH
+
+
+def test_they_go_when_they_are_not_wanted_and_find_their_data_when_they_are(
+    run: CommandLine, engine: docker.DockerClient
+) -> None:
+    assert "containers" in run.document("install", "--without", "monitoring")["changed"]
+    assert not BOTH & set(containers(STACK))
+    mounted = run.home / "stacks" / STACK / "mounted"
+    assert {each.name for each in mounted.iterdir()} == {"engine", "postgres"}
+    label = {"label": f"com.docker.compose.project=dqctl-{STACK}"}
+    kept = {each.name for each in engine.volumes.list(filters=label)}
+    assert kept == {f"dqctl-{STACK}_{name}" for name in (*BOTH, "metadata")}
+    run("install", "--with", "monitoring")
+    assert set(containers(STACK)) >= BOTH
+    assert {each.name for each in engine.volumes.list(filters=label)} == kept
