@@ -19,7 +19,7 @@ from dqctl.services import state
 from dqctl.testgen.alerting import store
 from dqctl.testgen.capabilities import capabilities
 from dqctl.testgen.driver import ask
-from dqctl.testgen.systems import alerts, document, verdicts
+from dqctl.testgen.systems import alerts_plan, document, verdicts
 from dqctl.testgen.systems import plan as planning
 from dqctl.testgen.systems.described import Kind, Part, describe
 from dqctl.testgen.systems.flavors import PASSWORD, WorkspaceAccess
@@ -156,7 +156,7 @@ def _with_alerts(runtime: Runtime, planned: Plan, alerting: Alerting | None) -> 
         return planned
     with runtime.metadata() as connection:
         now = store.read(connection, state.keys_of(runtime.paths))
-    return Plan((*planned.actions, *alerts.plan(alerting, now.alerting, now.lost)), planned.left_alone)
+    return Plan((*planned.actions, *alerts_plan.plan(alerting, now.alerting, now.lost)), planned.left_alone)
 
 
 def _shares_connections(parts: tuple[Wanted, ...], existing: tuple[Part, ...]) -> bool:

@@ -1,11 +1,10 @@
-"""The ``alerts`` of a systems file: rules and routes, and what applying them changes.
+"""The ``alerts`` of a systems file: rules and routes.
 
 The section is a whole: what leaves it is gone, a file without it leaves alerts alone. The key is ``when``, since
 YAML 1.1 reads ``on`` as true.
 """
 
 import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -16,9 +15,6 @@ from pydantic_core import PydanticCustomError
 from dqctl.alerts import chat, rules
 from dqctl.alerts.rules import Alerting, Route, Rule, Severity, When
 from dqctl.errors import UsageError
-from dqctl.testgen.alerting import store
-from dqctl.testgen.systems.described import Kind
-from dqctl.testgen.systems.plan import HIDDEN, Action, Change, Difference
 from dqctl.testgen.systems.references import SecretReference, Sources
 from dqctl.testgen.systems.strict import Strict, text
 
@@ -205,52 +201,6 @@ class Alerts(Strict):
             tuple(sorted((each.rule() for each in self.rules), key=lambda rule: rule.name)),
             tuple(sorted((each.route(sources) for each in self.routes), key=lambda route: route.name)),
         )
-
-
-def plan(wanted: Alerting, stored: Alerting, lost: tuple[str, ...] = ()) -> tuple[Action, ...]:
-    """What applying ``wanted`` changes; ``lost`` are stored routes whose secrets cannot be read any more."""
-    return (
-        *_plan(Kind.ALERT_ROUTE, _routes(wanted), _routes(stored), lost),
-        *_plan(Kind.ALERT_RULE, _rules(wanted), _rules(stored), ()),
-    )
-
-
-def _plan(
-    kind: Kind,
-    wanted: Mapping[str, Mapping[str, Any]],
-    stored: Mapping[str, Mapping[str, Any]],
-    lost: tuple[str, ...],
-) -> Iterator[Action]:
-    for name in stored.keys() - wanted.keys():
-        yield Action(Change.REMOVE, kind, "", name)
-    for name, values in wanted.items():
-        before = stored.get(name)
-        columns = sorted(values.keys() | (before or {}).keys())
-        differences = tuple(
-            _difference(column, (before or {}).get(column), values.get(column))
-            for column in columns
-            if (before or {}).get(column) != values.get(column)
-        )
-        change = Change.CREATE if before is None and name not in lost else Change.UPDATE
-        yield Action(change if differences else Change.UNCHANGED, kind, "", name, differences=differences)
-
-
-def _difference(column: str, before: Any, after: Any) -> Difference:
-    if isinstance(before or after, SecretStr):
-        return Difference(column, before and HIDDEN, after and HIDDEN)
-    return Difference(column, before, after)
-
-
-def _rules(alerting: Alerting) -> dict[str, dict[str, Any]]:
-    return {rule.name: _said(store.of_rule(rule)) for rule in alerting.rules}
-
-
-def _routes(alerting: Alerting) -> dict[str, dict[str, Any]]:
-    return {route.name: {**_said(store.of_route(route)), **route.secrets} for route in alerting.routes}
-
-
-def _said(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name != "name" and value not in (None, [])}
 
 
 def _certificates(path: Path, whose: str) -> str:
