@@ -5,6 +5,7 @@ YAML 1.1 reads ``on`` as true.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -85,6 +86,13 @@ class AlertRule(Strict):
     over: int | None = Field(default=None, ge=1, le=20)
     every: Duration | None = None
     after: Duration | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_on(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and True in value:
+            raise PydanticCustomError("on", "YAML takes the key on for true: write when instead")
+        return value
 
     @model_validator(mode="after")
     def _fits(self) -> "AlertRule":

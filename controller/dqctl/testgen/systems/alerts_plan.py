@@ -19,13 +19,11 @@ def plan(wanted: Alerting, stored: Alerting, lost: tuple[str, ...] = ()) -> tupl
     )
 
 
-def _plan(
-    kind: Kind,
-    wanted: Mapping[str, Mapping[str, Any]],
-    stored: Mapping[str, Mapping[str, Any]],
-    lost: tuple[str, ...],
-) -> Iterator[Action]:
-    for name in stored.keys() - wanted.keys():
+_Values = Mapping[str, Mapping[str, Any]]
+
+
+def _plan(kind: Kind, wanted: _Values, stored: _Values, lost: tuple[str, ...]) -> Iterator[Action]:
+    for name in sorted((stored.keys() | set(lost)) - wanted.keys()):
         yield Action(Change.REMOVE, kind, "", name)
     for name, values in wanted.items():
         before = stored.get(name)
