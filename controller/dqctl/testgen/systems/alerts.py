@@ -51,6 +51,12 @@ def _at_least_one(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _without_on(value: Any) -> Any:
+    if isinstance(value, Mapping) and True in value:
+        raise PydanticCustomError("on", "YAML takes the key on for true: write when instead")
+    return value
+
+
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -86,13 +92,6 @@ class AlertRule(Strict):
     over: int | None = Field(default=None, ge=1, le=20)
     every: Duration | None = None
     after: Duration | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_on(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and True in value:
-            raise PydanticCustomError("on", "YAML takes the key on for true: write when instead")
-        return value
 
     @model_validator(mode="after")
     def _fits(self) -> "AlertRule":
@@ -187,7 +186,7 @@ class AlertRoute(Strict):
 class Alerts(Strict):
     """All rules and routes of a stack."""
 
-    rules: tuple[AlertRule, ...] = ()
+    rules: tuple[Annotated[AlertRule, BeforeValidator(_without_on)], ...] = ()
     routes: tuple[AlertRoute, ...] = ()
 
     @model_validator(mode="after")
