@@ -40,12 +40,16 @@ class Sender:
         kinds = {Severity.CRITICAL: NotifyType.FAILURE, Severity.WARNING: NotifyType.WARNING}
         service = _service(self.route.secrets[URL], f"route {self.route.name}")
         with _heard() as said:
-            done = service.notify(
-                title=message.subject,
-                body=message.body,
-                notify_type=kinds.get(message.severity, NotifyType.INFO),
-                body_format=NotifyFormat.TEXT,
-            )
+            try:
+                done = service.notify(
+                    title=message.subject,
+                    body=message.body,
+                    notify_type=kinds.get(message.severity, NotifyType.INFO),
+                    body_format=NotifyFormat.TEXT,
+                )
+            except Exception as error:  # noqa: BLE001 - a hundred plugins, each with errors of its own
+                said.append(f"{type(error).__name__}: {error}")
+                done = False
         if not done:
             reason = redact(" ".join(" ".join(said).split()))
             raise EnvironmentFault(

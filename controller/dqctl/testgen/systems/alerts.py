@@ -53,7 +53,7 @@ def _at_least_one(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _without_on(value: Any) -> Any:
     if isinstance(value, Mapping) and True in value:
-        raise PydanticCustomError("on", "YAML takes the key on for true: write when instead")
+        raise PydanticCustomError("on", "write when in place of on, which YAML takes for true")
     return value
 
 
