@@ -73,7 +73,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.send_header("Content-Type", "text/plain; version=0.0.4"); self.end_headers()
         self.wfile.write(os.environ["NUMBERS"].encode())
-http.server.HTTPServer(("", 9187), Handler).serve_forever()
+http.server.HTTPServer(("", 19187), Handler).serve_forever()
 """
 
 

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 import dqctl
 from dqctl.cli import (
+    alerts,
     backup,
     controller,
     credentials,
@@ -89,8 +90,8 @@ app = typer.Typer(
     add_completion=False,
 )
 _MODULES = (
-    stack, doctor, logs, metrics, systems, work, schedule, results, tables, state, backup, upgrade, testgen, demo,
-    credentials, controller,
+    stack, doctor, logs, metrics, alerts, systems, work, schedule, results, tables, state, backup, upgrade,
+    testgen, demo, credentials, controller,
 )  # fmt: skip
 for _module in _MODULES:
     _module.add_to(app)

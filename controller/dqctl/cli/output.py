@@ -80,6 +80,12 @@ def note(text: str) -> None:
         _print(addressed(text), sys.stderr)
 
 
+def warn(text: str) -> None:
+    """Something that went wrong beside the work and that nobody else will say: also with ``--quiet``."""
+    context().display.close()
+    _print(f"warning: {addressed(text)}", sys.stderr)
+
+
 def pass_on(line: str, *, error: bool = False) -> None:
     """One line of what a program said, where it said it: stdout, or stderr."""
     context().display.close()

@@ -86,7 +86,8 @@ def _plan(applied: "Applied") -> str:
     lines = []
     for action in applied.plan.changes:
         was = f" (was {action.renamed_from})" if action.renamed_from else ""
-        lines.append(f"{action.change:<7} {action.kind.word} {action.system}: {action.name}{was}")
+        system = f"{action.system}: " if action.system else ""
+        lines.append(f"{action.change:<7} {action.kind.word} {system}{action.name}{was}")
         for each in action.differences:
             before = "" if action.change == "create" else f"{_value(each.before)} -> "
             lines.append(f"          {each.column}: {before}{_value(each.after)}")

@@ -10,7 +10,7 @@ import typer
 
 from dqctl.cli.context import context
 from dqctl.cli.options import Timeout, Wait
-from dqctl.cli.output import emit, note, plain, table
+from dqctl.cli.output import emit, note, plain, table, warn
 from dqctl.errors import EnvironmentFault, ExitCode, UsageError, worst
 from dqctl.report.options import FailOn
 from dqctl.report.words import counted
@@ -187,6 +187,7 @@ def _show(
             note(f"{form} report: {target}")
     for warning in report.published.warnings if report.published else ():
         note(f"warning: {warning}")
+    _warn_of_alerts(report)
     content = {
         "runs": [document(each) for each in report.reports],
         "published": report.published and _published(report.published),
@@ -195,6 +196,7 @@ def _show(
         "retries": report.retries,
         "not_run": report.not_run,
         "fail_on": {each.run.run_id: report.fails_on(each, fail_on) for each in report.reports},
+        "alerts": _alerts(report),
     }
     code = worst([report.exit_code(fail_on), *(error.exit_code for error in errors)])
     # A --fail-on that lets failures pass does not make them good: only what a suite's declaration says does.
@@ -205,6 +207,23 @@ def _show(
         code,
         errors,
     )
+
+
+def _warn_of_alerts(report: "WorkReport") -> None:
+    # No exit code: this is no verdict on the data, and nothing is lost. But nobody else would say it.
+    for error in report.alerts.errors:
+        warn(f"{error.message}; {error.hint}")
+
+
+def _alerts(report: "WorkReport") -> dict[str, Any]:
+    found = report.alerts
+    return {
+        "firing": found.firing,
+        "began": len(found.began),
+        "resolved": len(found.resolved),
+        "sent": found.sent,
+        "errors": [{"message": error.message, "hint": error.hint} for error in found.errors],
+    }
 
 
 def _said(report: "WorkReport", fail_on: FailOn | None) -> str:

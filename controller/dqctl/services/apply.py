@@ -10,13 +10,16 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from dqctl.alerts.rules import Alerting
 from dqctl.clock import Deadline
 from dqctl.progress import Progress, silent
 from dqctl.redaction import reveal
+from dqctl.runtime import Runtime
+from dqctl.services import state
+from dqctl.testgen.alerting import store
 from dqctl.testgen.capabilities import capabilities
 from dqctl.testgen.driver import ask
-from dqctl.testgen.ports import Runtime
-from dqctl.testgen.systems import document, verdicts
+from dqctl.testgen.systems import alerts_plan, document, verdicts
 from dqctl.testgen.systems import plan as planning
 from dqctl.testgen.systems.described import Kind, Part, describe
 from dqctl.testgen.systems.flavors import PASSWORD, WorkspaceAccess
@@ -25,6 +28,18 @@ from dqctl.testgen.systems.references import SecretScopes, Sources
 from dqctl.testgen.systems.wanted import Wanted, unwanted, wanted
 
 __all__ = ["Action", "Applied", "Change", "Difference", "Plan", "WorkspaceAccess", "apply", "plan"]
+
+
+_ALERTS = (Kind.ALERT_ROUTE, Kind.ALERT_RULE)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A plan and what it is made of; ``alerting`` is None where the file says nothing about alerts."""
+
+    plan: Plan
+    parts: tuple[Wanted, ...]
+    alerting: Alerting | None
 
 
 @dataclass(frozen=True)
@@ -48,7 +63,7 @@ def plan(
     secrets may be.
     """
     sources = Sources(environment=environment, base=file.parent, scopes=scopes)
-    return _prepare(runtime, file, access, sources, deadline)[0]
+    return _prepare(runtime, file, access, sources, deadline).plan
 
 
 def apply(
@@ -68,14 +83,16 @@ def apply(
     refuses; then nothing was changed.
     """
     sources = Sources(environment=environment, base=file.parent, scopes=scopes)
-    prepared, parts = _prepare(runtime, file, access, sources, deadline)
+    made = _prepare(runtime, file, access, sources, deadline)
+    prepared = made.plan
     if dry_run or not prepared.changes:
         return Applied(prepared, changed=False)
-    by_key = {(part.kind, part.system, part.name): part for part in parts}
+    by_key = {(part.kind, part.system, part.name): part for part in made.parts}
     steps = [
         _step(action, by_key.get((action.kind, action.system, action.name)))
         for action in prepared.changes
-        if not (action.change is Change.UPDATE and all(_is_ours(each) for each in action.differences))
+        if action.kind not in _ALERTS
+        and not (action.change is Change.UPDATE and all(_is_ours(each) for each in action.differences))
     ]
 
     def hear(said: str, content: Mapping[str, Any]) -> None:
@@ -88,6 +105,9 @@ def apply(
     if ours := _verdicts(prepared):
         with runtime.metadata() as connection:
             verdicts.write(connection, ours)
+    if made.alerting is not None and any(action.kind in _ALERTS for action in prepared.changes):
+        with runtime.metadata() as connection:
+            store.write(connection, state.keys_of(runtime.paths), made.alerting)
     return Applied(prepared, changed=True)
 
 
@@ -112,9 +132,10 @@ def _prepare(
     access: WorkspaceAccess | None,
     sources: Sources,
     deadline: Deadline,
-) -> tuple[Plan, tuple[Wanted, ...]]:
+) -> _Prepared:
     declaration = document.read(file)
     parts = wanted(declaration, sources, access, capabilities(runtime.version))
+    alerting = None if declaration.alerts is None else declaration.alerts.alerting(sources)
     existing = describe(runtime)
     key = secrets.token_bytes(32)
     stored: planning.Fingerprints = {}
@@ -126,7 +147,16 @@ def _prepare(
     def fingerprint(secret: SecretStr) -> str:
         return hmac.new(key, reveal(secret).encode(), hashlib.sha256).hexdigest()
 
-    return planning.plan(parts, unwanted(declaration), existing, stored, fingerprint), parts
+    planned = planning.plan(parts, unwanted(declaration), existing, stored, fingerprint)
+    return _Prepared(_with_alerts(runtime, planned, alerting), parts, alerting)
+
+
+def _with_alerts(runtime: Runtime, planned: Plan, alerting: Alerting | None) -> Plan:
+    if alerting is None:
+        return planned
+    with runtime.metadata() as connection:
+        now = store.read(connection, state.keys_of(runtime.paths))
+    return Plan((*planned.actions, *alerts_plan.plan(alerting, now.alerting, now.lost)), planned.left_alone)
 
 
 def _shares_connections(parts: tuple[Wanted, ...], existing: tuple[Part, ...]) -> bool:

@@ -28,7 +28,9 @@ from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import read_record
 from dqctl.stack.secrets import BESIDE, LENGTHS, new_secret, read_secret
 from dqctl.testgen import encrypted, exclusive, rotations
+from dqctl.testgen.alerting import store
 from dqctl.testgen.driver import ask
+from dqctl.testgen.state.sealing import Keys
 
 _TIMEOUT = 300.0  # seconds for TestGen's Python to encrypt everything anew; a thousand values take one
 _SAVING = 60.0  # seconds for a save of the state, which goes by the keys it found
@@ -134,6 +136,10 @@ def _rotate(runtime: Runtime, names: Sequence[str], dry_run: bool, progress: Pro
             progress("the new secrets are written down")
             rotations.take(connection, begun.id, names)
             encrypted.write(connection, prepared.sealed, prepared.values)
+            if any(name in new for name in _KEYS):
+                before = state.keys_of(runtime.paths)
+                after = Keys(new.get("decrypt_salt", before.salt), new.get("decrypt_password", before.password))
+                store.reseal(connection, before, after)
             if prepared.hashed:
                 rotations.change_administrator(connection, prepared.hashed)
             if "postgres_password" in new:

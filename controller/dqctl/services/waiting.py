@@ -25,9 +25,10 @@ def waiting(
         run
         for run in finished
         if (run.run_id not in known or again == ALL or run.run_id in again)
-        and (since is None or (run.ended_at is not None and _in_utc(run.ended_at) >= since))
+        and (since is None or (run.ended_at is not None and in_utc(run.ended_at) >= since))
     )
 
 
-def _in_utc(time: datetime) -> datetime:
+def in_utc(time: datetime) -> datetime:
+    """A time of TestGen's, which says no zone and means UTC."""
     return time if time.tzinfo else time.replace(tzinfo=UTC)

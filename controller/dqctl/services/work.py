@@ -13,6 +13,7 @@ from dqctl.errors import Busy, UsageError
 from dqctl.progress import Progress
 from dqctl.runtime import Runtime
 from dqctl.services import results, state
+from dqctl.services.alerts import raise_alerts
 from dqctl.services.explain import Explanation, explain
 from dqctl.services.publish import ALL, Again, PublishReport, publish_in_turn
 from dqctl.services.systems import Suite, System, TableGroup, resolve_suites, resolve_system
@@ -134,7 +135,13 @@ def publish_waiting(
         state.saved_after(settings, opened.runtime, "publish", progress=progress, clock=clock),
     ):
         named = _named(opened.runtime, settings, again)
-        return publish_in_turn(settings, opened.runtime, again=named, since=since, progress=progress, clock=clock)
+        try:
+            return publish_in_turn(
+                settings, opened.runtime, again=named, since=since, progress=progress, clock=clock
+            )
+        finally:
+            for error in raise_alerts(settings, opened.runtime, progress=progress, clock=clock).errors:
+                progress(f"{error.message}; {error.hint}")
 
 
 def explain_publish(

@@ -16,8 +16,9 @@ from dqctl.progress import Progress
 from dqctl.report.model import RunReport, build
 from dqctl.report.verdict import FailOn, exit_code
 from dqctl.runtime import Runtime, open_runtime
-from dqctl.services import metrics, results, state, work_retry
+from dqctl.services import alerts, metrics, results, state, work_retry
 from dqctl.services.access import Access, find_access
+from dqctl.services.alerts import AlertReport
 from dqctl.services.publish import PublishReport, publish_in_turn
 from dqctl.services.work_retry import Retry
 from dqctl.settings import Settings
@@ -40,7 +41,8 @@ class WorkReport:
     something did; ``reports`` holds every run that ended all the same, in the order in which they ran. ``settled``
     are jobs of earlier commands that had been left behind and were ended now. ``retries`` are runs that another
     one among the reports stands in for; ``not_run`` names what was asked for and has no report. ``fail_on`` is
-    what the systems file says of a run's suite, by the run's id.
+    what the systems file says of a run's suite, by the run's id. ``alerts`` is what was said about all that; a
+    receiver that could not be reached makes no command fail, since it says nothing about the data.
     """
 
     reports: tuple[RunReport, ...]
@@ -50,6 +52,7 @@ class WorkReport:
     retries: tuple[Retry, ...] = ()
     not_run: tuple[str, ...] = ()
     fail_on: Mapping[str, FailOn] = field(default_factory=dict)
+    alerts: AlertReport = field(default_factory=AlertReport)
 
     @property
     def standing(self) -> tuple[RunReport, ...]:
@@ -125,6 +128,7 @@ class Session:
             published = self._publish()
         except DqctlError as error:
             found.append(error)
+        raised = alerts.raise_alerts(self.settings, self.runtime, progress=self.progress, clock=self.clock)
         if unsaved := self._save():
             found.append(unsaved)
         metrics.write_after(self.settings, self.progress)
@@ -142,6 +146,7 @@ class Session:
             tuple(self.retries),
             tuple(name for name, request in requests.items() if request not in done),
             self._fail_on(),
+            raised,
         )
 
     def _run(

@@ -22,6 +22,7 @@ TRANSIENT: Mapping[str, str] = {
     "dqctl.foreground": "Claims of jobs that a command runs; none runs after a restore.",
     "dqctl.turns": "Which process of a command has taken which job; it ends with the command.",
     "dqctl.rotations": "Decides which secrets of this stack's files count; a restored stack has files of its own.",
+    "dqctl.alert_receivers": "How receivers of alerts answered last; the next look says it anew.",
 }
 """Tables that are not saved, by name or pattern, and why."""
 

@@ -51,9 +51,7 @@ class Keys:
             return row
         for column in columns:
             if value := values.get(column):
-                nonce = os.urandom(_NONCE)
-                secret = self._cipher.encrypt(nonce, value.encode(), _bound(relation, column))
-                values[column] = _MARK + base64.b64encode(nonce + secret).decode()
+                values[column] = self.hide(f"{relation}.{column}", value)
         return _text(values)
 
     def open(self, relation: str, row: str) -> str:
@@ -67,16 +65,25 @@ class Keys:
         if not sealed:
             return row
         for column in sealed:
-            whole = base64.b64decode((values[column] or "").removeprefix(_MARK))
-            try:
-                value = self._cipher.decrypt(whole[:_NONCE], whole[_NONCE:], _bound(relation, column))
-            except InvalidTag:
-                raise UsageError(
-                    f"{relation}.{column} is sealed under other keys than those of this stack",
-                    "bring the keys of the stack that saved it: dqctl credentials export there, import here",
-                ) from None
-            values[column] = value.decode()
+            values[column] = self.show(f"{relation}.{column}", values[column] or "")
         return _text(values)
+
+    def hide(self, place: str, value: str) -> str:
+        """``value``, sealed for one place: it cannot be opened as that of another."""
+        nonce = os.urandom(_NONCE)
+        secret = self._cipher.encrypt(nonce, value.encode(), place.encode())
+        return _MARK + base64.b64encode(nonce + secret).decode()
+
+    def show(self, place: str, sealed: str) -> str:
+        """What ``hide`` made, opened; ``UsageError`` when it was sealed under other keys."""
+        whole = base64.b64decode(sealed.removeprefix(_MARK))
+        try:
+            return self._cipher.decrypt(whole[:_NONCE], whole[_NONCE:], place.encode()).decode()
+        except InvalidTag:
+            raise UsageError(
+                f"{place} is sealed under other keys than those of this stack",
+                "bring the keys of the stack that saved it: dqctl credentials export there, import here",
+            ) from None
 
     @property
     def _cipher(self) -> AESGCM:
@@ -85,11 +92,6 @@ class Keys:
     def _derived(self, purpose: str) -> bytes:
         message = f"dqctl state {purpose} {reveal(self.salt)}".encode()
         return hmac.new(reveal(self.password).encode(), message, hashlib.sha256).digest()
-
-
-def _bound(relation: str, column: str) -> bytes:
-    """A sealed value is good in its own column only."""
-    return f"{relation}.{column}".encode()
 
 
 def _text(values: Mapping[str, str | None]) -> str:

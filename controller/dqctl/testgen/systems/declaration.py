@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, model_validator
 from pydantic_core import PydanticCustomError
 
+from dqctl.testgen.systems.alerts import Alerts
 from dqctl.testgen.systems.flavors import Connection
 from dqctl.testgen.systems.strict import ConnectionName, Strict, SuiteName, SystemName, TableGroupName, text
 from dqctl.testgen.systems.tables import Suite, TableGroup
@@ -70,11 +71,12 @@ class System(Strict):
 
 
 class Declaration(Strict):
-    """A systems file."""
+    """A systems file. Without ``alerts`` those of the stack are left alone."""
 
     version: Literal[1]
     systems: tuple[System, ...] = ()
     remove: RemovedSystems = RemovedSystems()
+    alerts: Alerts | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Declaration":

@@ -14,12 +14,15 @@ from dqctl.testgen.systems import verdicts
 
 
 class Kind(StrEnum):
-    """What a system consists of, from the top down."""
+    """What a file declares: what a system consists of, from the top down, and alerts."""
 
     SYSTEM = "system"
     CONNECTION = "connection"
     TABLE_GROUP = "table_group"
     SUITE = "suite"
+    # dqctl's own, of the whole stack: TestGen knows nothing of them.
+    ALERT_ROUTE = "alert_route"
+    ALERT_RULE = "alert_rule"
 
     @property
     def word(self) -> str:
@@ -89,7 +92,7 @@ def describe(runtime: Runtime) -> tuple[Part, ...]:
     """
     version = capabilities(runtime.version)
     with runtime.metadata() as connection:
-        return tuple(part for kind in Kind for part in _parts(connection, version, kind))
+        return tuple(part for kind in _QUERIES for part in _parts(connection, version, kind))
 
 
 def _parts(connection: "psycopg.Connection[tuple[Any, ...]]", version: Capabilities, kind: Kind) -> list[Part]:

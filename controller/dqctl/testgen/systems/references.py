@@ -54,9 +54,10 @@ class Sources(BaseModel):
 
     def resolve(self, reference: SecretReference, whose: str) -> SecretStr:
         """The secret; ``UsageError`` when it is not there, or TestGen cannot store it."""
-        return storable(self._find(reference, whose), whose)
+        return storable(self.find(reference, whose), whose)
 
-    def _find(self, reference: SecretReference, whose: str) -> SecretStr:
+    def find(self, reference: SecretReference, whose: str) -> SecretStr:
+        """The same for a secret that TestGen does not store."""
         if reference.env is not None:
             return self._of_environment(reference.env, whose)
         if reference.file is not None:

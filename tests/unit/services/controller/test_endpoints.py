@@ -113,7 +113,7 @@ def test_a_head_has_no_content_and_there_is_nothing_else(stack: Stack) -> None:
 def test_an_address_that_is_taken_or_none_is_refused(stack: Stack) -> None:
     with pytest.raises(EnvironmentFault, match="cannot be listened at"):
         Endpoints(f"127.0.0.1:{stack.endpoints.port}", stack.standing, stack.measure, stack.clock)
-    for wrong in ("9187", ":9187", "localhost", "localhost:x", "127.0.0.1:70000"):
+    for wrong in ("19187", ":19187", "localhost", "localhost:x", "127.0.0.1:70000"):
         with pytest.raises(UsageError, match="no address"):
             address(wrong)
-    assert address("[::1]:9187") == ("::1", 9187)
+    assert address("[::1]:19187") == ("::1", 19187)
