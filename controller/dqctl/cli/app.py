@@ -18,6 +18,7 @@ from dqctl.cli import (
     credentials,
     demo,
     doctor,
+    export,
     logs,
     metrics,
     results,
@@ -88,7 +89,7 @@ app = typer.Typer(
     add_completion=False,
 )
 _MODULES = (
-    stack, doctor, logs, metrics, systems, work, schedule, results, tables, state, backup, upgrade, testgen, demo,
+    stack, doctor, logs, metrics, systems, work, schedule, results, export, tables, state, backup, upgrade, testgen, demo,
     credentials,
 )  # fmt: skip
 for _module in _MODULES:

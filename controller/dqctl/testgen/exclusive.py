@@ -29,6 +29,8 @@ STATE = 5
 ENTRY, PUBLISH = 6, 7
 # TestGen's process that runs the jobs which runs leave behind.
 FOLLOW_UPS = 8
+# Who hands results over to other systems.
+EXPORT = 11
 
 # The first keys of locks of single suites: "dqcs" for the command that tests one, "dqcr" for TestGen's process.
 SUITES, RUNNERS = 0x64716373, 0x64716372
