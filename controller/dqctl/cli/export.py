@@ -29,32 +29,37 @@ def add_to(app: typer.Typer) -> None:
     app.command(epilog="Example: dqctl export 'sales/*' --to observability --dry-run")(export)
 
 
-def export(  # noqa: PLR0913 - one command line
+def export(
     suites: Annotated[
         list[str] | None,
         typer.Argument(help="Only these, as suite or system/suite; * ? [] make a pattern of it"),
     ] = None,
     to: Annotated[Receiver, typer.Option("--to", help="What takes the results")] = Receiver.OBSERVABILITY,
     run: Annotated[
-        list[str] | None, typer.Option("--run", help="Only this run: its id, or the beginning of it; may be repeated")
+        list[str] | None,
+        typer.Option("--run", help="Only this run: its id, or the beginning of it; may be repeated"),
     ] = None,
     since: Annotated[
         datetime | None,
         typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only runs that ended then or later (UTC)"),
     ] = None,
-    url: Annotated[
-        str | None, typer.Option(help="URL of Observability's API (DQCTL_OBSERVABILITY_URL)")
-    ] = None,
+    url: Annotated[str | None, typer.Option(help="URL of Observability's API (DQCTL_OBSERVABILITY_URL)")] = None,
     file: Annotated[
         Path | None, typer.Option(help="OpenLineage: append the events to this file, one a line", dir_okay=False)
     ] = None,
     with_samples: Annotated[
-        bool, typer.Option("--with-samples", help="OpenLineage: also values out of the data, such as a column's largest")
+        bool,
+        typer.Option(
+            "--with-samples", help="OpenLineage: also values out of the data, such as a column's largest"
+        ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent")] = False,
     show: Annotated[bool, typer.Option("--show", help="With --dry-run: the first request, as JSON")] = False,
     resend_doubtful: Annotated[
-        bool, typer.Option("--resend-doubtful", help="Send again what may have been taken, though it may be there twice")
+        bool,
+        typer.Option(
+            "--resend-doubtful", help="Send again what may have been taken, though it may be there twice"
+        ),
     ] = False,
     assume_delivered: Annotated[
         bool, typer.Option("--assume-delivered", help="Take what may have been taken for delivered")
@@ -63,8 +68,8 @@ def export(  # noqa: PLR0913 - one command line
 ) -> None:
     """Hand results over to DataOps Observability or as OpenLineage events, each of them once.
 
-    Everything that waits, unless suites, runs or a time are given. Stopped at any moment, the next one goes on. What
-    may have been taken while its answer was lost is not sent again until one of the two options decides.
+    Everything that waits, unless suites, runs or a time are given. Stopped at any moment, the next one goes on.
+    What may have been taken while its answer was lost is not sent again until one of the two options decides.
 
     Exit codes: 0 all is handed over, 2 a key or setting does not fit, 5 something waits, is refused or in doubt.
     """
@@ -77,7 +82,9 @@ def export(  # noqa: PLR0913 - one command line
     if show and not dry_run:
         raise UsageError("--show needs --dry-run", "add --dry-run: nothing is sent then")
     if to is not Receiver.OPENLINEAGE and (file or with_samples):
-        raise UsageError("--file and --with-samples are for OpenLineage", "add --to openlineage, or leave them out")
+        raise UsageError(
+            "--file and --with-samples are for OpenLineage", "add --to openlineage, or leave them out"
+        )
     doubtful = (
         Doubtful.RESEND if resend_doubtful else Doubtful.ASSUME_DELIVERED if assume_delivered else Doubtful.LEAVE
     )
@@ -91,7 +98,8 @@ def export(  # noqa: PLR0913 - one command line
         else hand_over(settings, destination, selection, doubtful=doubtful, progress=here.progress)
     )
     for each in report.doubts if dry_run else ():
-        note(f"in doubt: {counted(len(each.results), 'result')} of run {each.run_id}, {each.begun_at:%Y-%m-%d %H:%M} UTC")
+        count = counted(len(each.results), "result")
+        note(f"in doubt: {count} of run {each.run_id}, {each.begun_at:%Y-%m-%d %H:%M} UTC")
     content = plain(report)
     del content["errors"]
     emit(content, lambda: _as_text(report), report.exit_code, report.errors)

@@ -1,1 +1,1 @@
-"""DataOps Observability as a receiver of test outcomes: what it takes (``events``), and handing it over (``client``)."""
+"""DataOps Observability as a receiver of test outcomes: what it takes (``events``), sending it (``client``)."""

@@ -1,8 +1,8 @@
 """Handing requests over to DataOps Observability, and what can be known afterwards.
 
-Its API puts an event into a queue and answers 204; it draws an event's id itself and has no key by which it would know
-one again: a request that is sent twice is stored twice. So a failure is one of three: the receiver surely did not take
-it, it never will, or nobody knows. Only the first is sent again.
+Its API puts an event into a queue and answers 204; it draws an event's id itself and has no key by which it would
+know one again: a request that is sent twice is stored twice. So a failure is one of three: the receiver surely did
+not take it, it never will, or nobody knows. Only the first is sent again.
 """
 
 import http.client
@@ -28,8 +28,8 @@ from dqctl.redaction import reveal
 PATH = "/events/v1/test-outcomes"
 _LONGEST = 500
 _PAUSE, _LONGEST_PAUSE = 0.5, 10.0
-# The receiver's own 500 says that the event could not be queued; 503 is said before it is asked at all. What stands
-# between says 502 and 504 of requests that may have gone through.
+# The receiver's own 500 says that the event could not be queued; 503 is said before it is asked at all. What
+# stands between says 502 and 504 of requests that may have gone through.
 _NOT_TAKEN = (408, 425, 429, 500, 503)
 _CONTENT = (400, 413, 422)
 
@@ -42,17 +42,19 @@ class Lost(EnvironmentFault):
     """Nobody knows whether the request was taken: the answer did not arrive."""
 
 
-class ContentRefused(UsageError):
-    """The receiver will not take this content. ``is_outcome`` is False when it is the envelope that it dislikes."""
+class ContentRefused(UsageError):  # noqa: N818 - named for what it is, as in dqctl.errors
+    """The receiver will not take this content. ``is_outcome`` is False when it dislikes the envelope."""
 
     def __init__(self, message: str, *, is_outcome: bool) -> None:
-        super().__init__(message, "the receiver's reason is in the message; dqctl export --dry-run --show has the request")
+        super().__init__(
+            message, "the receiver's reason is in the message; dqctl export --dry-run --show has the request"
+        )
         self.is_outcome = is_outcome
 
 
 @dataclass(frozen=True)
 class Receiver:
-    """Where outcomes go. ``url`` is that of its API, without ``/events/v1``; ``timeout`` seconds for one answer."""
+    """Where outcomes go. ``url`` is that of its API without ``/events/v1``, ``timeout`` seconds for one answer."""
 
     url: str
     key: SecretStr = field(repr=False)
@@ -86,9 +88,7 @@ class Client:
                 raise UsageError(
                     f"certificates cannot be read from {receiver.ca_bundle}: {error}", "mend DQCTL_CA_BUNDLE"
                 ) from error
-        self._opener = urllib.request.build_opener(
-            urllib.request.HTTPSHandler(context=context), _NoRedirects()
-        )
+        self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirects())
         self._host = urllib.parse.urlsplit(receiver.endpoint).netloc
 
     def send(self, body: bytes) -> None:
@@ -151,7 +151,8 @@ class Client:
         if error.code >= 500:
             raise Lost(message)
         raise UsageError(
-            message, f"check DQCTL_OBSERVABILITY_URL: {self.receiver.endpoint} is not where Observability takes events"
+            message,
+            f"check DQCTL_OBSERVABILITY_URL: {self.receiver.endpoint} is not where Observability takes events",
         )
 
 

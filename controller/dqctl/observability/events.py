@@ -1,9 +1,9 @@
 """Test outcomes as DataOps Observability takes them, in the form that TestGen's own export has.
 
 A request is an event: an envelope about the table group, and ``test_outcomes`` of one suite. What TestGen's export
-would send and the receiver refuses, or takes and drops later, is sent as the receiver can keep it: its API knows three
-statuses, wants numbers to be numbers and texts not to be empty, and one value that does not fit costs the whole
-request (its API answers 400) or, past the API, the whole event.
+would send and the receiver refuses, or takes and drops later, is sent as the receiver can keep it: its API knows
+three statuses, wants numbers to be numbers and texts not to be empty, and one value that does not fit costs the
+whole request (its API answers 400) or, past the API, the whole event.
 """
 
 import json
@@ -53,7 +53,15 @@ def envelope(subject: Row, at: datetime) -> dict[str, Any]:
         "sample_minimum_count": subject["profile_sample_min_count"] if sampled else None,
     }
     schema = None if subject["sql_flavor_code"] in _NO_SCHEMA else subject["table_group_schema"] or None
-    nothing = ("external_url", "stream_name", "run_key", "server_name", "task_name", "pipeline_key", "pipeline_name")
+    nothing = (
+        "external_url",
+        "stream_name",
+        "run_key",
+        "server_name",
+        "task_name",
+        "pipeline_key",
+        "pipeline_name",
+    )
     return {
         **dict.fromkeys(nothing),
         "metadata": {},
@@ -157,7 +165,7 @@ def _stamp(time: datetime) -> str:
 
 
 def _number(text: str | None) -> str | None:
-    """``text`` where the receiver takes it for a number and has room for it; TestGen also measures dates and lists."""
+    """``text`` where the receiver takes it for a number and has room for it; tests measure dates, too."""
     try:
         value = Decimal((text or "").strip())
     except InvalidOperation:

@@ -1,8 +1,8 @@
 """A run as OpenLineage events: data-quality facets of the tables that it was about.
 
-A test run gives ``dataQualityAssertions`` of its tables, a profile ``dataQualityMetrics`` and ``schema``; both are facets
-of input datasets, since the run reads them. An event is made of what is stored alone, so that sending it again sends the
-same: receivers know a run by its id and take an event of it for an update.
+A test run gives ``dataQualityAssertions`` of its tables, a profile ``dataQualityMetrics`` and ``schema``; they are
+facets of input datasets, since the run reads them. An event is made of what is stored alone, so that sending it
+again sends the same: receivers know a run by its id and take an event of it for an update.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,20 +24,25 @@ from dqctl.records import Row, RunContent
 from dqctl.report.samples import VALUED_TESTS, without_values
 
 PRODUCER = f"https://pypi.org/project/dqctl/{dqctl.__version__}"
-# Assertions and columns in one event: receivers limit a request's size. What one table has is never divided, since a
-# facet replaces the one that was there.
+# Assertions and columns in one event: receivers limit a request's size. What one table has is never divided, since
+# a facet replaces the one that was there.
 _TOGETHER = 1000
 _STATES = {"completed": RunState.COMPLETE, "canceled": RunState.ABORT}
 _SEVERITIES = {"Fail": "error", "Warning": "warn", "Log": "log"}
 # Names of engines in namespaces, where they are not TestGen's (OpenLineage, spec/Naming.md).
-_SCHEMES = {"postgresql": "postgres", "azure_mssql": "mssql", "onelake_mssql": "mssql", "synapse_mssql": "sqlserver"}
+_SCHEMES = {
+    "postgresql": "postgres",
+    "azure_mssql": "mssql",
+    "onelake_mssql": "mssql",
+    "synapse_mssql": "sqlserver",
+}
 
 
 def events(content: RunContent, subject: Row, stack: str, *, samples: bool = False) -> tuple[RunEvent, ...]:
     """The events of a finished run: START, RUNNING as often as it takes, and COMPLETE, FAIL or ABORT.
 
-    ``subject`` says where the tables are (``MetadataReader.export_subjects``). With ``samples`` values out of the data
-    are in them: the smallest and the largest of a column, and what tests measured that is a value.
+    ``subject`` says where the tables are (``MetadataReader.export_subjects``). With ``samples``, values out of the
+    data are in them: the smallest and the largest of a column, and what tests measured that is a value.
     """
     run = content.run
     begin, end = run["started_at"] or run["ended_at"], run["ended_at"] or run["started_at"]
@@ -54,9 +59,7 @@ def events(content: RunContent, subject: Row, stack: str, *, samples: bool = Fal
     return (*made, _event(run, stack, state, end, groups[-1]))
 
 
-def _event(
-    run: Row, stack: str, state: RunState, at: datetime, inputs: Sequence[InputDataset]
-) -> RunEvent:
+def _event(run: Row, stack: str, state: RunState, at: datetime, inputs: Sequence[InputDataset]) -> RunEvent:
     facets: dict[str, Any] = {
         "processing_engine": processing_engine_run.ProcessingEngineRunFacet(
             version=str(run["testgen_version"]), name="TestGen", producer=PRODUCER
@@ -113,7 +116,8 @@ def _assertion(row: Row, *, samples: bool) -> data_quality_assertions_dataset.As
 def _profiled(columns: Sequence[Row], subject: Row, *, samples: bool) -> Iterator[tuple[InputDataset, int]]:
     for (schema, table), rows in _by_table(columns).items():
         fields = [
-            schema_dataset.SchemaDatasetFacetFields(name=row["column_name"], type=row["db_data_type"]) for row in rows
+            schema_dataset.SchemaDatasetFacetFields(name=row["column_name"], type=row["db_data_type"])
+            for row in rows
         ]
         metrics = data_quality_metrics_input_dataset.DataQualityMetricsInputDatasetFacet(
             rowCount=max((row["record_ct"] for row in rows if row["record_ct"] is not None), default=None),

@@ -31,8 +31,9 @@ OBSERVABILITY, OPENLINEAGE = "observability", "openlineage"
 
 @dataclass(frozen=True)
 class Selection:
-    """Which of the runs that wait: those of ``suites`` (names or patterns), ``runs`` (ids or their beginnings), and
-    those that ended at ``since`` or later. Nothing said, it is all of them."""
+    """Which of the runs that wait: of ``suites`` (names or patterns), ``runs`` (ids or their beginnings), and those
+    that ended at ``since`` or later. Nothing said, it is all of them.
+    """
 
     suites: Sequence[str] = ()
     runs: Sequence[str] = ()
@@ -41,8 +42,9 @@ class Selection:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where to: ``observability`` or ``openlineage``, the latter also into a ``file``, and with ``samples`` (values out
-    of the data) or without."""
+    """Where to: ``observability`` or ``openlineage``, the latter also into a ``file``, and with values out of the
+    data (``samples``) or without.
+    """
 
     to: str
     file: Path | None = None
@@ -95,8 +97,8 @@ def export(
 ) -> ExportReport:
     """Hand over what waits, the oldest run first.
 
-    Raises ``Busy`` when another export is under way, ``UsageError`` for what cannot be selected, ``MissingSetting``
-    where nothing says where to; what goes wrong later is in the report.
+    Raises ``Busy`` when another export is under way, ``UsageError`` for what cannot be selected,
+    ``MissingSetting`` where nothing says where to; what goes wrong later is in the report.
     """
     doing = f"export --to {destination.to}"
     with shared_session(settings, doing, progress, clock) as opened:
@@ -141,7 +143,12 @@ def preview(
                 first = json.loads(body) if show and first is None else first
             runs.append(_exported(run, tally))
         return ExportReport(
-            destination.to, exporter.target, dry_run=True, runs=tuple(runs), doubts=exporter.doubts(), request=first
+            destination.to,
+            exporter.target,
+            dry_run=True,
+            runs=tuple(runs),
+            doubts=exporter.doubts(),
+            request=first,
         )
 
 
@@ -157,7 +164,11 @@ def _chosen(
     runtime: Runtime, reader: MetadataReader, selection: Selection, waiting: Collection[str]
 ) -> tuple[Row, ...]:
     wanted = {results.run_id(reader, run) for run in selection.runs} or set(waiting)
-    suites = {str(suite.id) for suite in systems.resolve_suites(runtime, selection.suites)} if selection.suites else None
+    suites = (
+        {str(suite.id) for suite in systems.resolve_suites(runtime, selection.suites)}
+        if selection.suites
+        else None
+    )
     with reader.stored(sorted(wanted & set(waiting))) as stored:
         found = [dict(each.run) for each in stored]
     return tuple(
@@ -211,12 +222,12 @@ def _exported(run: Row, tally: Tally) -> ExportedRun:
 
 
 def _not_exported(error: DqctlError) -> DqctlError:
-    """What is in the way of an export, where it is no wrong setting: the results wait, and none of them is lost."""
+    """What is in the way of an export, where it is no wrong setting: the results wait, none of them is lost."""
     if not isinstance(error, EnvironmentFault):
         return error
     return NotPublished(
         f"the export has stopped: {error.message}",
-        f"{error.hint}; what was not handed over waits in TestGen's database: run the same command again".removeprefix("; "),
+        f"{error.hint}; what was not handed over waits in TestGen's database: run the same command again",
     )
 
 

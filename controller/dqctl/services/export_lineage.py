@@ -1,7 +1,7 @@
 """Handing runs over to whoever understands OpenLineage, or into a file.
 
-An event that arrives twice changes nothing, so there is no doubt here: a run counts as delivered when all of its events
-were taken, and is sent again as a whole otherwise.
+An event that arrives twice changes nothing, so there is no doubt here: a run counts as delivered when all of its
+events were taken, and is sent again as a whole otherwise.
 """
 
 import hashlib
@@ -57,7 +57,9 @@ class LineageExporter:
         """Nothing is ever in doubt."""
         del progress
         if doubtful is not Doubtful.LEAVE:
-            raise UsageError("OpenLineage has no requests in doubt", "leave the option out: runs are sent again as they are")
+            raise UsageError(
+                "OpenLineage has no requests in doubt", "leave the option out: runs are sent again as they are"
+            )
 
     def waiting(self) -> Sequence[str]:
         """Finished test runs and profiles that the receiver does not have."""
@@ -122,4 +124,6 @@ def _address(client: OpenLineageClient) -> str:
 def _size(event: Any) -> int:
     """How many assertions, or columns, are in an event."""
     facets = [facet for dataset in event.inputs for facet in dataset.inputFacets.values()]
-    return sum(len(getattr(facet, "assertions", None) or getattr(facet, "columnMetrics", None) or ()) for facet in facets)
+    return sum(
+        len(getattr(facet, "assertions", None) or getattr(facet, "columnMetrics", None) or ()) for facet in facets
+    )

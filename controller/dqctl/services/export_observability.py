@@ -9,7 +9,6 @@ import hashlib
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 from pydantic import SecretStr
 
@@ -75,7 +74,7 @@ class ObservabilityExporter:
         return [(len(chunk.results), chunk.body) for chunk in self._chunks(run)]
 
     def deliver(self, run: Row, tally: Tally, progress: Progress) -> None:
-        """See ``Exporter``. Raises what ``Client.send`` raises, and ``Busy`` when another export takes the same."""
+        """See ``Exporter``. Raises what ``Client.send`` raises, and ``Busy`` when another takes the same results."""
         name = f"{run['system']}/{run['test_suite']}"
         waiting = deque(self._chunks(run))
         left = sum(len(chunk.results) for chunk in waiting)
@@ -159,7 +158,6 @@ def _nowhere(settings: Settings) -> MissingSetting:
     name = "observability_key" if settings.observability_url else "observability_url"
     error = missing(settings, name)
     return MissingSetting(
-        error.message, f"{error.hint}; the project's settings in TestGen ({name.replace('observability', 'observability_api')})"
+        error.message,
+        f"{error.hint}; the project's settings in TestGen ({name.replace('observability', 'observability_api')})",
     )
-
-

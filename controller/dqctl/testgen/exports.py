@@ -1,9 +1,9 @@
 """What was handed over to other systems: ``dqctl.exports``, beside TestGen's schema in its metadata database.
 
-A row is a request. It is written before the request leaves, with the results that travel in it, and they count as sent
-for TestGen from that moment on: neither its own export nor a second dqctl takes them. ``sent_at`` follows when the
-receiver has said so. A row without it, when nobody is exporting, is in doubt: its sender was killed, or the answer was
-lost. A request that surely was not taken is forgotten, and its results wait again.
+A row is a request. It is written before the request leaves, with the results that travel in it, and they count as
+sent for TestGen from that moment on: neither its own export nor a second dqctl takes them. ``sent_at`` follows
+when the receiver has said so. A row without it, when nobody is exporting, is in doubt: its sender was killed, or the
+answer was lost. A request that surely was not taken is forgotten, and its results wait again.
 """
 
 # ruff: noqa: S608 - SQL text out of names that are written here; values travel as parameters
@@ -48,8 +48,8 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Exports:
-    """The requests to one kind of receiver, through a connection that is not in autocommit (search path on TestGen's
-    schema); each method is a transaction of its own.
+    """The requests, through a connection that is not in autocommit (search path on TestGen's schema); each method
+    is a transaction of its own.
     """
 
     connection: "psycopg.Connection[Any]"
@@ -76,12 +76,8 @@ class Exports:
             taken = self._mark(run_id, results, "Queued", "Sent")
             if taken != len(results):
                 raise psycopg.Rollback(transaction)
-            self.connection.execute(
-                "INSERT INTO dqctl.exports (id, target, run_id, results, digest) VALUES (%s, %s, %s, %s::uuid[], %s)",
-                (made, target, run_id, list(results), digest),
-            )
-            return made
-        return None
+            self._write(made, target, run_id, results, digest)
+        return made if taken == len(results) else None
 
     def sent(self, request: str) -> None:
         """The receiver has it, or is taken to have it."""
@@ -98,7 +94,7 @@ class Exports:
                 self._mark(found[0], found[1], "Sent", "Queued")
 
     def doubts(self) -> tuple[Doubt, ...]:
-        """Requests in doubt, the oldest first; those under way too, unless the caller knows that there are none."""
+        """Requests in doubt, the oldest first; where an export is under way, its request too."""
         with self.connection.transaction():
             if not self._is_there():
                 return ()
@@ -111,11 +107,9 @@ class Exports:
     def record(self, target: str, run_id: str, digest: str) -> None:
         """Remember that ``target`` has a whole run, where a request may be repeated without harm."""
         with self.connection.transaction():
-            self.connection.execute(
-                "INSERT INTO dqctl.exports (id, target, run_id, results, digest, sent_at)"
-                " VALUES (%s, %s, %s, '{}', %s, now())",
-                (str(uuid4()), target, run_id, digest),
-            )
+            request = str(uuid4())
+            self._write(request, target, run_id, (), digest)
+            self.connection.execute("UPDATE dqctl.exports SET sent_at = now() WHERE id = %s", (request,))
 
     def recorded(self, target: str) -> frozenset[str]:
         """Ids of the runs that ``target`` has as a whole."""
@@ -123,7 +117,8 @@ class Exports:
             if not self._is_there():
                 return frozenset()
             found = self.connection.execute(
-                "SELECT run_id::text FROM dqctl.exports WHERE target = %s AND results = '{}' AND sent_at IS NOT NULL",
+                "SELECT run_id::text FROM dqctl.exports"
+                " WHERE target = %s AND results = '{}' AND sent_at IS NOT NULL",
                 (target,),
             ).fetchall()
         return frozenset(row[0] for row in found)
@@ -131,10 +126,17 @@ class Exports:
     def _is_there(self) -> bool:
         return self.connection.execute("SELECT to_regclass('dqctl.exports') IS NOT NULL").fetchone() == (True,)
 
+    def _write(self, request: str, target: str, run_id: str, results: Sequence[str], digest: str) -> None:
+        self.connection.execute(
+            "INSERT INTO dqctl.exports (id, target, run_id, results, digest) VALUES (%s, %s, %s, %s::uuid[], %s)",
+            (request, target, run_id, list(results), digest),
+        )
+
     def _mark(self, run_id: str, results: Sequence[str], now: str, then: str) -> int:
         # Results are found by their run, which is indexed in every version.
-        return self.connection.execute(
+        statement = (
             "UPDATE test_results SET observability_status = %s WHERE observability_status = %s"
-            f" AND test_run_id IN (SELECT id FROM test_runs WHERE {self.capabilities.job_of_run} = %s) AND id = ANY(%s::uuid[])".encode(),
-            (then, now, run_id, list(results)),
-        ).rowcount
+            f" AND test_run_id IN (SELECT id FROM test_runs WHERE {self.capabilities.job_of_run} = %s)"
+            " AND id = ANY(%s::uuid[])"
+        )
+        return self.connection.execute(statement.encode(), (then, now, run_id, list(results))).rowcount

@@ -186,7 +186,9 @@ class MetadataReader:
     def queued(self, run_id: str) -> tuple[Row, ...]:
         """Results of a test run that wait for an export: rows of ``dq_test_results`` with ``sources.EXPORTED``."""
         source = next(
-            source for source in sources.content_sources(self._capabilities) if source.table is records.TEST_RESULTS
+            source
+            for source in sources.content_sources(self._capabilities)
+            if source.table is records.TEST_RESULTS
         )
         statement = select(source, self._present, and_where=sources.QUEUED, more=sources.EXPORTED)
         with self._snapshot():

@@ -327,8 +327,9 @@ QUEUED = "r.observability_status = 'Queued'"
 def queued(capabilities: Capabilities) -> str:
     """SQL: finished test runs with results that wait for an export: ``run_id``, and how many there are."""
     return (
-        f"SELECT j.id::text AS run_id, COUNT(*) AS results FROM test_results r"
-        f" JOIN test_runs tr ON tr.id = r.test_run_id JOIN job_executions j ON j.id = tr.{_own_run_id(capabilities)}"
+        "SELECT j.id::text AS run_id, COUNT(*) AS results FROM test_results r"
+        " JOIN test_runs tr ON tr.id = r.test_run_id"
+        f" JOIN job_executions j ON j.id = tr.{_own_run_id(capabilities)}"
         f" WHERE {QUEUED} AND {FINISHED} GROUP BY j.id"
     )
 
