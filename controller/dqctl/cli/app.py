@@ -89,8 +89,8 @@ app = typer.Typer(
     add_completion=False,
 )
 _MODULES = (
-    stack, doctor, logs, metrics, systems, work, schedule, results, export, tables, state, backup, upgrade, testgen,
-    demo, credentials,
+    stack, doctor, logs, metrics, systems, work, schedule, results, export, tables, state, backup, upgrade,
+    testgen, demo, credentials,
 )  # fmt: skip
 for _module in _MODULES:
     _module.add_to(app)

@@ -19,6 +19,8 @@ from dqctl.records import Row
 _BYTES, _OUTCOMES = 50_000, 500
 # It keeps decimals of 20 digits, 5 of them after the point.
 _ROOM = Decimal(10) ** 15
+# And a text of 64 KB, in characters of up to 4 bytes.
+_LONGEST = 16_000
 # An errored test found nothing good: what must not be missed is a failure where there is no other word for it.
 _STATUSES = {"Passed": "PASSED", "Failed": "FAILED", "Warning": "WARNING", "Error": "FAILED", "Log": "PASSED"}
 _SAME = ("Passed", "Failed", "Warning")
@@ -114,7 +116,7 @@ def outcome(row: Row) -> dict[str, Any]:
         "description": row["type_description"],
         "metadata": metadata,
         "start_time": at,
-        "result": row["result_message"] or None,
+        "result": (row["result_message"] or "")[:_LONGEST] or None,
         "end_time": at,
         "dimensions": [row["dq_dimension"]] if row["dq_dimension"] else None,
         "status": _STATUSES.get(status, "FAILED"),

@@ -31,8 +31,8 @@ OBSERVABILITY, OPENLINEAGE = "observability", "openlineage"
 
 @dataclass(frozen=True)
 class Selection:
-    """Which of the runs that wait: of ``suites`` (names or patterns), ``runs`` (ids or their beginnings), and those
-    that ended at ``since`` or later. Nothing said, it is all of them.
+    """Which of the runs that wait: of ``suites`` (names or patterns), ``runs`` (ids or beginnings), and those that
+    ended at ``since`` or later. Nothing said, it is all of them.
     """
 
     suites: Sequence[str] = ()

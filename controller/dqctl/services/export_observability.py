@@ -74,7 +74,7 @@ class ObservabilityExporter:
         return [(len(chunk.results), chunk.body) for chunk in self._chunks(run)]
 
     def deliver(self, run: Row, tally: Tally, progress: Progress) -> None:
-        """See ``Exporter``. Raises what ``Client.send`` raises, and ``Busy`` when another takes the same results."""
+        """See ``Exporter``. Raises what ``Client.send`` raises, and ``Busy`` when another takes the same."""
         name = f"{run['system']}/{run['test_suite']}"
         waiting = deque(self._chunks(run))
         left = sum(len(chunk.results) for chunk in waiting)

@@ -2,8 +2,8 @@
 
 A row is a request. It is written before the request leaves, with the results that travel in it, and they count as
 sent for TestGen from that moment on: neither its own export nor a second dqctl takes them. ``sent_at`` follows
-when the receiver has said so. A row without it, when nobody is exporting, is in doubt: its sender was killed, or the
-answer was lost. A request that surely was not taken is forgotten, and its results wait again.
+when the receiver has said so. A row without it, when nobody is exporting, is in doubt: its sender was killed, or
+the answer was lost. A request that surely was not taken is forgotten, and its results wait again.
 """
 
 # ruff: noqa: S608 - SQL text out of names that are written here; values travel as parameters
