@@ -127,6 +127,7 @@ class Receiver:
 
     url: str
     is_strict: bool = True
+    path: str = PATH
     dislikes: str = ""
     faults: dict[int, Fault] = field(default_factory=dict)
     seen: list[Request] = field(default_factory=list)
@@ -157,9 +158,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.take(request)
 
     def take(self, request: Request) -> None:
-        if request.path != PATH:
+        if request.path != self.receiver.path:
             self.say(404, {"error": "Not Found"})
-        elif request.headers.get("serviceaccountauthenticationkey") != KEY:
+        elif self.receiver.is_strict and request.headers.get("serviceaccountauthenticationkey") != KEY:
             self.say(401, {"error": "Unauthorized"})
         elif len(request.body) > 100 * 1024:
             self.say(413, {"error": "Request Entity Too Large"})
@@ -257,7 +258,8 @@ _SUITE = """
                RETURNING connection_id),
          g AS (INSERT INTO table_groups (project_code, connection_id, table_groups_name, table_group_schema,
                                          profiling_table_set, profiling_include_mask, profiling_exclude_mask)
-               SELECT 'DEFAULT', connection_id, 'tables of ' || %s, 'sales', '''orders'',''customers''', '%%', 'tmp%%'
+               SELECT 'DEFAULT', connection_id, 'tables of ' || %s, 'sales',
+                      '''orders'',''customers''', '%%', 'tmp%%'
                FROM c RETURNING id, connection_id)
     INSERT INTO test_suites (project_code, test_suite, connection_id, table_groups_id)
     SELECT 'DEFAULT', %s, connection_id, id FROM g RETURNING id

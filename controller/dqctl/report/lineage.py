@@ -23,7 +23,7 @@ import dqctl
 from dqctl.records import Row, RunContent
 from dqctl.report.samples import VALUED_TESTS, without_values
 
-PRODUCER = f"https://pypi.org/project/dqctl/{dqctl.__version__}"
+PRODUCER = f"urn:dqctl:{dqctl.__version__}"
 # Assertions and columns in one event: receivers limit a request's size. What one table has is never divided, since
 # a facet replaces the one that was there.
 _TOGETHER = 1000
