@@ -411,3 +411,70 @@ def test_runs_are_exported_once_each_and_what_is_known_of_gone_ones_is_forgotten
     with runtime.metadata() as connection:
         rows = connection.execute("SELECT run_id::text, sent_at IS NOT NULL FROM dqctl.exports").fetchall()
     assert rows == [(second, True)]
+
+
+_PROFILE = """
+    WITH j AS (INSERT INTO job_executions (id, project_code, job_key, kwargs, source, status, started_at,
+                                           completed_at)
+               VALUES (gen_random_uuid(), 'DEFAULT', 'run-profile', '{}', 'cli', 'completed', now(), now())
+               RETURNING id),
+         s AS (SELECT connection_id, table_groups_id FROM test_suites WHERE id = %s),
+         p AS (INSERT INTO profiling_runs (id, project_code, connection_id, table_groups_id)
+               SELECT j.id, 'DEFAULT', s.connection_id, s.table_groups_id FROM j, s RETURNING id)
+    INSERT INTO profile_results (project_code, table_groups_id, profile_run_id, schema_name, table_name,
+                                 column_name, position, record_ct, value_ct, null_value_ct, distinct_value_ct, max_value)
+    SELECT 'DEFAULT', s.table_groups_id, p.id, 'sales', 'orders', 'amount', 1, 100, 90, 10, 80, 4711 FROM p, s
+    RETURNING profile_run_id::text
+"""
+
+
+def test_runs_become_openlineage_events_in_a_file_once_each(
+    settings: Settings, runtime: LocalRuntime, tmp_path: Path
+) -> None:
+    made = add(runtime, "lineage", 3)
+    with runtime.metadata() as connection:
+        found = connection.execute(_PROFILE, (made.suite_id,)).fetchone()
+    assert found
+    file = tmp_path / "events.jsonl"
+    command = CommandLine(settings.home, {})
+    assert "OPENLINEAGE_URL" in command("export", "--to", "openlineage", code=2).err
+    runs = ("--run", made.run_id, "--run", found[0])
+    said = command("export", "--to", "openlineage", "--file", file, *runs)
+    assert f"4 results exported to {file}" in said.out
+    events = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [(event["run"]["runId"], event["eventType"]) for event in events] == [
+        (made.run_id, "START"),
+        (made.run_id, "COMPLETE"),
+        (found[0], "START"),
+        (found[0], "COMPLETE"),
+    ]
+    tested, profiled = events[1], events[3]
+    assert {dataset["namespace"] for dataset in tested["inputs"]} == {"postgres://db.example.com:5432"}
+    assert [dataset["name"] for dataset in profiled["inputs"]] == ["shop.sales.orders"]
+    assert "4711" not in json.dumps(profiled)
+    assert statuses(runtime, made) == {"Queued": 3}, "for Observability they wait all the same"
+    assert "nothing is waiting" in command("export", "--to", "openlineage", "--file", file, *runs).out
+    assert len(file.read_text().splitlines()) == 4
+
+
+def test_openlineage_events_go_to_a_server_that_may_be_away_for_a_while(
+    settings: Settings, runtime: LocalRuntime, receiver: Receiver
+) -> None:
+    made = add(runtime, "served", 3)
+    receiver.is_strict, receiver.path = False, "/api/v1/lineage"
+    url = receiver.url.removesuffix("/api")
+    key = "ol-key-4711-0815-served"
+    command = CommandLine(settings.home, {"OPENLINEAGE_URL": url, "OPENLINEAGE_API_KEY": key})
+    receiver.faults = {1: answering(400)}
+    failed = command("export", "served", "--to", "openlineage", code=5)
+    assert "run the same command again" in failed.err
+    assert key not in failed.everything
+    command("export", "served", "--to", "openlineage")
+    events = [request.document for request in receiver.taken]
+    # The first event came twice, which is the same event of the same run.
+    assert [event["eventType"] for event in events] == ["START", "START", "COMPLETE"]
+    assert events[0] == events[1]
+    assert {event["run"]["runId"] for event in events} == {made.run_id}
+    assert {request.headers["authorization"] for request in receiver.taken} == {f"Bearer {key}"}
+    assert "nothing is waiting" in command("export", "served", "--to", "openlineage").out
+    command("export", "--to", "openlineage", "--resend-doubtful", code=2)

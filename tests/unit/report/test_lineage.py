@@ -80,7 +80,10 @@ def test_a_test_run_begins_and_ends_with_the_assertions_of_its_tables() -> None:
     assert start["run"]["runId"] == end["run"]["runId"] == RUN["run_id"]
     assert (end["job"]["namespace"], end["job"]["name"]) == ("dqctl.lab", "shop.nightly.test")
     orders, schema = end["inputs"]
-    assert (orders["namespace"], orders["name"]) == ("databricks://dbc-1.cloud.databricks.com", "main.sales.orders")
+    assert (orders["namespace"], orders["name"]) == (
+        "databricks://dbc-1.cloud.databricks.com",
+        "main.sales.orders",
+    )
     assert schema["name"] == "main.sales"
     facet = orders["inputFacets"]["dataQualityAssertions"]
     assert "DataQualityAssertionsDatasetFacet.json" in facet["_schemaURL"]
