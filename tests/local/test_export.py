@@ -422,7 +422,8 @@ _PROFILE = """
          p AS (INSERT INTO profiling_runs (id, project_code, connection_id, table_groups_id)
                SELECT j.id, 'DEFAULT', s.connection_id, s.table_groups_id FROM j, s RETURNING id)
     INSERT INTO profile_results (project_code, table_groups_id, profile_run_id, schema_name, table_name,
-                                 column_name, position, record_ct, value_ct, null_value_ct, distinct_value_ct, max_value)
+                                 column_name, position, record_ct, value_ct, null_value_ct, distinct_value_ct,
+                                 max_value)
     SELECT 'DEFAULT', s.table_groups_id, p.id, 'sales', 'orders', 'amount', 1, 100, 90, 10, 80, 4711 FROM p, s
     RETURNING profile_run_id::text
 """

@@ -16,7 +16,6 @@ from dqctl.records import Row
 from dqctl.report.words import counted
 from dqctl.runtime import Runtime, open_runtime
 from dqctl.services import results, state, systems
-from dqctl.services.export_lineage import LineageExporter
 from dqctl.services.export_observability import ObservabilityExporter
 from dqctl.services.exporting import Doubtful, Exporter, Tally
 from dqctl.services.work_session import shared_session
@@ -156,6 +155,9 @@ def _exporter(
     settings: Settings, destination: Destination, reader: MetadataReader, exports: Exports, clock: Clock
 ) -> Exporter:
     if destination.to == OPENLINEAGE:
+        # Its library takes half a second to import, which an export to Observability need not wait for.
+        from dqctl.services.export_lineage import LineageExporter
+
         return LineageExporter(settings, reader, exports, destination.file, samples=destination.samples)
     return ObservabilityExporter(settings, reader, exports, clock)
 

@@ -118,5 +118,5 @@ def test_a_url_may_end_with_a_slash() -> None:
 
 
 def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="none.pem"):
+    with pytest.raises(UsageError, match=r"none\.pem"):
         Client(observability.Receiver("https://example.com", SecretStr(KEY), tmp_path / "none.pem"))
