@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from dqctl.errors import MissingSetting, UsageError
 
-_SECRETS = ("databricks_token", "databricks_client_secret")
+_SECRETS = ("databricks_token", "databricks_client_secret", "observability_key")
 
 # Several ways to say one thing: what is said higher up replaces the others lower down.
 _REPLACES = {
@@ -118,7 +118,9 @@ class Settings(BaseSettings):
         False, description="Docker: whether TestGen's scheduler runs all the time, for its own schedules."
     )
     ca_bundle: Path | None = Field(
-        None, description="Docker: certificates (PEM) that TestGen trusts, and no others."
+        None,
+        description="Docker: certificates (PEM) that TestGen trusts, and no others. "
+        "Exports trust them beside the system's.",
     )
     publish_port: int | None = Field(
         None,
@@ -176,6 +178,15 @@ class Settings(BaseSettings):
         None,
         description="Where commands that work write the stack's numbers for node-exporter's textfile collector, "
         "which takes files that end in .prom.",
+    )
+    observability_url: str | None = Field(
+        None, description="URL of DataOps Observability's API; by default what TestGen's project has."
+    )
+    observability_key: SecretStr | None = Field(
+        None, description="Key of a service account there; by default what TestGen's project has."
+    )
+    export_timeout: float = Field(
+        60.0, gt=0, description="Seconds that a receiver of exports may take to answer, or refuse for a while."
     )
     warehouse_timeout: float = Field(900.0, gt=0, description="Seconds that one statement may take.")
     job_timeout: float = Field(7200.0, gt=0, description="Seconds that one TestGen job may take.")

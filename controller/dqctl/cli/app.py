@@ -20,6 +20,7 @@ from dqctl.cli import (
     credentials,
     demo,
     doctor,
+    export,
     logs,
     metrics,
     results,
@@ -90,7 +91,7 @@ app = typer.Typer(
     add_completion=False,
 )
 _MODULES = (
-    stack, doctor, logs, metrics, alerts, systems, work, schedule, results, tables, state, backup, upgrade,
+    stack, doctor, logs, metrics, alerts, systems, work, schedule, results, export, tables, state, backup, upgrade,
     testgen, demo, credentials, controller,
 )  # fmt: skip
 for _module in _MODULES:

@@ -29,8 +29,8 @@ STATE = 5
 ENTRY, PUBLISH = 6, 7
 # TestGen's process that runs the jobs which runs leave behind.
 FOLLOW_UPS = 8
-# Whoever looks what is worth an alert, and tells it (dqctl.services.alerts).
-ALERTS = 12
+# Who hands results over to other systems; who looks what is worth an alert, and tells it.
+EXPORT, ALERTS = 9, 10
 
 # The first keys of locks of single suites: "dqcs" for the command that tests one, "dqcr" for TestGen's process.
 SUITES, RUNNERS = 0x64716373, 0x64716372

@@ -183,6 +183,37 @@ class MetadataReader:
         """
         return self._rows(sources.outcomes(self._capabilities), {"jobs": list(run_ids)}) if run_ids else ()
 
+    def queued(self, run_id: str) -> tuple[Row, ...]:
+        """Results of a test run that wait for an export: rows of ``dq_test_results`` with ``sources.EXPORTED``."""
+        source = next(
+            source
+            for source in sources.content_sources(self._capabilities)
+            if source.table is records.TEST_RESULTS
+        )
+        statement = select(source, self._present, and_where=sources.QUEUED, more=sources.EXPORTED)
+        with self._snapshot():
+            for _, parameters in self._headers_with_parameters([run_id]):
+                return self._fetch(statement, parameters)
+        return ()
+
+    def queued_counts(self) -> Mapping[str, int]:
+        """How many results of finished test runs wait for an export, by run."""
+        found = self._rows(sources.queued(self._capabilities), {})
+        return {row["run_id"]: row["results"] for row in found}
+
+    def export_subjects(self) -> tuple[Row, ...]:
+        """What an export says about table groups, one row a suite: see ``sources.EXPORT_SUBJECTS``."""
+        return self._rows(sources.EXPORT_SUBJECTS, {})
+
+    def observability(self) -> tuple[tuple[str, str | None, str | None], ...]:
+        """What TestGen's projects say about DataOps Observability: project, URL, and key, a secret in clear."""
+        found = self._rows(
+            "SELECT project_code::text, NULLIF(observability_api_url, '') AS url,"
+            " NULLIF(observability_api_key, '')::text AS key FROM projects ORDER BY 1",
+            {},
+        )
+        return tuple((row["project_code"], row["url"], row["key"]) for row in found)
+
     def _headers_with_parameters(self, run_ids: Sequence[str]) -> tuple[tuple[Row, Mapping[str, Any]], ...]:
         """Rows of ``dq_runs``, the oldest first, each with the parameters of its content's sources."""
         more = {

@@ -308,6 +308,45 @@ def outcomes(capabilities: Capabilities) -> str:
     )
 
 
+# What an export has of a result beside its row of ``dq_test_results``: name to SQL, for the source's aliases.
+EXPORTED = {
+    "test_name_long": "t.test_name_long::text",
+    "type_description": "t.test_description::text",
+    "measure_uom_description": "t.measure_uom_description::text",
+    # The definition as it is now, as in TestGen's own export; one that is gone left its threshold in the result.
+    "threshold": "COALESCE((SELECT d.threshold_value FROM test_definitions d WHERE d.id = r.test_definition_id),"
+    " r.threshold_value)::text",
+    # How a type compares, where it is evaluated with others in one statement; other types have no such thing.
+    "operator": "(SELECT o.test_operator FROM cat_test_conditions o"
+    " JOIN connections c ON c.sql_flavor = o.sql_flavor"
+    " WHERE c.connection_id = g.connection_id AND o.test_type = r.test_type)::text",
+}
+QUEUED = "r.observability_status = 'Queued'"
+
+
+def queued(capabilities: Capabilities) -> str:
+    """SQL: finished test runs with results that wait for an export: ``run_id``, and how many there are."""
+    return (
+        "SELECT j.id::text AS run_id, COUNT(*) AS results FROM test_results r"
+        " JOIN test_runs tr ON tr.id = r.test_run_id"
+        f" JOIN job_executions j ON j.id = tr.{_own_run_id(capabilities)}"
+        f" WHERE {QUEUED} AND {FINISHED} GROUP BY j.id"
+    )
+
+
+# What an export says about a suite's table group and where its tables are.
+EXPORT_SUBJECTS = (
+    "SELECT s.id::text AS test_suite_id, s.project_code::text, s.component_key::text, s.component_name::text,"
+    " g.id::text AS table_groups_id, g.table_groups_name::text, g.table_group_schema::text,"
+    " g.profile_use_sampling::text, g.profile_sample_percent::text, g.profile_sample_min_count,"
+    " g.profiling_table_set::text, g.profiling_include_mask::text, g.profiling_exclude_mask::text,"
+    " c.connection_name::text, c.sql_flavor::text, c.sql_flavor_code::text, c.project_host::text,"
+    " c.project_port::text, c.project_db::text"
+    " FROM table_groups g JOIN connections c ON c.connection_id = g.connection_id"
+    " LEFT JOIN test_suites s ON s.table_groups_id = g.id"
+)
+
+
 KINDS = {
     "run-profile": "profile",
     "run-test-generation": "generate",
