@@ -17,10 +17,10 @@ from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
 from dqctl.runtime.local import LocalRuntime
-from dqctl.services.target import name_of_target
 from dqctl.services import alerts, credentials
 from dqctl.services.alerts import AlertReport, raise_alerts
 from dqctl.services.apply import apply
+from dqctl.services.target import name_of_target
 from dqctl.settings import Settings
 from dqctl.testgen import exclusive
 from target_database import PASSWORD, Target, count
