@@ -173,13 +173,13 @@ def heal(daemon: OwnEngine, run: CommandLine) -> None:
     run("workspace", "start")  # where it was told to listen before
     run("publish", "--pending")
     end = time.monotonic() + 30
-    while left := testgen_of(daemon):
+    while left := programs_of(daemon):
         assert time.monotonic() < end, left
         time.sleep(0.1)
     run("state", "save")
 
 
-def testgen_of(daemon: OwnEngine) -> list[list[str]]:
+def programs_of(daemon: OwnEngine) -> list[list[str]]:
     """TestGen's processes: nothing runs in its container between two commands."""
     return [row for row in daemon.containers()["engine"].top()["Processes"] if "testgen" in row[-1]]
 
