@@ -371,7 +371,6 @@ class DockerRuntime:
                 found.stop(timeout=_CONTROLLER_STOP)
                 found.remove(v=True)
 
-
     def _start_monitoring(self) -> None:
         """Start what watches the stack, if it can be: a port that somebody took must not keep work from it."""
         try:
