@@ -14,6 +14,7 @@ from dqctl.databricks.warehouse import Warehouse
 from dqctl.progress import Progress, silent
 from dqctl.runtime import Runtime, open_runtime
 from dqctl.services import state
+from dqctl.services.keys import keys_of
 from dqctl.services.state_commits import Saved
 from dqctl.settings import Settings
 from dqctl.testgen.state import saved
@@ -126,7 +127,7 @@ class Saving:
         assert left == (0, 0, 0)
 
     def _opened(self, row: Mapping[str, Any]) -> str:
-        opened = state.keys_of(self.runtime.paths).open(row["relation"], row["row"])
+        opened = keys_of(self.runtime.paths).open(row["relation"], row["row"])
         return json.dumps(json.loads(opened), sort_keys=True)
 
     def database(self) -> dict[str, Counter[str]]:

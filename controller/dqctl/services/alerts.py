@@ -25,7 +25,7 @@ from dqctl.progress import Progress, silent
 from dqctl.report.samples import NOT_SHOWN, VALUED_TESTS, without_values
 from dqctl.report.words import counted
 from dqctl.runtime import Runtime, open_runtime
-from dqctl.services import state
+from dqctl.services.keys import keys_of
 from dqctl.services.target import name_of_target
 from dqctl.services.waiting import in_utc, known, waiting
 from dqctl.settings import Settings
@@ -184,7 +184,7 @@ def overview(settings: Settings, *, progress: Progress = silent) -> Overview:
     with runtime.metadata() as connection:
         if not store.is_made(connection):
             return Overview()
-        declared = store.read(connection, state.keys_of(runtime.paths))
+        declared = store.read(connection, keys_of(runtime.paths))
         told = store.told(connection)
         known = store.alerts(connection)
         return Overview(
@@ -214,7 +214,7 @@ def try_routes(
     """
     runtime = open_runtime(settings, progress)
     with runtime.metadata() as connection:
-        declared = store.read(connection, state.keys_of(runtime.paths))
+        declared = store.read(connection, keys_of(runtime.paths))
     routes = declared.alerting.routes
     names = [*(route.name for route in routes), *declared.lost]
     if not names:
@@ -245,7 +245,7 @@ def _try(route: Route, receiver: str, stack: str, clock: Clock) -> DqctlError | 
 def _look(
     settings: Settings, runtime: Runtime, connection: Connection, progress: Progress, clock: Clock
 ) -> AlertReport:
-    declared = store.read(connection, state.keys_of(runtime.paths))
+    declared = store.read(connection, keys_of(runtime.paths))
     connection.rollback()
     now = clock.now()
     wanted = evaluate(declared.alerting.effective, _facts(settings, runtime, connection, declared, now))

@@ -15,7 +15,7 @@ from dqctl.clock import Deadline
 from dqctl.progress import Progress, silent
 from dqctl.redaction import reveal
 from dqctl.runtime import Runtime
-from dqctl.services import state
+from dqctl.services.keys import keys_of
 from dqctl.testgen.alerting import store
 from dqctl.testgen.capabilities import capabilities
 from dqctl.testgen.driver import ask
@@ -107,7 +107,7 @@ def apply(
             verdicts.write(connection, ours)
     if made.alerting is not None and any(action.kind in _ALERTS for action in prepared.changes):
         with runtime.metadata() as connection:
-            store.write(connection, state.keys_of(runtime.paths), made.alerting)
+            store.write(connection, keys_of(runtime.paths), made.alerting)
     return Applied(prepared, changed=True)
 
 
@@ -155,7 +155,7 @@ def _with_alerts(runtime: Runtime, planned: Plan, alerting: Alerting | None) -> 
     if alerting is None:
         return planned
     with runtime.metadata() as connection:
-        now = store.read(connection, state.keys_of(runtime.paths))
+        now = store.read(connection, keys_of(runtime.paths))
     return Plan((*planned.actions, *alerts_plan.plan(alerting, now.alerting, now.lost)), planned.left_alone)
 
 

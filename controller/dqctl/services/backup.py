@@ -17,8 +17,8 @@ from dqctl.redaction import redact, reveal
 from dqctl.report.words import counted
 from dqctl.runtime import Runtime, aside, metadata
 from dqctl.runtime.connection import be_patient
+from dqctl.services.keys import keys_of
 from dqctl.services.space import require_space
-from dqctl.services.state import keys_of
 from dqctl.stack import backups
 from dqctl.stack.backups import Backup, Manifest
 from dqctl.stack.secrets import read_secret

@@ -13,6 +13,7 @@ from dqctl.errors import DqctlError, UsageError
 from dqctl.progress import Progress, silent
 from dqctl.runtime import Runtime, aside, find_runtime, metadata, upgrade
 from dqctl.services import backup, backups, state
+from dqctl.services.keys import keys_of
 from dqctl.services.standstill import standstill
 from dqctl.settings import Settings
 from dqctl.stack import lock
@@ -127,7 +128,7 @@ def _require_fitting(runtime: Runtime, manifest: Manifest, *, other_keys: bool) 
                 else f"bring the stack to that version first: dqctl upgrade --to {manifest.testgen_version}"
             ),
         )
-    if manifest.keys != state.keys_of(runtime.paths).fingerprint and not other_keys:
+    if manifest.keys != keys_of(runtime.paths).fingerprint and not other_keys:
         raise UsageError(
             f"backup {manifest.id} was made under other keys than the stack has now: what its connections keep "
             "secret could not be decrypted",

@@ -21,6 +21,7 @@ from dqctl.progress import Progress
 from dqctl.redaction import MASK, reveal
 from dqctl.runtime import Runtime, open_runtime, recovery
 from dqctl.services import state
+from dqctl.services.keys import keys_of
 from dqctl.services.standstill import standstill
 from dqctl.settings import Settings
 from dqctl.stack import lock, rotation
@@ -137,7 +138,7 @@ def _rotate(runtime: Runtime, names: Sequence[str], dry_run: bool, progress: Pro
             rotations.take(connection, begun.id, names)
             encrypted.write(connection, prepared.sealed, prepared.values)
             if any(name in new for name in _KEYS):
-                before = state.keys_of(runtime.paths)
+                before = keys_of(runtime.paths)
                 after = Keys(new.get("decrypt_salt", before.salt), new.get("decrypt_password", before.password))
                 store.reseal(connection, before, after)
             if prepared.hashed:

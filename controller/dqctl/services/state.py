@@ -28,20 +28,18 @@ from dqctl.progress import Progress, silent
 from dqctl.runtime import Runtime, open_runtime
 from dqctl.runtime.connection import be_patient
 from dqctl.services import grants, state_replaced, tables
+from dqctl.services.keys import keys_of
 from dqctl.services.state_commits import Committer, Saved, Stack, look, why_base
 from dqctl.services.state_saved_tables import unless_missing
 from dqctl.services.target import name_of_target
 from dqctl.services.target import why_off as why_off
 from dqctl.settings import Settings
-from dqctl.stack.paths import StackPaths
-from dqctl.stack.secrets import read_secret
 from dqctl.tables import state as commits
 from dqctl.tables.ports import Statements
 from dqctl.tables.sql import Place
 from dqctl.tables.state import Newest
 from dqctl.testgen import exclusive
 from dqctl.testgen.state import batch, book, capture
-from dqctl.testgen.state.sealing import Keys
 
 log = logging.getLogger(__name__)
 
@@ -82,11 +80,6 @@ class StateStatus:
     next_is_base: str | None = None
     remote: Newest | None = None
     in_step: bool | None = None
-
-
-def keys_of(paths: StackPaths) -> Keys:
-    """The stack's decrypt keys; ``EnvironmentFault`` when they are lost."""
-    return Keys(read_secret(paths, "decrypt_salt"), read_secret(paths, "decrypt_password"))
 
 
 def save(

@@ -11,7 +11,8 @@ from dqctl.errors import EnvironmentFault
 from dqctl.progress import Progress
 from dqctl.runtime import Runtime, metadata
 from dqctl.services import state_restore
-from dqctl.services.state import keys_of, why_off
+from dqctl.services.keys import keys_of
+from dqctl.services.state import why_off
 from dqctl.services.state_restore import Source, require_fit
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths

@@ -23,10 +23,11 @@ from dqctl.report.words import counted
 from dqctl.runtime import Runtime, aside, find_runtime, metadata, upgrade
 from dqctl.runtime.connection import be_patient
 from dqctl.services import grants, state_replaced, tables
+from dqctl.services.keys import keys_of
 from dqctl.services.publish import name_of_target
 from dqctl.services.space import require_space
 from dqctl.services.standstill import standstill
-from dqctl.services.state import keys_of, why_off
+from dqctl.services.state import why_off
 from dqctl.services.state_commits import look, why_base
 from dqctl.services.state_replaced import REPLACED
 from dqctl.services.state_saved_tables import unless_missing
