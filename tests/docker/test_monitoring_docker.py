@@ -107,11 +107,18 @@ def test_a_run_that_breaks_is_an_alert_in_alertmanager(
     assert alert["labels"]["stack"] == STACK
     assert alert["labels"]["about"] == "operations"
     assert f"dqctl --stack {STACK} runs" in alert["annotations"]["description"]
-    groups = ask(pages["prometheus"], "api/v1/rules")["data"]["groups"]
-    rules = [rule for group in groups for rule in group["rules"]]
-    assert {rule["health"] for rule in rules} == {"ok"}
-    targets = ask(pages["prometheus"], "api/v1/targets")["data"]["activeTargets"]
-    assert {each["labels"]["job"]: each["health"] for each in targets} == {"dqctl": "up", "prometheus": "up"}
+
+    # Each group and each target has its turn within 15 s.
+    def judged() -> bool:
+        groups = ask(pages["prometheus"], "api/v1/rules")["data"]["groups"]
+        return {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
+
+    def read() -> bool:
+        targets = ask(pages["prometheus"], "api/v1/targets")["data"]["activeTargets"]
+        return {each["labels"]["job"]: each["health"] for each in targets} == {"dqctl": "up", "prometheus": "up"}
+
+    within(120, judged)
+    within(120, read)
 
 
 def test_they_may_do_no_more_than_they_have_to_and_are_reached_from_this_machine_only(run: CommandLine) -> None:

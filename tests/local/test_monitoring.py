@@ -261,10 +261,12 @@ def test_a_real_stack_has_a_line_in_the_panels_of_stacks(prometheus: Prometheus)
 
 
 def test_what_an_alert_says_is_filled_in(prometheus: Prometheus) -> None:
-    alerts = prometheus.ask("alerts")["alerts"]
-    assert {"DqctlRunBroken", "DqctlTestsFailed", "DqctlBackupOld"} <= {
-        each["labels"]["alertname"] for each in alerts
-    }
+    # Of three groups, which are judged one after the other.
+    wanted = {"DqctlRunBroken", "DqctlTestsFailed", "DqctlBackupOld"}
+    deadline = time.monotonic() + 120
+    while not wanted <= {each["labels"]["alertname"] for each in (alerts := prometheus.ask("alerts")["alerts"])}:
+        assert time.monotonic() < deadline, alerts
+        time.sleep(0.2)
     for alert in alerts:
         for text in alert["annotations"].values():
             assert "<error" not in text, text
