@@ -121,6 +121,11 @@ class Process:
         return False
 
     @property
+    def spoken(self) -> tuple[str, ...]:
+        """Lines on stderr so far."""
+        return tuple(self._spoken[1])
+
+    @property
     def is_running(self) -> bool:
         return self._process.poll() is None
 

@@ -82,7 +82,7 @@ def run(
     with contextlib.ExitStack() as opened, sigterm_raises():
         source = opened.enter_context(stdin.open("rb")) if isinstance(stdin, Path) else subprocess.PIPE
         sink = opened.enter_context(private_file(stdout)) if stdout else subprocess.PIPE
-        process = _start(argv, environment, cwd, account, (source, sink))
+        process = _start(argv, environment, cwd, account, (source, sink, subprocess.PIPE))
         try:
             output = _converse(
                 process, "" if isinstance(stdin, Path) else stdin, deadline, (on_line, on_error_line)
@@ -99,6 +99,27 @@ def run(
     seconds = time.monotonic() - started
     logger.debug("exit code %s after %.1f s: %s", process.returncode, seconds, shlex.join(argv))
     return Completed(process.returncode, output[0], output[1], seconds)
+
+
+def start(
+    argv: Sequence[str], *, environment: Mapping[str, str], stdout: IO[bytes] | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start ``argv`` and do not wait for it: whoever starts it looks after it, and ends it with ``stop_groups``.
+
+    It says what it says where we do, or writes it to the file ``stdout``. It dies with the thread that starts it.
+    Raises ``EnvironmentFault`` when it cannot be started, ``ValueError`` when an argument holds a secret.
+    """
+    _refuse_secrets(argv)
+    return _start(argv, environment, None, None, (subprocess.DEVNULL, stdout, None))
+
+
+def stop_groups(processes: "Sequence[subprocess.Popen[bytes]]", grace: float) -> None:
+    """End all of ``processes`` and their groups together: SIGTERM, ``grace`` seconds for all of them, SIGKILL."""
+    for process in processes:
+        _signal_group(process.pid, signal.SIGTERM)
+    deadline = Deadline(grace)
+    for process in processes:
+        stop_group(process, deadline.left)
 
 
 def private_file(path: Path) -> IO[bytes]:
@@ -151,7 +172,7 @@ def _start(
     environment: Mapping[str, str],
     cwd: Path | None,
     account: str | None,
-    streams: tuple[IO[bytes] | int, IO[bytes] | int],
+    streams: tuple[IO[bytes] | int | None, IO[bytes] | int | None, int | None],
 ) -> "subprocess.Popen[bytes]":
     entry = pwd.getpwnam(account) if account else None
     try:
@@ -159,7 +180,7 @@ def _start(
             list(argv),
             stdin=streams[0],
             stdout=streams[1],
-            stderr=subprocess.PIPE,
+            stderr=streams[2],
             env=dict(environment),
             cwd=cwd,
             process_group=0,

@@ -135,6 +135,12 @@ class Settings(BaseSettings):
         None,
         description="Docker: file with the token (or the client id's secret) that it signs in with.",
     )
+    controller_run: bool = Field(
+        False, description="Docker: whether that container runs all the time, as the stack's sidecar."
+    )
+    controller_listen: str = Field(
+        "127.0.0.1:19187", description="Address at which the sidecar answers /metrics, /healthz and /readyz."
+    )
     monitoring: bool = Field(
         False, description="Docker: whether Prometheus, Alertmanager and Grafana run beside the stack."
     )
@@ -250,7 +256,7 @@ def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] 
             f"change it where it is set: flag, {variable(name)}, or a settings file",
         ) from None
     # Prometheus has nothing to read where no controller serves it.
-    return found.model_copy(update={"controller": True}) if found.monitoring else found
+    return found.model_copy(update={"controller": True, "controller_run": True}) if found.monitoring else found
 
 
 def _over(higher: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -22,6 +23,7 @@ from dqctl.localworkspace.wire.warehouses import LOCAL
 from dqctl.localworkspace.wire.warehouses_api import http_path
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
+from sidecar import within
 
 pytestmark = pytest.mark.docker
 
@@ -127,7 +129,7 @@ def settings(run: CommandLine, *flags: str) -> Iterator[None]:
     """The stack installed with other settings, and as it was again afterwards."""
     run("install", *flags)
     yield
-    run("install", "--controller", "--controller-socket")
+    run("install", "--controller", "--no-controller-run", "--controller-socket")
 
 
 @contextlib.contextmanager
@@ -238,6 +240,40 @@ def test_taking_the_controller_away_or_adding_it_touches_no_other_container(run:
         name: (each.id, each.attrs["State"]["StartedAt"]) for name, each in containers(STACK).items()
     } == before
     assert run.document("install")["changed"] == []
+
+
+def test_a_controller_that_runs_all_the_time_publishes_and_ends_when_it_is_told_to(
+    run: CommandLine, workspace: Workspace, job: Said
+) -> None:
+    with settings(run, "--controller-run"):
+        sidecar = containers(STACK)["controller"]
+        probe = sidecar.attrs["Config"]["Healthcheck"]["Test"][1:]
+        within(lambda: sidecar.exec_run(probe).exit_code == 0)
+        ended = uuid4()
+        with open_runtime(run.settings, silent).metadata() as connection:
+            connection.execute(
+                "INSERT INTO job_executions (id, job_key, kwargs, source, status, project_code, completed_at)"
+                " SELECT %s, 'run-test-generation', jsonb_build_object('test_suite_id', id::text), 'cli',"
+                " 'completed', project_code, now() FROM test_suites",
+                [ended],
+            )
+        there = f"SELECT count(*) FROM main.data_quality.dq_runs WHERE run_id = '{ended}'"
+        within(lambda: workspace.sql(there) == [[1]])
+        status = run.document("status")
+        assert (status["healthy"], status["services"]["controller"]) == (True, "running")
+        assert run.document("install")["changed"] == []
+        assert controller(run, "--output", "json", "runs").document["runs"][0]["run_id"] == str(ended)
+        assert "leading stack" in run("logs", "controller").out
+        sidecar.stop(timeout=60)
+        sidecar.reload()
+        assert sidecar.attrs["State"]["ExitCode"] == 0
+    assert set(containers(STACK)) == {"postgres", "engine"}
+    # The other tests count runs.
+    with open_runtime(run.settings, silent).metadata() as connection:
+        connection.execute("DELETE FROM job_executions WHERE id = %s", [ended])
+        connection.execute("DELETE FROM dqctl.published WHERE run_id = %s", [ended])
+    for table in ("dq_runs", "dq_test_definitions", "dq_scores", "dq_systems"):
+        workspace.sql(f"DELETE FROM main.data_quality.{table} WHERE run_id = '{ended}'")
 
 
 def test_an_image_that_is_no_controller_is_refused(run: CommandLine) -> None:

@@ -16,6 +16,7 @@ from databricks.sdk.service import postgres as sdk
 from pydantic import SecretStr
 
 from command_line import SUITE, SYSTEM, CommandLine, load_shop, write_systems
+from dqctl.clock import Clock
 from dqctl.errors import EnvironmentFault
 from dqctl.localworkspace import control
 from dqctl.localworkspace.certificates import Certificates
@@ -24,7 +25,9 @@ from dqctl.localworkspace.endpoint import Endpoint
 from dqctl.progress import silent
 from dqctl.runtime import find_runtime
 from dqctl.runtime.lakebase import LakebaseServer
+from dqctl.services.controller.watch import Watch
 from dqctl.services.metrics import measure
+from dqctl.testgen.noticing import Noticed
 from publishing import published
 
 pytestmark = [
@@ -348,3 +351,37 @@ def test_a_purge_removes_what_dqctl_made_and_no_more(stack: Stack, client: Works
         assert found == []
         assert connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'testgen'").fetchone() is None
     client.postgres.delete_project(f"projects/{project}", purge=True)
+
+
+def test_the_sidecar_wakes_nothing_and_sees_what_somebody_else_woke(stack: Stack) -> None:
+    stack.run("publish", "--pending")
+    seconds = 1000.0
+    watch = Watch(lambda: stack.run.settings, Clock(monotonic=lambda: seconds))
+    stack.suspend()
+    assert (watch.look(), watch.runtime, stack.state) == (Noticed(), None, "IDLE")
+
+    def finish_a_run() -> None:
+        with stack.server.connect("datakitchen") as connection:
+            connection.execute(
+                "INSERT INTO job_executions (job_key, kwargs, source, status, project_code, completed_at)"
+                " VALUES ('run-tests', '{}', 'cli', 'completed', 'DEFAULT', now())"
+            )
+
+    finish_a_run()
+    assert not watch.look().waiting  # nobody was asked yet
+    seconds += 31
+    assert watch.look().waiting
+    assert watch.may_ask()
+    assert not watch.may_ask()
+    stack.run("publish", "--pending")
+    seconds += 6
+    assert not watch.look().waiting
+    # From now on it may fall asleep: who looked at it would keep it awake.
+    finish_a_run()
+    for _ in range(30):
+        seconds += 60
+        assert not watch.look().waiting
+    assert watch.runtime is None
+    seconds += 15 * 60
+    assert watch.look().waiting
+    stack.run("publish", "--pending")

@@ -47,3 +47,15 @@ def test_a_file_that_nobody_would_read_or_that_cannot_be_written_is_refused(
     assert "DQCTL_METRICS_FILE" in refused.value.hint
     with pytest.raises(UsageError, match="is not installed"):
         measure(Settings(home=tmp_path))
+
+
+def test_where_nothing_was_ever_published_everything_waits(fresh_stack: Settings, tmp_path: Path) -> None:
+    runtime = open_runtime(fresh_stack, silent)
+    with runtime.metadata() as connection:
+        connection.execute(
+            "INSERT INTO job_executions (project_code, job_key, kwargs, source, status, completed_at)"
+            " VALUES ('DEFAULT', 'run-tests', '{}', 'cli', 'completed', now())"
+        )
+    found = measure(fresh_stack.model_copy(update={"workspace": tmp_path}))
+    assert (found.up, found.unpublished) == (True, 1)
+    assert found.unpublished_since is not None

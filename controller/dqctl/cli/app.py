@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 import dqctl
 from dqctl.cli import (
     backup,
+    controller,
     credentials,
     demo,
     doctor,
@@ -89,7 +90,7 @@ app = typer.Typer(
 )
 _MODULES = (
     stack, doctor, logs, metrics, systems, work, schedule, results, tables, state, backup, upgrade, testgen, demo,
-    credentials,
+    credentials, controller,
 )  # fmt: skip
 for _module in _MODULES:
     _module.add_to(app)

@@ -1,4 +1,4 @@
-"""``schedule add|list|remove``: crontab lines or systemd timers, and what they run."""
+"""``schedule add|list|remove``: crontab lines, systemd timers or the sidecar's, and what they run."""
 
 import os
 import sys
@@ -19,6 +19,7 @@ class By(StrEnum):
 
     CRON = "cron"
     SYSTEMD = "systemd"
+    CONTROLLER = "controller"
 
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be written, change nothing")]
@@ -28,7 +29,7 @@ Name = Annotated[str, typer.Argument(help="The schedule's name")]
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     schedule = typer.Typer(
-        rich_markup_mode=None, no_args_is_help=True, help="What runs by itself: crontab lines or systemd timers."
+        rich_markup_mode=None, no_args_is_help=True, help="What runs by itself: by cron, systemd or the sidecar."
     )
     schedule.command(
         "add", epilog="Example: dqctl schedule add night --at '30 2 * * *' -- --quiet run-tests --all"
@@ -46,14 +47,15 @@ def add(
         list[str] | None,
         typer.Argument(metavar="[-- COMMAND...]", help="dqctl's arguments [default: --quiet run-tests --all]"),
     ] = None,
-    by: Annotated[By, typer.Option(help="Who starts it")] = By.CRON,
+    by: Annotated[By, typer.Option(help="Who starts it; controller is dqctl controller run")] = By.CRON,
     timeout: Annotated[float, typer.Option(help="Seconds after which a run is stopped", min=1)] = 86400.0,
     dry_run: DryRun = False,
 ) -> None:
     """Have a command run by itself; the second time there is nothing to do, another time or command replaces it.
 
     The settings that variables hold now are kept with the schedule, secrets are not: name files
-    (DATABRICKS_TOKEN_FILE). One run at a time; what it says is in its log, and a mail of cron's when it failed.
+    (DATABRICKS_TOKEN_FILE). What the controller starts has the controller's settings instead. One run at a time;
+    what it says is in its log, and a mail of cron's when it failed.
     """
     from dqctl.services import schedule
 

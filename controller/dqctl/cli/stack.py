@@ -22,7 +22,7 @@ _REMEMBERED = (
     "databricks_config_profile", "warehouse_name", "start_warehouse",
     "metadata", "lakebase_project", "lakebase_branch", "lakebase_ca",
     "image", "postgres_image", "registry", "memory", "network", "ca_bundle", "publish_port", "scheduler",
-    "controller", "controller_image", "controller_socket", "controller_credential",
+    "controller", "controller_run", "controller_image", "controller_socket", "controller_credential",
     "monitoring", "prometheus_image", "alertmanager_image", "grafana_image",
     "prometheus_port", "alertmanager_port", "grafana_port", "alertmanager_config",
 )  # fmt: skip
@@ -170,6 +170,14 @@ def install(
             rich_help_panel=_DOCKER,
         ),
     ] = None,
+    controller_run: Annotated[
+        bool | None,
+        typer.Option(
+            "--controller-run/--no-controller-run",
+            help="That container all the time, as the sidecar: dqctl controller run (DQCTL_CONTROLLER_RUN)",
+            rich_help_panel=_DOCKER,
+        ),
+    ] = None,
     controller_image: Annotated[
         str | None, typer.Option(help="Its image (DQCTL_CONTROLLER_IMAGE)", rich_help_panel=_DOCKER)
     ] = None,
@@ -278,6 +286,7 @@ def install(
         "publish_port": publish_port,
         "scheduler": scheduler,
         "controller": controller,
+        "controller_run": controller_run,
         "controller_image": controller_image,
         "controller_socket": controller_socket,
         "controller_credential": controller_credential,

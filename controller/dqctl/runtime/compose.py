@@ -121,6 +121,8 @@ class _Controller:
     group: int | None
     environment: Mapping[str, str]
     files: Mapping[Path, Path]
+    runs: bool
+    port: int
 
 
 def _find_controller(paths: StackPaths, settings: Settings, images: Images) -> _Controller | None:
@@ -150,7 +152,10 @@ def _find_controller(paths: StackPaths, settings: Settings, images: Images) -> _
         found = engine.socket_path()
         files[found] = controller.SOCKET
         group = found.stat().st_gid
-    return _Controller(images.controller, f"{owner.st_uid}:{owner.st_gid}", group, environment, files)
+    user = f"{owner.st_uid}:{owner.st_gid}"
+    return _Controller(
+        images.controller, user, group, environment, files, settings.controller_run, controller.PORT
+    )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from dqctl.errors import EnvironmentFault
 _VARIABLE = "DQCTL_INSIDE"  # set by the Compose definition, and by nobody else
 SOCKET = Path("/var/run/docker.sock")  # where the Compose definition mounts it
 
+PORT = 19187  # where the sidecar answers in the stack's network
+
 
 def is_here() -> bool:
     """Whether this process runs in a controller."""

@@ -45,6 +45,7 @@ _SETUP_TIMEOUT = 300.0
 _START_TIMEOUT = 400.0  # to wait for another command that starts the stack, a set-up included
 _READY = 90.0  # seconds for PostgreSQL to answer, its first set-up or crash recovery included
 _STOP = 5  # seconds for a PostgreSQL that hangs to stop by itself, which takes less than one where it can
+_CONTROLLER_STOP = 15  # it needs ten at most
 _POLL = 0.1
 _PORT = 5432
 _SOCKETS = "/var/run/postgresql"  # in the container; compose/stack.yaml.j2 has a tmpfs there
@@ -77,8 +78,9 @@ class Health:
     @property
     def is_good(self) -> bool:
         """Whether TestGen can work."""
-        needed = {service: state for service, state in self.services.items() if service not in monitoring.SERVICES}
-        running = all(state == "running" for state in needed.values())
+        # What looks on is nothing that TestGen needs.
+        looking_on = ("controller", *monitoring.SERVICES)
+        running = all(state == "running" for name, state in self.services.items() if name not in looking_on)
         return running and self.schema_revision == self.expected_revision
 
 
@@ -302,7 +304,10 @@ class DockerRuntime:
         pinned = self.images
         found = {"postgres": pinned.postgres.id} if pinned.postgres else {}
         found["engine"] = pinned.engine.id
-        return found | ({"scheduler": pinned.engine.id} if self.record.scheduler else {})
+        found |= {"scheduler": pinned.engine.id} if self.record.scheduler else {}
+        return found | (
+            {"controller": pinned.controller.id} if self.record.controller and pinned.controller else {}
+        )
 
     def _container(self, password: SecretStr) -> ContainerPostgres:
         return ContainerPostgres(compose.project(self.paths), password)
@@ -349,6 +354,7 @@ class DockerRuntime:
                     each.unpause()
         watching = self.images.monitoring and not services
         compose.up(self.paths, *(self._services if watching else services))
+        self._end_controller()
         self._wait()
         if watching:
             self._start_monitoring()
@@ -356,6 +362,14 @@ class DockerRuntime:
         if changed:
             self._progress("the containers are up")
         return changed
+
+    def _end_controller(self) -> None:
+        """Take away a controller that is not to run any more: Compose leaves alone what is in a profile now."""
+        found = None if self.record.controller else containers(compose.project(self.paths)).get("controller")
+        if found is not None:
+            with explained():
+                found.stop(timeout=_CONTROLLER_STOP)
+                found.remove(v=True)
 
     def _start_monitoring(self) -> None:
         """Start what watches the stack, if it can be: a port that somebody took must not keep work from it."""

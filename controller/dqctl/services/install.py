@@ -109,6 +109,11 @@ def require_possible(settings: Settings, kind: str) -> None:
             "let a Prometheus of your own read its numbers: docs/monitoring.md; or install another --stack with "
             "--runtime docker. --without monitoring takes the wish back",
         )
+    if settings.controller_run and kind != "docker":
+        raise UsageError(
+            f"the runtime {kind} has no containers, so none of a controller",
+            "let systemd run it: dqctl controller unit prints the unit; --no-controller-run takes the wish back",
+        )
     if settings.scheduler and kind != "docker":
         raise UsageError(
             f"the runtime {kind} has no scheduler that runs all the time",

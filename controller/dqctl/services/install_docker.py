@@ -172,6 +172,8 @@ def check_controller(settings: Settings) -> None:
     """``UsageError`` for settings that no controller could work with."""
     if settings.controller_socket and not settings.controller:
         raise UsageError("the engine's socket is for a controller, and none is wanted", "add --controller")
+    if settings.controller_run and not settings.controller:
+        raise UsageError("a controller is to run all the time, and none is wanted", "add --controller")
     path = settings.controller_credential
     if settings.controller and path and not (path.is_file() and os.access(path, os.R_OK)):
         raise UsageError(
@@ -220,6 +222,7 @@ def _record(settings: Settings, before: StackRecord | None, images: Images, cloc
         postgres_port=settings.publish_port,
         postgres_account=None,
         scheduler=settings.scheduler,
+        controller=settings.controller_run,
         lakebase=_lakebase(settings, before),
         created=before.created if before else now,
         updated=now,

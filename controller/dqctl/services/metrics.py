@@ -11,14 +11,17 @@ from dqctl.files import write_atomically
 from dqctl.progress import Progress, silent
 from dqctl.report.metrics import SUBJECTS, Measures, Newest, exposition
 from dqctl.runtime import Runtime, runtime_of
-from dqctl.services import publish, results, state
+from dqctl.services import results
 from dqctl.services.status import lakebase_state
+from dqctl.services.target import name_of_target, why_off
+from dqctl.services.waiting import known, waiting
 from dqctl.settings import Settings
 from dqctl.stack import backups, upgrading
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import read_record
 from dqctl.stack.upgrading import Phase
 from dqctl.testgen.ledger import Ledger
+from dqctl.testgen.state import batch, book, capture
 
 log = logging.getLogger(__name__)
 
@@ -80,18 +83,18 @@ def _with_metadata(settings: Settings, runtime: Runtime, found: Measures) -> Mea
     more: dict[str, object] = {"up": True, "newest": newest, "underway": underway}
     with runtime.metadata() as connection:
         if (target := _target(settings)) is not None:
-            waiting = publish.waiting(finished, publish.known(Ledger(connection), target), (), None)
-            more["unpublished"] = len(waiting)
-            more["unpublished_since"] = min((run.ended_at for run in waiting if run.ended_at), default=None)
-        if state.why_off(settings, runtime.record) is None:
-            saved = state.status_of(settings, runtime, connection)
-            more |= {"state_saved": saved.saved_at, "unsaved": saved.unsaved}
+            left = waiting(finished, known(Ledger(connection), target), (), None)
+            more["unpublished"] = len(left)
+            more["unpublished_since"] = min((run.ended_at for run in left if run.ended_at), default=None)
+        if why_off(settings, runtime.record) is None and capture.is_made(connection):
+            head = book.read_head(connection)
+            more |= {"state_saved": head.saved_at if head else None, "unsaved": batch.changes_waiting(connection)}
     return Measures(**vars(found) | more)
 
 
 def _target(settings: Settings) -> str | None:
     try:
-        return publish.name_of_target(settings)
+        return name_of_target(settings)
     except DqctlError:  # there is nowhere to publish to, so nothing waits for it
         return None
 

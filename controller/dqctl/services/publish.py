@@ -2,23 +2,29 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 from dqctl.clock import SYSTEM_CLOCK, Clock
-from dqctl.databricks.target import Target, target_name
+from dqctl.databricks.target import Target
 from dqctl.databricks.warehouse import Warehouse
 from dqctl.errors import DatabricksRefused, DqctlError, EnvironmentFault, MissingSetting, NotPublished
 from dqctl.progress import Progress, silent
 from dqctl.services import grants, tables
 from dqctl.services.delivery import Delivery, PublishedRun, StoredRuns
+from dqctl.services.target import name_of_target as name_of_target
+from dqctl.services.waiting import ALL as ALL
+from dqctl.services.waiting import Again as Again
+from dqctl.services.waiting import known as known
+from dqctl.services.waiting import waiting as waiting
 from dqctl.settings import Settings
 from dqctl.tables.loader import Loader
 from dqctl.tables.ports import Statements
 from dqctl.tables.sql import Place
+from dqctl.testgen import exclusive
 from dqctl.testgen.capabilities import capabilities
 from dqctl.testgen.ledger import Ledger
 from dqctl.testgen.ports import Runtime
@@ -26,9 +32,6 @@ from dqctl.testgen.reader import FinishedRun, MetadataReader
 
 log = logging.getLogger(__name__)
 
-# Runs that are published once more: ids, or all.
-ALL = "all"
-Again = Collection[str]
 # Statements under way at the same time. A publish has four tables to load beside the runs' own.
 _AT_ONCE = 3
 _SAFE = "the results are safe in TestGen's database; once this is mended run: dqctl publish --pending"
@@ -100,6 +103,24 @@ def publish(
         )
 
 
+def publish_in_turn(
+    settings: Settings,
+    runtime: Runtime,
+    *,
+    again: Again = (),
+    since: datetime | None = None,
+    progress: Progress = silent,
+    clock: Clock = SYSTEM_CLOCK,
+) -> PublishReport:
+    """``publish`` while nobody else publishes out of this stack: two would get into each other's way.
+
+    Another one is waited for as long as it may take with a statement.
+    """
+    wait = max(settings.lock_timeout, settings.warehouse_timeout)
+    with runtime.metadata() as connection, exclusive.alone(connection, exclusive.PUBLISH, wait, clock):
+        return publish(settings, runtime, again=again, since=since, progress=progress, clock=clock)
+
+
 def publish_pending(
     open_warehouse: Callable[[], AbstractContextManager[Statements]],
     target: Target,
@@ -139,35 +160,6 @@ def publish_pending(
     for run in delivery.done:
         rows.update(run.rows)
     return PublishReport(target.name, tuple(delivery.done), dict(rows))
-
-
-def known(ledger: Ledger, target: str) -> frozenset[str]:
-    """Ids of the runs that are where ``target`` led to last."""
-    last_home = ledger.last_home(target)
-    return ledger.published(last_home) if last_home else frozenset()
-
-
-def waiting(
-    finished: Sequence[FinishedRun], known: frozenset[str], again: Again, since: datetime | None
-) -> tuple[FinishedRun, ...]:
-    """The runs that are to be published, in their order: those that are not ``known``, and ``again``."""
-    return tuple(
-        run
-        for run in finished
-        if (run.run_id not in known or again == ALL or run.run_id in again)
-        and (since is None or (run.ended_at is not None and _in_utc(run.ended_at) >= since))
-    )
-
-
-def _in_utc(time: datetime) -> datetime:
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def name_of_target(settings: Settings) -> str:
-    """The name that the ledger knows the target by, also of a local workspace that does not run."""
-    if settings.workspace is None:
-        return tables.find_target(settings).name
-    return target_name(str(settings.workspace.resolve()), settings.catalog, settings.schema_name)
 
 
 def _not_published(fault: DqctlError, left: int) -> NotPublished:

@@ -1,9 +1,10 @@
-"""Schedules: what crontab or systemd runs, from the moment that it is asked for to its log."""
+"""Schedules: what crontab, systemd or the sidecar runs, from the moment that it is asked for to its log."""
 
 import contextlib
 import logging
 import logging.handlers
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,10 +71,12 @@ def add(
 ) -> Planned:
     """Have ``dqctl ARGUMENTS`` run at ``at``; one of that name is replaced, the second time changes nothing.
 
-    ``environment`` is what the command will find, as far as it is about dqctl, without secrets.
+    ``environment`` is what the command will find, as far as it is about dqctl, without secrets; what the sidecar
+    starts finds what the sidecar has.
     """
     paths = _paths(settings)
-    kept, left_out = _kept(environment)
+    # The sidecar's own settings hold for what it starts; in its container those of the host would lead nowhere.
+    kept, left_out = ({}, ()) if by == "controller" else kept_variables(environment)
     wanted = Schedule(
         schedules.checked_name(name), schedules.checked_time(at), _checked(arguments), by, kept, timeout
     )
@@ -150,9 +153,9 @@ def run(settings: Settings, name: str, say: Callable[[str, bool], None], clock: 
 
         try:
             done = processes.run(
-                [*_dqctl(settings), *wanted.arguments],
+                [*dqctl_command(settings), *wanted.arguments],
                 deadline=Deadline(wanted.timeout, clock),
-                environment={**_passing_through(), **wanted.environment},
+                environment=os.environ if wanted.by == "controller" else _found_by(wanted),
                 on_line=lambda line: hear(line, False),
                 on_error_line=lambda line: hear(line, True),
             )
@@ -192,7 +195,7 @@ def _checked(arguments: Sequence[str]) -> tuple[str, ...]:
     return tuple(arguments) or ("--quiet", "run-tests", "--all")
 
 
-def _kept(environment: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+def kept_variables(environment: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """What is written down of ``environment``, and the names of what cannot be."""
     names = [variable(name) for name in Settings.model_fields if name not in _SECRETS]
     names += [f"{variable(name)}_FILE" for name in _SECRETS] + list(_KEPT)
@@ -204,24 +207,29 @@ def _kept(environment: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ..
     return {name: value for name, value in found.items() if name not in secret}, tuple(secret)
 
 
-def _passing_through() -> dict[str, str]:
-    """What cron itself gives: time zone, user."""
-    return {name: os.environ[name] for name in ("TZ", "USER", "LOGNAME", "XDG_RUNTIME_DIR") if name in os.environ}
+def _found_by(wanted: Schedule) -> dict[str, str]:
+    """What is kept with it, and what cron itself gives: time zone, user."""
+    given = {name: os.environ[name] for name in ("TZ", "USER", "LOGNAME", "XDG_RUNTIME_DIR") if name in os.environ}
+    return given | dict(wanted.environment)
 
 
-def _dqctl(settings: Settings) -> list[str]:
+def dqctl_command(settings: Settings) -> list[str]:
+    """How dqctl is started for this stack, without a command."""
     return [sys.executable, "-m", "dqctl", "--home", str(settings.home), "--stack", settings.stack]
 
 
-def _command(settings: Settings, schedule: Schedule) -> list[str]:
-    return [*_dqctl(settings), "schedule", "run", schedule.name]
+def command_of(settings: Settings, schedule: Schedule) -> list[str]:
+    """What cron, systemd or the sidecar starts."""
+    return [*dqctl_command(settings), "schedule", "run", schedule.name]
 
 
 def _writes(settings: Settings, schedule: Schedule) -> dict[str, str]:
-    argv = _command(settings, schedule)
+    argv = command_of(settings, schedule)
     if schedule.by == "systemd":
         units = timers.render(settings.stack, str(settings.home), schedule, argv)
         return {str(timers.directory() / name): text for name, text in units.items()}
+    if schedule.by == "controller":
+        return {"controller": f"{schedule.at} {shlex.join(schedule.arguments)}\n"}
     return {"crontab": f"{_mark(settings, schedule.name)}\n{crontab.line(schedule.at, argv)}\n"}
 
 
@@ -230,9 +238,11 @@ def _mark(settings: Settings, name: str) -> str:
 
 
 def _put_in(settings: Settings, schedule: Schedule) -> None:
-    argv = _command(settings, schedule)
+    argv = command_of(settings, schedule)
     if schedule.by == "systemd":
         timers.install(settings.stack, str(settings.home), schedule, argv)
+        return
+    if schedule.by == "controller":  # it reads the file
         return
     crontab.write(
         crontab.with_line(crontab.read(), _mark(settings, schedule.name), crontab.line(schedule.at, argv))
@@ -242,6 +252,8 @@ def _put_in(settings: Settings, schedule: Schedule) -> None:
 def _take_out(settings: Settings, name: str, by: By) -> None:
     if by == "systemd":
         timers.uninstall(settings.stack, str(settings.home), name)
+        return
+    if by == "controller":
         return
     text = crontab.read()
     without = crontab.without_line(text, _mark(settings, name))
@@ -262,11 +274,13 @@ def _is_marked(settings: Settings, name: str, by: By) -> bool:
 def _is_installed(settings: Settings, schedule: Schedule) -> bool:
     if schedule.by == "systemd":
         return timers.is_there(str(settings.home), settings.stack, schedule.name)
+    if schedule.by == "controller":
+        return True
     try:
         found = crontab.line_of(crontab.read(), _mark(settings, schedule.name))
     except EnvironmentFault:  # no cron here
         return False
-    return found == crontab.line(schedule.at, _command(settings, schedule))
+    return found == crontab.line(schedule.at, command_of(settings, schedule))
 
 
 @contextlib.contextmanager

@@ -21,7 +21,6 @@ from dqctl.errors import (
     DatabricksRefused,
     DqctlError,
     EnvironmentFault,
-    MissingSetting,
     NotPublished,
     UsageError,
 )
@@ -29,12 +28,12 @@ from dqctl.progress import Progress, silent
 from dqctl.runtime import Runtime, open_runtime
 from dqctl.runtime.connection import be_patient
 from dqctl.services import grants, state_replaced, tables
-from dqctl.services.publish import name_of_target
 from dqctl.services.state_commits import Committer, Saved, Stack, look, why_base
 from dqctl.services.state_saved_tables import unless_missing
+from dqctl.services.target import name_of_target
+from dqctl.services.target import why_off as why_off
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths
-from dqctl.stack.record import StackRecord
 from dqctl.stack.secrets import read_secret
 from dqctl.tables import state as commits
 from dqctl.tables.ports import Statements
@@ -88,19 +87,6 @@ class StateStatus:
 def keys_of(paths: StackPaths) -> Keys:
     """The stack's decrypt keys; ``EnvironmentFault`` when they are lost."""
     return Keys(read_secret(paths, "decrypt_salt"), read_secret(paths, "decrypt_password"))
-
-
-def why_off(settings: Settings, record: StackRecord | None) -> str | None:
-    """Why no state is saved; None when it is. No warehouse is asked."""
-    if settings.state == "off":
-        return "it is turned off (DQCTL_STATE=off)"
-    if record and record.lakebase:
-        return "TestGen's metadata is in Databricks already: in Lakebase, which keeps it itself"
-    try:
-        name_of_target(settings)
-    except MissingSetting:
-        return "nothing says which Databricks it should go to: see dqctl install --host, or --workspace"
-    return None
 
 
 def save(

@@ -4,8 +4,6 @@ import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from shlex import quote
 
 import dqctl
 from dqctl import records
@@ -13,14 +11,17 @@ from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.databricks import warehouses
 from dqctl.databricks.failures import StatementFailed
 from dqctl.databricks.rest import RestApi
-from dqctl.databricks.target import Target, resolve_target
+from dqctl.databricks.target import Target
 from dqctl.databricks.unity_catalog import tables_of
 from dqctl.databricks.warehouse import Warehouse
 from dqctl.errors import EnvironmentFault
-from dqctl.localworkspace.endpoint import Endpoint
 from dqctl.progress import Progress, silent
 from dqctl.records import Table
 from dqctl.services import grants
+
+# They came from here once, and whoever has the tables has the target.
+from dqctl.services.target import find_endpoint as find_endpoint
+from dqctl.services.target import find_target as find_target
 from dqctl.settings import Settings
 from dqctl.tables import ddl, migrations
 from dqctl.tables.migrations import Present
@@ -64,24 +65,6 @@ class Ready:
     home: str
     columns: Mapping[str, tuple[str, ...]]
     volume_exists: bool
-
-
-def find_endpoint(workspace: Path) -> Endpoint:
-    """The local workspace in the directory ``workspace``; ``EnvironmentFault`` when it does not run."""
-    endpoint = Endpoint.read(workspace)
-    if endpoint is None:
-        raise EnvironmentFault(
-            f"the local workspace in {workspace} does not run",
-            f"start it: dqctl workspace start --data-dir {quote(str(workspace))}",
-        )
-    return endpoint
-
-
-def find_target(settings: Settings) -> Target:
-    """Where results go. A local workspace that is configured has to run: ``EnvironmentFault`` when it does not."""
-    if settings.workspace is None:
-        return resolve_target(settings)
-    return resolve_target(settings, find_endpoint(settings.workspace))
 
 
 def init(settings: Settings, progress: Progress = silent) -> TablesReport:

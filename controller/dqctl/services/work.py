@@ -14,7 +14,7 @@ from dqctl.progress import Progress
 from dqctl.runtime import Runtime
 from dqctl.services import results, state
 from dqctl.services.explain import Explanation, explain
-from dqctl.services.publish import ALL, Again, PublishReport, publish
+from dqctl.services.publish import ALL, Again, PublishReport, publish_in_turn
 from dqctl.services.systems import Suite, System, TableGroup, resolve_suites, resolve_system
 from dqctl.services.work_session import Course, WorkReport, report_of, session, shared_session
 from dqctl.settings import Settings
@@ -134,7 +134,7 @@ def publish_waiting(
         state.saved_after(settings, opened.runtime, "publish", progress=progress, clock=clock),
     ):
         named = _named(opened.runtime, settings, again)
-        return publish(settings, opened.runtime, again=named, since=since, progress=progress, clock=clock)
+        return publish_in_turn(settings, opened.runtime, again=named, since=since, progress=progress, clock=clock)
 
 
 def explain_publish(

@@ -18,7 +18,7 @@ from dqctl.report.verdict import FailOn, exit_code
 from dqctl.runtime import Runtime, open_runtime
 from dqctl.services import metrics, results, state, work_retry
 from dqctl.services.access import Access, find_access
-from dqctl.services.publish import PublishReport, publish
+from dqctl.services.publish import PublishReport, publish_in_turn
 from dqctl.services.work_retry import Retry
 from dqctl.settings import Settings
 from dqctl.testgen import exclusive, jobs
@@ -176,12 +176,7 @@ class Session:
     def _publish(self) -> PublishReport:
         # Another command may have published a run before it was known that it would be run again.
         again = [each.run_id for each in self.retries]
-        with contextlib.ExitStack() as held:
-            if self.is_shared:  # two that publish the same run would get into each other's way
-                connection = held.enter_context(self.runtime.metadata())
-                wait = max(self.settings.lock_timeout, self.settings.warehouse_timeout)
-                held.enter_context(exclusive.alone(connection, exclusive.PUBLISH, wait, self.clock))
-            return publish(self.settings, self.runtime, again=again, progress=self.progress, clock=self.clock)
+        return publish_in_turn(self.settings, self.runtime, again=again, progress=self.progress, clock=self.clock)
 
     def _save(self) -> DqctlError | None:
         unsaved = state.save_after(

@@ -41,6 +41,7 @@ class StackRecord(BaseModel):
         description="Account that PostgreSQL runs as; None is dqctl's own, or the image's."
     )
     scheduler: bool = Field(default=False, description="Whether TestGen's scheduler runs all the time (docker).")
+    controller: bool = Field(default=False, description="Whether the controller runs all the time (docker).")
     lakebase: LakebaseRecord | None = Field(
         default=None, description="None: the stack has a PostgreSQL of its own."
     )

@@ -1,14 +1,15 @@
 """What runs by itself, and when: one file a schedule below the stack's directory, without secrets.
 
-Crontab and systemd get one short line that names the schedule; what it runs, with which environment, is here. A
-secret is never written down: a token has to come from a file (``DATABRICKS_TOKEN_FILE``).
+Crontab and systemd get one short line that names the schedule, the sidecar looks here itself; what it runs, with
+which environment, is here. A secret is never written down: a token has to come from a file
+(``DATABRICKS_TOKEN_FILE``).
 """
 
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.files import PRIVATE_FILE, ensure_private_dir, write_atomically
 from dqctl.stack.paths import StackPaths
 
-By = Literal["cron", "systemd"]
+By = Literal["cron", "systemd", "controller"]
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _WORDS = {
@@ -147,7 +148,7 @@ def every(paths: StackPaths) -> tuple[Schedule, ...]:
 def drop(paths: StackPaths, name: str) -> bool:
     """Forget it, and how it last ran; whether it was there."""
     there = _file(paths, name).exists()
-    for file in (_file(paths, name), _last(paths, name)):
+    for file in (_file(paths, name), _last(paths, name), _begun(paths, name)):
         file.unlink(missing_ok=True)
     return there
 
@@ -165,9 +166,27 @@ def read_last(paths: StackPaths, name: str) -> LastRun | None:
         return None
 
 
+def write_begun(paths: StackPaths, name: str, at: datetime) -> None:
+    """Keep when the sidecar has begun it; what was due until then counts no more."""
+    write_atomically(_begun(paths, name), f"{at.isoformat()}\n", PRIVATE_FILE)
+
+
+def begun(paths: StackPaths, name: str) -> datetime:
+    """When it was begun last, or written down as it is: what was due before that is over."""
+    written = datetime.fromtimestamp(_file(paths, name).stat().st_mtime, UTC)
+    try:
+        return max(written, datetime.fromisoformat(_begun(paths, name).read_text(encoding="utf-8").strip()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return written
+
+
 def _file(paths: StackPaths, name: str) -> Path:
     return paths.schedules / f"{name}.json"
 
 
 def _last(paths: StackPaths, name: str) -> Path:
     return paths.schedules / f"{name}.last"
+
+
+def _begun(paths: StackPaths, name: str) -> Path:
+    return paths.schedules / f"{name}.begun"

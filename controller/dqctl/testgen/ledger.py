@@ -38,16 +38,17 @@ class Ledger:
     def ensure(self) -> None:
         """Make the ledger where there is none."""
         with self.connection.transaction():
-            found = self.connection.execute("SELECT to_regclass('dqctl.published') IS NOT NULL").fetchone()
-            if found and found[0]:
+            if self._is_there():
                 return
             self.connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
             for statement in _CREATE:
                 self.connection.execute(statement.encode())
 
     def last_home(self, target: str) -> str | None:
-        """The home that ``target`` led to last; ``None`` when nothing was published there."""
+        """The home that ``target`` led to last; ``None`` when nothing was published there, or ever."""
         with self.connection.transaction():
+            if not self._is_there():
+                return None
             found = self.connection.execute(
                 "SELECT home FROM dqctl.published WHERE target = %s ORDER BY published_at DESC LIMIT 1", (target,)
             ).fetchone()
@@ -70,3 +71,7 @@ class Ledger:
                 " published_at = now()",
                 [(home, run_id, target, checksum) for run_id, checksum in checksums.items()],
             )
+
+    def _is_there(self) -> bool:
+        found = self.connection.execute("SELECT to_regclass('dqctl.published') IS NOT NULL").fetchone()
+        return bool(found and found[0])

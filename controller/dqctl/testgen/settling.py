@@ -72,7 +72,11 @@ def settle(
 
 
 def settle_orphans(
-    runtime: Runtime, *, keep_queued: bool = False, suites: Collection[UUID] | None = None
+    runtime: Runtime,
+    *,
+    keep_queued: bool = False,
+    suites: Collection[UUID] | None = None,
+    ours_only: bool = False,
 ) -> tuple[Settled, ...]:
     """End all jobs that are on their way although nobody runs them; call it under ``exclusive``.
 
@@ -80,7 +84,7 @@ def settle_orphans(
 
     Queued follow-ups stay: the next run drains them. So do jobs that TestGen parked on purpose (paused), and with
     ``keep_queued`` all that nobody has claimed: the stack has a scheduler, which runs them when it is up again.
-    While a scheduler lives, only jobs that dqctl itself claimed can be orphans.
+    While a scheduler lives, or with ``ours_only``, only jobs that dqctl itself claimed can be orphans.
     """
     version = capabilities(runtime.version)
     with runtime.metadata() as connection:
@@ -96,7 +100,7 @@ def settle_orphans(
                 "stale": list(version.stale_statuses),
                 "keep_queued": keep_queued,
                 "follow_ups": list(version.follow_up_jobs),
-                "living": scheduler.is_living(connection),
+                "living": ours_only or scheduler.is_living(connection),
                 "suites": None if suites is None else [str(each) for each in suites],
             },
         ).fetchall()

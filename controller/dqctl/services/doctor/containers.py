@@ -48,6 +48,14 @@ def scheduler(subject: Subject) -> Finding:
     return _container(subject, "scheduler")
 
 
+@check("docker.controller", seconds=3.0, needs=_NEEDS)
+def controller(subject: Subject) -> Finding:
+    """The container of dqctl's sidecar, where it is to run all the time."""
+    if not (subject.record and subject.record.controller):
+        return skipped("the stack has no controller that runs all the time, and dqctl's own commands need none")
+    return _container(subject, "controller")
+
+
 @check("docker.monitoring", seconds=3.0, needs=_NEEDS)
 def monitoring(subject: Subject) -> Finding:
     """The containers of what watches the stack, where that is wanted: the first that is not well."""
@@ -167,4 +175,4 @@ def describe(subject: Subject) -> dict[str, Any]:
 
 
 SERVER_CHECKS = (postgres,)
-CHECKS = (testgen, scheduler, monitoring, images, definition, workspace)
+CHECKS = (testgen, scheduler, controller, monitoring, images, definition, workspace)

@@ -127,7 +127,12 @@ def _all(settings: Settings, paths: StackPaths, record: StackRecord | None) -> I
     else:
         from dqctl.services.logs.containers import ContainerSource  # the SDK takes a third of a second to import
 
-        services = (("postgres", own), ("engine", True), ("scheduler", record.scheduler))
+        services = (
+            ("postgres", own),
+            ("engine", True),
+            ("scheduler", record.scheduler),
+            ("controller", record.controller),
+        )
         pinned = read_images(paths)
         watching = pinned.monitoring if pinned else ()
         for service in (*(name for name, wanted in services if wanted), *watching):

@@ -1,0 +1,133 @@
+"""When a round is due, and the process that goes it: one at a time, again and again with pauses while it fails."""
+
+import contextlib
+import json
+import logging
+import os
+import subprocess
+import tempfile
+from typing import IO, Any
+
+from dqctl import processes
+from dqctl.clock import Clock
+from dqctl.errors import EnvironmentFault, ExitCode
+from dqctl.report.words import counted
+from dqctl.services.controller.standing import Standing
+from dqctl.services.schedule import dqctl_command
+from dqctl.settings import Settings
+from dqctl.testgen.noticing import Noticed
+
+log = logging.getLogger(__name__)
+
+# Seconds between two tries, doubled each time, and the most of it: what ends a pause is mended by people.
+_PAUSE, _LONGEST_PAUSE = 5.0, 300.0
+# A job that nobody runs any more may have been left a moment ago, by somebody who is about to settle it.
+_LEFT_BEHIND = 20.0
+# Changes that come without a run (somebody edits a test) are saved a while after, and not all the time.
+_SAVE_AFTER, _SAVE_EVERY = 60.0, 600.0
+# What commands that were killed leave on the disk.
+_CLEAN_EVERY = 86400.0
+
+
+class Rounds:
+    """Starts ``dqctl controller once`` where there is something to do, and hears what came of it."""
+
+    def __init__(self, standing: Standing, clock: Clock) -> None:
+        self._standing = standing
+        self._clock = clock
+        self._process: subprocess.Popen[bytes] | None = None
+        self._output: IO[bytes] | None = None
+        self._seen = Noticed()
+        self._failures = 0
+        self._not_before = 0.0
+        self._clean_at = clock.monotonic()  # the first time now
+        self._save_at: float | None = None
+        self._left_since: float | None = None
+
+    @property
+    def running(self) -> "subprocess.Popen[bytes] | None":
+        """The process of a round that is under way."""
+        return self._process
+
+    def tend(self, seen: Noticed, settings: Settings) -> bool:
+        """Do what is to be done by what was ``seen``; whether a round has just ended."""
+        if self.reap():
+            return True
+        now = self._clock.monotonic()
+        self._left_since = (self._left_since or now) if seen.left_behind else None
+        if not seen.unsaved or settings.state == "off":
+            self._save_at = None
+        elif self._save_at is None:
+            self._save_at = now + _SAVE_AFTER
+        if self._process is None and now >= self._not_before and self._is_due(seen, now):
+            self._seen = seen
+            self._begin(settings)
+        return False
+
+    def reap(self) -> bool:
+        """Hear what a round came to, if it has ended; whether it has."""
+        if self._process is None or (code := self._process.poll()) is None:
+            return False
+        said = self._said()
+        self._process = None
+        self._standing.count_round()
+        now = self._clock.monotonic()
+        if code:
+            error = said.get("error", {})
+            why = str(error.get("message") or f"the round ended with {code}")
+            self._failures += 1
+            if self._standing.fail("round", why):
+                log.warning("%s: %s; %s", _word(code), why, error.get("hint", ""))
+        else:
+            published = said.get("runs", [])
+            if self._standing.succeed("round"):
+                log.info("publishing and saving work again")
+            if published:
+                log.info("published %s to %s", counted(len(published), "run"), said.get("target"))
+            # What waits and is not published is of nowhere to go, or somebody's who is faster.
+            self._failures = self._failures + 1 if self._seen.waiting and not published else 0
+            self._clean_at = now + _CLEAN_EVERY
+        if self._save_at is not None:
+            self._save_at = now + _SAVE_EVERY
+        self._not_before = now + min(_LONGEST_PAUSE, _PAUSE * 2**self._failures) * bool(self._failures)
+        return True
+
+    def end(self) -> None:
+        """Forget the process, which was ended."""
+        self._process = None
+        self._said()
+
+    def _is_due(self, seen: Noticed, now: float) -> bool:
+        return (
+            seen.waiting
+            or now >= self._clean_at
+            or (self._left_since is not None and now - self._left_since >= _LEFT_BEHIND)
+            or (self._save_at is not None and now >= self._save_at)
+        )
+
+    def _begin(self, settings: Settings) -> None:
+        # A file, since nobody reads a pipe while the loop turns.
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it was read
+        argv = [*dqctl_command(settings), "--output", "json", "--quiet", "controller", "once"]
+        try:
+            self._process = processes.start(argv, environment=os.environ, stdout=self._output)
+        except EnvironmentFault as fault:
+            self._standing.fail("round", fault.message)
+            self._not_before = self._clock.monotonic() + _LONGEST_PAUSE
+
+    def _said(self) -> dict[str, Any]:
+        output, self._output = self._output, None
+        if output is None:
+            return {}
+        with output, contextlib.suppress(ValueError):
+            output.seek(0)
+            found = json.loads(output.read())
+            return found if isinstance(found, dict) else {}
+        return {}
+
+
+def _word(code: int) -> str:
+    try:
+        return ExitCode(code).word
+    except ValueError:
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
