@@ -3,20 +3,15 @@
 from datetime import UTC, datetime, timedelta
 
 from dqctl import records
+from dqctl.report import controller
+from dqctl.report.controller import Turning
 from dqctl.report.metrics import Measures, Newest
 
-# What a controller adds of itself.
-CONTROLLER = """\
-# HELP dqctl_controller_leader 1 when this controller leads.
-# TYPE dqctl_controller_leader gauge
-dqctl_controller_leader{stack="full"} 1
-# HELP dqctl_controller_loop_timestamp_seconds When its loop turned last.
-# TYPE dqctl_controller_loop_timestamp_seconds gauge
-dqctl_controller_loop_timestamp_seconds{stack="full"} 1.0
-# HELP dqctl_controller_errors_total What went wrong, by kind.
-# TYPE dqctl_controller_errors_total counter
-dqctl_controller_errors_total{stack="full",kind="publish"} 3
-"""
+
+def of_controller() -> str:
+    """What a controller adds of itself; it stands still."""
+    then = datetime.now(UTC) - timedelta(hours=1)
+    return controller.exposition(Turning("full", True, True, then, 5, {"publish": 3}))
 
 
 def everything() -> Measures:

@@ -267,8 +267,7 @@ def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] 
             f"change it where it is set: flag, {variable(name)}, or a settings file",
         ) from None
     # Prometheus has nothing to read where no controller serves it.
-    serving = {"controller": True, "controller_run": True}
-    return found.model_copy(update=serving) if found.monitoring else found
+    return found.model_copy(update={"controller": True, "controller_run": True}) if found.monitoring else found
 
 
 def _over(higher: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:

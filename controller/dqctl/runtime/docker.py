@@ -78,9 +78,9 @@ class Health:
     @property
     def is_good(self) -> bool:
         """Whether TestGen can work."""
-        # The controller and the rest look on; nothing of TestGen needs them.
-        watching = {"controller", *monitoring.SERVICES}
-        running = all(state == "running" for name, state in self.services.items() if name not in watching)
+        # What looks on is nothing that TestGen needs.
+        looking_on = ("controller", *monitoring.SERVICES)
+        running = all(state == "running" for name, state in self.services.items() if name not in looking_on)
         return running and self.schema_revision == self.expected_revision
 
 

@@ -103,16 +103,16 @@ def require_runtime(paths: StackPaths, before: StackRecord | None, kind: str) ->
 
 def require_possible(settings: Settings, kind: str) -> None:
     """``UsageError`` for what is asked of a runtime that does not have it."""
-    if settings.controller_run and kind != "docker":
-        raise UsageError(
-            f"the runtime {kind} has no containers, so none of a controller",
-            "let systemd run it: dqctl controller unit prints the unit; --no-controller-run takes the wish back",
-        )
     if settings.monitoring and kind != "docker":
         raise UsageError(
             f"the runtime {kind} has no containers that could watch it",
             "let a Prometheus of your own read its numbers: docs/monitoring.md; or install another --stack with "
             "--runtime docker. --without monitoring takes the wish back",
+        )
+    if settings.controller_run and kind != "docker":
+        raise UsageError(
+            f"the runtime {kind} has no containers, so none of a controller",
+            "let systemd run it: dqctl controller unit prints the unit; --no-controller-run takes the wish back",
         )
     if settings.scheduler and kind != "docker":
         raise UsageError(

@@ -80,7 +80,7 @@ class Controller:
     def measure(self) -> Measures:
         """The stack's numbers; those of before where asking would keep a Lakebase from falling asleep."""
         if self._watch.may_ask() or self._measured is None:
-            self._measured = measure(self.settings(), self._clock)
+            self._measured = measure(self.settings(), self._clock, self._measured)
         return self._measured
 
     def turn(self) -> None:
