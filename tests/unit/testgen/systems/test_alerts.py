@@ -70,7 +70,11 @@ def test_the_documents_own_example_is_valid() -> None:
     ("old", "new", "message"),
     [
         ("when: failed", "when: fails", "systems.yaml:13: when: input should be 'run_failed', 'publish_failing',"),
-        ("when: failed", "on: failed", "systems.yaml:12: rules: write when in place of on, which YAML takes for true"),
+        (
+            "when: failed",
+            "on: failed",
+            "systems.yaml:12: rules: write when in place of on, which YAML takes for true",
+        ),
         ("when: failed", "when: []", "systems.yaml:13: when: name at least one"),
         (
             "severity: critical",
