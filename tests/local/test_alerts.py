@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from dqctl.services.apply import apply
 from dqctl.services.target import name_of_target
 from dqctl.settings import Settings
 from dqctl.testgen import exclusive
+from dqctl.testgen.state import capture
 from target_database import PASSWORD, Target, count
 
 pytestmark = pytest.mark.local
@@ -56,19 +58,10 @@ def runtime(settings: Settings) -> Iterator[LocalRuntime]:
                 connection.execute(f"DELETE FROM dqctl.{table}")
 
 
-@pytest.fixture(scope="module")
-def hook() -> Iterator[Web]:
+@pytest.fixture
+def chat() -> Iterator[Web]:
     with web() as found:
         yield found
-
-
-@pytest.fixture
-def chat(hook: Web) -> Web:
-    """The web server, as good as new."""
-    hook.posted.clear()
-    hook.headers.clear()
-    hook.answer, hook.delay = 200, 0.0
-    return hook
 
 
 @pytest.fixture(scope="module")
@@ -461,6 +454,43 @@ def test_who_comes_while_another_tells_waits_or_says_so(
     assert chat.posted == []
     night.look()
     assert len(chat.posted) == 1
+
+
+def test_several_who_look_at_the_same_moment_say_it_once(
+    night: Night, declared: Callable[..., Any], chat: Web
+) -> None:
+    declared(CHAT, **hooked(chat))
+    night.run("a")
+    chat.delay = 0.5  # all of them have come before the first one is done
+    with ThreadPoolExecutor(4) as pool:
+        reports = [each.result(120) for each in [pool.submit(night.look) for _ in range(4)]]
+    assert [report.errors for report in reports] == [()] * 4
+    assert len(chat.posted) == 1
+
+
+def test_what_was_said_is_saved_and_a_look_that_finds_nothing_new_leaves_nothing_to_save(
+    night: Night, declared: Callable[..., Any], chat: Web, manager: Alertmanager, runtime: LocalRuntime
+) -> None:
+    declared(managed(manager, more="    - name: chat\n      apprise: {env: HOOK}\n"), **hooked(chat))
+    night.now = NOW - timedelta(hours=7)
+    night.run("a")
+    with runtime.metadata() as connection:
+        saved = {each.name for each in capture.ensure(connection) if each.name.startswith("dqctl.alert")}
+        assert saved == {"dqctl.alerts", "dqctl.alert_told", "dqctl.alert_rules", "dqctl.alert_routes"}
+        try:
+            night.look()
+            assert (
+                count(connection, "SELECT count(*) FROM dqctl.state_changes WHERE relation = 'dqctl.alerts'") == 1
+            )
+            connection.execute("DELETE FROM dqctl.state_changes")
+            connection.commit()
+            night.look()
+            assert count(connection, "SELECT count(*) FROM dqctl.state_changes") == 0
+        finally:
+            connection.rollback()
+            capture.end(connection)
+    night.run(passed=("a",))
+    night.look()
 
 
 def test_the_second_apply_changes_nothing_and_the_plan_shows_no_secret(

@@ -176,6 +176,9 @@ def raise_alerts(
                 return _look(settings, runtime, connection, progress, clock)
     except DqctlError as error:
         return AlertReport(errors=(error,))
+    except psycopg.Error as error:  # a metadata schema that we do not know: no reason to lose results
+        fault = EnvironmentFault(f"alerts could not be raised: {error}", "see dqctl doctor; the results are there")
+        return AlertReport(errors=(fault,))
 
 
 def overview(settings: Settings, *, progress: Progress = silent) -> Overview:
