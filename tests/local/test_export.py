@@ -435,6 +435,18 @@ _PROFILE = """
 """
 
 
+def test_a_suite_without_a_table_group_keeps_no_other_from_being_sent(
+    settings: Settings, runtime: LocalRuntime, receiver: Receiver
+) -> None:
+    lost = add(runtime, "no-group", 3)
+    add(runtime, "beside-no-group", 4)
+    with runtime.metadata() as connection:
+        connection.execute("UPDATE test_suites SET table_groups_id = NULL WHERE id = %s", (lost.suite_id,))
+    assert export(settings, OBSERVABILITY).exit_code is ExitCode.DONE
+    assert once(receiver, 4)
+    assert statuses(runtime, lost) == {"Queued": 3}
+
+
 def test_runs_become_openlineage_events_in_a_file_once_each(
     settings: Settings, runtime: LocalRuntime, tmp_path: Path
 ) -> None:

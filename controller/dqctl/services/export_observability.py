@@ -67,9 +67,14 @@ class ObservabilityExporter:
 
     def waiting(self) -> Sequence[str]:
         """Runs with results that TestGen queued, of projects that have a receiver."""
-        counts = self._reader.queued_counts()
+        counts, known = self._reader.queued_counts(), self._subjects
         with self._reader.stored(list(counts)) as stored:
-            return [each.run["run_id"] for each in stored if each.run["system"] in self._receivers]
+            return [
+                each.run["run_id"]
+                for each in stored
+                # A suite whose table group is gone belongs to no dataset of the receiver.
+                if each.run["system"] in self._receivers and each.run["test_suite_id"] in known
+            ]
 
     def requests(self, run: Row) -> Iterator[tuple[int, bytes]]:
         """See ``Exporter``."""
