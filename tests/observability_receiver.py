@@ -7,6 +7,7 @@ the limits of its configuration (100 KB, 500 outcomes), and the columns that it 
 import http.server
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections import Counter
@@ -18,6 +19,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import psycopg
+
+from dqctl.localworkspace.certificates import Certificates
 
 KEY = "sa-key-0815-4711-receiver"
 PATH = "/api/events/v1/test-outcomes"
@@ -232,14 +235,20 @@ def held(handler: _Handler, request: Request) -> bool:
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
-    """A receiver for as long as the block lasts."""
+def receiving(certificates: Certificates | None = None) -> Iterator[Receiver]:
+    """A receiver for as long as the block lasts; behind TLS with the certificate of ``localhost``."""
 
     class Handler(_Handler):
         pass
 
     with _Server(("127.0.0.1", 0), Handler) as server:
-        receiver = Receiver(f"http://127.0.0.1:{server.server_address[1]}/api")
+        place = f"http://127.0.0.1:{server.server_address[1]}"
+        if certificates:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificates.server_file, certificates.server_key_file)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            place = f"https://localhost:{server.server_address[1]}"
+        receiver = Receiver(f"{place}/api")
         Handler.receiver = receiver
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

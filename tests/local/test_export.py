@@ -6,8 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from command_line import CommandLine
 from dqctl.clock import Deadline
@@ -18,6 +22,8 @@ from dqctl.runtime.local import LocalRuntime
 from dqctl.services.export import Destination, Selection, export, preview
 from dqctl.services.exporting import Doubtful
 from dqctl.settings import Settings
+from dqctl.testgen.capabilities import capabilities
+from dqctl.testgen.exports import Exports
 from observability_receiver import (
     KEY,
     Made,
@@ -429,6 +435,18 @@ _PROFILE = """
 """
 
 
+def test_a_suite_without_a_table_group_keeps_no_other_from_being_sent(
+    settings: Settings, runtime: LocalRuntime, receiver: Receiver
+) -> None:
+    lost = add(runtime, "no-group", 3)
+    add(runtime, "beside-no-group", 4)
+    with runtime.metadata() as connection:
+        connection.execute("UPDATE test_suites SET table_groups_id = NULL WHERE id = %s", (lost.suite_id,))
+    assert export(settings, OBSERVABILITY).exit_code is ExitCode.DONE
+    assert once(receiver, 4)
+    assert statuses(runtime, lost) == {"Queued": 3}
+
+
 def test_runs_become_openlineage_events_in_a_file_once_each(
     settings: Settings, runtime: LocalRuntime, tmp_path: Path
 ) -> None:
@@ -479,3 +497,65 @@ def test_openlineage_events_go_to_a_server_that_may_be_away_for_a_while(
     assert {request.headers["authorization"] for request in receiver.taken} == {f"Bearer {key}"}
     assert "nothing is waiting" in command("export", "served", "--to", "openlineage").out
     command("export", "--to", "openlineage", "--resend-doubtful", code=2)
+
+
+@hypothesis_settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["claim", "sent", "release", "stock"]), st.integers(0, 63)), max_size=12
+    )
+)
+def test_a_result_waits_or_travels_in_one_request_whatever_happens(
+    runtime: LocalRuntime, steps: list[tuple[str, int]]
+) -> None:
+    with runtime.metadata() as connection:
+        made = make_results(connection, f"steps-{uuid4()}", ["Row_Ct"], 6)
+        exports = Exports(connection, capabilities(runtime.version))
+        exports.ensure()
+        ids = [
+            row[0]
+            for row in connection.execute(
+                "SELECT id::text FROM test_results WHERE test_run_id = %s ORDER BY id", (made.run_id,)
+            ).fetchall()
+        ]
+        connection.rollback()
+        waits, travels, there = set(ids), dict[str, frozenset[str]](), set[str]()
+        for step, number in steps:
+            chosen = frozenset(each for place, each in enumerate(ids) if number >> place & 1)
+            request = sorted(travels)[number % len(travels)] if travels else None
+            if step == "claim" and chosen:
+                claimed = exports.claim("somewhere", made.run_id, sorted(chosen), "0")
+                assert (claimed is None) == (not chosen <= waits)
+                if claimed:
+                    travels[claimed] = chosen
+                    waits -= chosen
+            elif step == "sent" and request:
+                exports.sent(request)
+                there |= travels.pop(request)
+            elif step == "release" and request:
+                exports.release(request)
+                waits |= travels.pop(request)
+            elif step == "stock":
+                with connection.transaction():
+                    connection.execute(
+                        "UPDATE test_results SET observability_status = 'Sent' WHERE test_run_id = %s"
+                        " AND observability_status = 'Queued' AND id = ANY(%s::uuid[])",
+                        (made.run_id, list(chosen)),
+                    )
+                there |= chosen & waits
+                waits -= chosen
+            queued = connection.execute(
+                "SELECT id::text FROM test_results WHERE test_run_id = %s AND observability_status = 'Queued'",
+                (made.run_id,),
+            ).fetchall()
+            connection.rollback()
+            assert {row[0] for row in queued} == waits
+            doubts = {
+                doubt.id: frozenset(doubt.results) for doubt in exports.doubts() if doubt.run_id == made.run_id
+            }
+            assert doubts == travels
+            assert sorted([*waits, *there, *(each for some in travels.values() for each in some)]) == ids

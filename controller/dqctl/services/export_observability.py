@@ -7,7 +7,7 @@ decided, and this export ends: what is not known of one request is not known of 
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 from pydantic import SecretStr
@@ -25,6 +25,8 @@ from dqctl.settings import Settings, missing
 from dqctl.testgen.exports import Doubt, Exports
 from dqctl.testgen.reader import MetadataReader
 
+# Results in memory at a time.
+_PAGE = 5000
 # How often another export may take results that this one is about to send.
 _TAKEN = 3
 
@@ -65,44 +67,54 @@ class ObservabilityExporter:
 
     def waiting(self) -> Sequence[str]:
         """Runs with results that TestGen queued, of projects that have a receiver."""
-        counts = self._reader.queued_counts()
+        counts, known = self._reader.queued_counts(), self._subjects
         with self._reader.stored(list(counts)) as stored:
-            return [each.run["run_id"] for each in stored if each.run["system"] in self._receivers]
+            return [
+                each.run["run_id"]
+                for each in stored
+                # A suite whose table group is gone belongs to no dataset of the receiver.
+                if each.run["system"] in self._receivers and each.run["test_suite_id"] in known
+            ]
 
-    def requests(self, run: Row) -> Sequence[tuple[int, bytes]]:
+    def requests(self, run: Row) -> Iterator[tuple[int, bytes]]:
         """See ``Exporter``."""
-        return [(len(chunk.results), chunk.body) for chunk in self._chunks(run)]
+        offset = 0
+        while rows := self._reader.queued(run["run_id"], _PAGE, offset=offset):
+            offset += len(rows)
+            yield from ((len(chunk.results), chunk.body) for chunk in self._chunks(run, rows))
 
     def deliver(self, run: Row, tally: Tally, progress: Progress) -> None:
         """See ``Exporter``. Raises what ``Client.send`` raises, and ``Busy`` when another takes the same."""
         name = f"{run['system']}/{run['test_suite']}"
-        waiting = deque(self._chunks(run))
-        left = sum(len(chunk.results) for chunk in waiting)
+        left = self._reader.queued_counts().get(run["run_id"], 0)
         taken = 0
-        while waiting:
-            chunk = waiting.popleft()
-            progress(f"exporting {name}: {counted(left, 'result')} to go")
-            request = self._exports.claim(
-                self._receivers[run["system"]].url,
-                run["run_id"],
-                chunk.results,
-                hashlib.sha256(chunk.body).hexdigest(),
-            )
-            if request is None:
-                taken += 1
-                if taken > _TAKEN:
-                    raise Busy(f"another export sends results of {name}", "try again when it is done")
-                waiting = deque(self._chunks(run))
-                continue
-            if self._sent(run, request, chunk):
-                tally.add(len(chunk.results), len(chunk.body))
-                left -= len(chunk.results)
-            elif len(chunk.results) > 1:
-                waiting.extendleft(reversed(halved(chunk)))
+        while rows := self._reader.queued(run["run_id"], _PAGE, without=self._refused):
+            waiting = deque(self._chunks(run, rows))
+            while waiting:
+                chunk = waiting.popleft()
+                progress(f"exporting {name}: {counted(left - tally.results, 'result')} to go")
+                request = self._claim(run, chunk)
+                if request is None:
+                    taken += 1
+                    if taken > _TAKEN:
+                        raise Busy(f"another export sends results of {name}", "try again when it is done")
+                    break  # and read what is left
+                if self._sent(run, request, chunk):
+                    tally.add(len(chunk.results), len(chunk.body))
+                elif len(chunk.results) > 1:
+                    waiting.extendleft(reversed(halved(chunk)))
 
     def doubts(self) -> tuple[Doubt, ...]:
         """See ``Exporter``."""
         return self._exports.doubts()
+
+    def _claim(self, run: Row, chunk: Chunk) -> str | None:
+        return self._exports.claim(
+            self._receivers[run["system"]].url,
+            run["run_id"],
+            chunk.results,
+            hashlib.sha256(chunk.body).hexdigest(),
+        )
 
     def _sent(self, run: Row, request: str, chunk: Chunk) -> bool:
         """Whether the receiver has the request; False when it dislikes one of its outcomes."""
@@ -123,9 +135,8 @@ class ObservabilityExporter:
         self._exports.sent(request)
         return True
 
-    def _chunks(self, run: Row) -> Iterable[Chunk]:
-        rows = [row for row in self._reader.queued(run["run_id"]) if row["id"] not in self._refused]
-        return chunks(envelope(self._subjects[run["test_suite_id"]], self._clock.now()), rows) if rows else ()
+    def _chunks(self, run: Row, rows: Sequence[Row]) -> Iterator[Chunk]:
+        return chunks(envelope(self._subjects[run["test_suite_id"]], self._clock.now()), rows)
 
     def _client(self, system: str) -> Client:
         if system not in self._clients:

@@ -1,6 +1,6 @@
 """What the receivers of exports have in common."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -54,7 +54,7 @@ class Exporter(Protocol):
         """Ids of the runs of which something is to be handed over."""
         ...
 
-    def requests(self, run: Row) -> Sequence[tuple[int, bytes]]:
+    def requests(self, run: Row) -> Iterable[tuple[int, bytes]]:
         """What would be sent of a run (a row of ``dq_runs``): how many results, and the body, of each request."""
         ...
 

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from dqctl.clock import Clock
 from dqctl.errors import DqctlError, UsageError
+from dqctl.localworkspace.certificates import Certificates
 from dqctl.observability import client as observability
 from dqctl.observability.client import Client, ContentRefused, Lost, NotTaken
 from observability_receiver import KEY, Fault, Receiver, answering, cut_off, receiving
@@ -115,6 +116,20 @@ def test_a_url_that_is_none_is_refused(url: str) -> None:
 def test_a_url_may_end_with_a_slash() -> None:
     receiver = observability.Receiver("https://example.com/api/", SecretStr(KEY))
     assert receiver.endpoint == "https://example.com/api/events/v1/test-outcomes"
+
+
+def test_a_certificate_is_trusted_with_who_signed_it_alone(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path, "localhost")
+    certificates.ensure()
+    with receiving(certificates) as behind:
+        behind.is_strict = False
+        key = SecretStr(KEY)
+        with pytest.raises(UsageError, match="a certificate that is not trusted") as raised:
+            Client(observability.Receiver(behind.url, key)).send(b"{}")
+        assert "DQCTL_CA_BUNDLE" in raised.value.hint
+        assert not behind.seen
+        Client(observability.Receiver(behind.url, key, certificates.ca_file)).send(b"{}")
+        assert len(behind.taken) == 1
 
 
 def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:

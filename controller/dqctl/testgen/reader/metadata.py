@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - SQL text out of names that are written here; values travel as parameters
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -183,8 +183,13 @@ class MetadataReader:
         """
         return self._rows(sources.outcomes(self._capabilities), {"jobs": list(run_ids)}) if run_ids else ()
 
-    def queued(self, run_id: str) -> tuple[Row, ...]:
-        """Results of a test run that wait for an export: rows of ``dq_test_results`` with ``sources.EXPORTED``."""
+    def queued(
+        self, run_id: str, limit: int, *, offset: int = 0, without: Collection[str] = ()
+    ) -> tuple[Row, ...]:
+        """Results of a test run that wait for an export: rows of ``dq_test_results`` with ``sources.EXPORTED``.
+
+        They have an order, by which ``offset`` and ``limit`` go; ``without`` are ids of some to leave out.
+        """
         source = next(
             source
             for source in sources.content_sources(self._capabilities)
@@ -193,7 +198,10 @@ class MetadataReader:
         statement = select(source, self._present, and_where=sources.QUEUED, more=sources.EXPORTED)
         with self._snapshot():
             for _, parameters in self._headers_with_parameters([run_id]):
-                return self._fetch(statement, parameters)
+                return self._fetch(
+                    f"{statement} LIMIT %(limit)s OFFSET %(offset)s",
+                    {**parameters, "without": list(without), "limit": limit, "offset": offset},
+                )
         return ()
 
     def queued_counts(self) -> Mapping[str, int]:

@@ -321,7 +321,8 @@ EXPORTED = {
     " JOIN connections c ON c.sql_flavor = o.sql_flavor"
     " WHERE c.connection_id = g.connection_id AND o.test_type = r.test_type)::text",
 }
-QUEUED = "r.observability_status = 'Queued'"
+_QUEUED = "r.observability_status = 'Queued'"
+QUEUED = f"{_QUEUED} AND r.id <> ALL(%(without)s::uuid[])"
 
 
 def queued(capabilities: Capabilities) -> str:
@@ -330,7 +331,7 @@ def queued(capabilities: Capabilities) -> str:
         "SELECT j.id::text AS run_id, COUNT(*) AS results FROM test_results r"
         " JOIN test_runs tr ON tr.id = r.test_run_id"
         f" JOIN job_executions j ON j.id = tr.{_own_run_id(capabilities)}"
-        f" WHERE {QUEUED} AND {FINISHED} GROUP BY j.id"
+        f" WHERE {_QUEUED} AND {FINISHED} GROUP BY j.id"
     )
 
 
