@@ -7,17 +7,15 @@ ends it comes as an exception wherever it is: nothing in here has to be ended pr
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-
-import psycopg
 
 from dqctl import processes
 from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.errors import DqctlError
 from dqctl.report.metrics import Measures
-from dqctl.runtime import Runtime
+from dqctl.services.alerts import raise_alerts
 from dqctl.services.controller.endpoints import Endpoints
 from dqctl.services.controller.leading import Leadership
 from dqctl.services.controller.rounds import Rounds
@@ -37,24 +35,12 @@ _ALERT_EVERY = 30.0
 # killed, and the next command settles what is left.
 _GRACE = 6.0
 
-Alerts = Callable[[Settings, Runtime], Sequence[DqctlError]]
-"""Looks whether there is something to alert about, and says it: what went wrong with that, if anything did."""
-
-
-def no_alerts(settings: Settings, runtime: Runtime) -> Sequence[DqctlError]:
-    """Nobody is told anything."""
-    del settings, runtime
-    return ()
-
 
 class Controller:
     """One sidecar. ``load`` reads the settings, which are read anew when their files change."""
 
-    def __init__(
-        self, load: Callable[[], Settings], *, alerts: Alerts = no_alerts, clock: Clock = SYSTEM_CLOCK
-    ) -> None:
+    def __init__(self, load: Callable[[], Settings], clock: Clock = SYSTEM_CLOCK) -> None:
         self._load = load
-        self._alerts = alerts
         self._clock = clock
         self._settings = load()
         self._stamp = self._stamps()
@@ -129,13 +115,7 @@ class Controller:
         if self._watch.runtime is None or now < self._alert_at:
             return
         self._alert_at = now + _ALERT_EVERY
-        try:
-            errors = self._alerts(settings, self._watch.runtime)
-        except DqctlError as fault:
-            errors = (fault,)
-        except psycopg.Error:  # the next look says it better
-            log.debug("no alerts", exc_info=True)
-            return
+        errors = raise_alerts(settings, self._watch.runtime, progress=log.info, clock=self._clock).errors
         if not errors:
             self.standing.succeed("alert")
         for error in errors:
@@ -153,7 +133,6 @@ def run(
     load: Callable[[], Settings],
     *,
     listen: str | None = None,
-    alerts: Alerts = no_alerts,
     clock: Clock = SYSTEM_CLOCK,
 ) -> None:
     """Be a sidecar until SIGTERM or Ctrl-C; ``listen`` is another address than that of the settings.
@@ -161,7 +140,7 @@ def run(
     Raises ``EnvironmentFault`` where the address is taken; whatever happens later is waited for.
     """
     with _ended_by_signals():
-        controller = Controller(load, alerts=alerts, clock=clock)
+        controller = Controller(load, clock)
         settings = controller.settings()
         endpoints = Endpoints(
             listen or settings.controller_listen,
