@@ -34,6 +34,7 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     with contextlib.ExitStack() as opened:
         directory = opened.enter_context(fake_workspace(tmp_path / "fake", dict(GOOD)))
         found = resolve_target(load({"home": tmp_path}, {}), Endpoint.read(directory))
+        found = replace(found, patience=60.0)  # the SDK alone takes seconds to import on a busy machine
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(found.ca_file))
         yield found
 
