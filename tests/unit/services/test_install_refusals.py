@@ -26,6 +26,14 @@ def test_a_scheduler_is_for_containers_only_and_it_is_said_what_to_do_instead(tm
     assert not (tmp_path / "home").exists()
 
 
+def test_a_controller_that_runs_all_the_time_is_for_containers_only(tmp_path: Path) -> None:
+    settings = load({"home": tmp_path / "home", "controller": True, "controller_run": True}, {})
+    with pytest.raises(UsageError, match="has no containers") as raised:
+        install(settings, runtime="local", progress=silent)
+    assert "dqctl controller unit" in raised.value.hint
+    assert not (tmp_path / "home").exists()
+
+
 def test_the_flag_and_the_variable_say_the_same(tmp_path: Path) -> None:
     for command in (
         CommandLine(tmp_path / "a")("install", "--scheduler", code=2),
