@@ -5,6 +5,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -77,12 +78,12 @@ def command(settings: Settings, runtime: LocalRuntime) -> CommandLine:
 
 
 @pytest.fixture
-def sidecar(command: CommandLine) -> Iterator[Callable[[], Sidecar]]:
-    """Start one; those that still run end with the test."""
+def sidecar(command: CommandLine) -> Iterator[Callable[..., Sidecar]]:
+    """Start one, with more variables; those that still run end with the test."""
     started: list[Sidecar] = []
 
-    def start() -> Sidecar:
-        started.append(Sidecar(command))
+    def start(**environment: str) -> Sidecar:
+        started.append(Sidecar(replace(command, environment={**command.environment, **environment})))
         return started[-1]
 
     yield start
@@ -123,10 +124,10 @@ def processes_of(settings: Settings) -> list[str]:
     return found
 
 
-def test_a_run_of_testgens_own_is_published_and_numbers_are_served(
-    settings: Settings, runtime: LocalRuntime, sidecar: Callable[[], Sidecar]
+def test_a_run_of_testgens_own_is_published_and_saved_and_numbers_are_served(
+    settings: Settings, runtime: LocalRuntime, command: CommandLine, sidecar: Callable[..., Sidecar]
 ) -> None:
-    one = sidecar().settled()
+    one = sidecar(DQCTL_STATE="auto").settled()
     with runtime.metadata() as connection:
         (job,) = connection.execute(CLAIM).fetchone() or (None,)
     assert isinstance(job, UUID)
@@ -136,6 +137,9 @@ def test_a_run_of_testgens_own_is_published_and_numbers_are_served(
     assert times_published(settings)[str(job)] == 1
     (result,) = (row for row in published(settings, "dq_test_results") if row["run_id"] == str(job))
     assert result["result_status"] == "Failed"
+    saving = replace(command, environment={**command.environment, "DQCTL_STATE": "auto"})
+    saved = saving.document("state", "status")
+    assert (saved["seq"], saved["unsaved"]) == (2, 0)  # the round that it begins with saves everything
 
     within(lambda: one.number('dqctl_unpublished_runs{stack="default"}') == 0)
     assert one.number('dqctl_up{stack="default"}') == 1
@@ -155,7 +159,7 @@ def test_a_run_of_testgens_own_is_published_and_numbers_are_served(
 
 
 def test_what_goes_away_is_waited_for(
-    settings: Settings, runtime: LocalRuntime, sidecar: Callable[[], Sidecar]
+    settings: Settings, runtime: LocalRuntime, sidecar: Callable[..., Sidecar]
 ) -> None:
     one = sidecar().settled()
     pid = runtime.health().postgres_pid
@@ -186,7 +190,7 @@ def test_what_goes_away_is_waited_for(
 
 
 def test_told_to_end_in_the_middle_of_publishing_it_leaves_nothing_half_done(
-    settings: Settings, runtime: LocalRuntime, command: CommandLine, sidecar: Callable[[], Sidecar]
+    settings: Settings, runtime: LocalRuntime, command: CommandLine, sidecar: Callable[..., Sidecar]
 ) -> None:
     one = sidecar().settled()
     assert settings.workspace
@@ -206,7 +210,7 @@ def test_told_to_end_in_the_middle_of_publishing_it_leaves_nothing_half_done(
 
 
 def test_one_leads_and_the_other_takes_over_when_it_is_killed(
-    settings: Settings, runtime: LocalRuntime, sidecar: Callable[[], Sidecar]
+    settings: Settings, runtime: LocalRuntime, sidecar: Callable[..., Sidecar]
 ) -> None:
     first = sidecar().settled()
     second = sidecar()
@@ -225,7 +229,7 @@ def test_one_leads_and_the_other_takes_over_when_it_is_killed(
 
 
 def test_a_schedule_that_was_missed_runs_once_and_ends_with_the_sidecar(
-    settings: Settings, command: CommandLine, sidecar: Callable[[], Sidecar]
+    settings: Settings, command: CommandLine, sidecar: Callable[..., Sidecar]
 ) -> None:
     paths = StackPaths(settings.home, settings.stack)
     for name, arguments in {"short": ("systems", "list"), "long": ("logs", "--follow")}.items():
@@ -257,7 +261,7 @@ def test_a_schedule_that_was_missed_runs_once_and_ends_with_the_sidecar(
 
 
 def test_a_command_works_beside_it_and_everything_is_there_once(
-    settings: Settings, runtime: LocalRuntime, command: CommandLine, sidecar: Callable[[], Sidecar]
+    settings: Settings, runtime: LocalRuntime, command: CommandLine, sidecar: Callable[..., Sidecar]
 ) -> None:
     one = sidecar().settled()
     beside = command.start("--output", "json", "run-tests", "--all")
@@ -274,7 +278,7 @@ def test_a_command_works_beside_it_and_everything_is_there_once(
 
 
 def test_what_a_killed_command_left_is_settled_and_what_others_run_is_not(
-    runtime: LocalRuntime, sidecar: Callable[[], Sidecar]
+    runtime: LocalRuntime, sidecar: Callable[..., Sidecar]
 ) -> None:
     with runtime.metadata() as connection:
         ours, theirs = (connection.execute(CLAIM).fetchone() or (None,) for _ in range(2))

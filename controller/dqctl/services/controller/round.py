@@ -82,8 +82,8 @@ def _save(
     settings: Settings, runtime: Runtime, is_awake: bool, progress: Progress, clock: Clock
 ) -> DqctlError | None:
     """Save the state, unless a command works, which saves what it did, or a warehouse would have to be woken."""
-    if state.why_off(settings, runtime.record):
-        return None
+    if state.why_off(settings, runtime.record):  # then changes are not to be written down either
+        return state.save_after(settings, runtime, "controller", progress=progress, clock=clock)
     with runtime.metadata() as connection:
         if exclusive.has_company(connection):
             return None
