@@ -5,6 +5,7 @@ import json
 import random
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -134,6 +135,7 @@ class Web:
 
     port: int = 0
     answer: int = 200
+    location: str = ""
     delay: float = 0.0
     posted: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -144,7 +146,7 @@ class Web:
 
 
 @contextlib.contextmanager
-def web() -> Iterator[Web]:
+def web(context: ssl.SSLContext | None = None) -> Iterator[Web]:
     found = Web()
     released = threading.Event()
 
@@ -159,13 +161,19 @@ def web() -> Iterator[Web]:
             with contextlib.suppress(OSError):  # who asked has given up
                 self.send_response(found.answer)
                 self.send_header("Content-Length", "0")
+                if found.location:
+                    self.send_header("Location", found.location)
                 self.end_headers()
+
+        do_GET = do_POST  # noqa: N815 - what a redirect would make of it
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     found.port = server.server_port
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

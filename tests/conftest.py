@@ -38,7 +38,8 @@ _LONGEST = (
     "test_container_scheduler", "test_monitoring_docker", "test_backup", "test_images", "test_postgres",
     "test_apply", "test_publish_faults", "test_state_commands", "test_deferred_imports", "test_doctor_docker",
     "test_doctor", "test_upgrade_killed", "test_backup_docker", "test_ansi", "test_publish_values",
-    "test_container_lakebase", "test_workspace_life", "test_secrets", "test_bundle", "test_runtime_local",
+    "test_container_lakebase", "test_alerting", "test_workspace_life", "test_secrets", "test_bundle",
+    "test_runtime_local",
     "test_workspace_connector", "test_container_stack", "test_app", "test_workspace_faults",
     "test_sidecar", "test_workspace_cli", "test_work", "test_access_rotation",
 )  # fmt: skip

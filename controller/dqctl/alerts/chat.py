@@ -1,6 +1,7 @@
 """Chat, mail and webhooks, by Apprise."""
 
 import logging
+import re
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _LONGEST = 300
 # Of these schemas the host is one; of others it may be a token, as in tgram://TOKEN/CHAT.
 _WITH_HOST = frozenset({"json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "mqtt", "mqtts"})
-_SHORTEST = 6  # of a part of a URL that is taken for a secret
+_TOKEN = re.compile(r"^(?=.*\d)(?=.*[A-Za-z]).{8,}$|^\S{20,}$")
 
 
 @dataclass(frozen=True)
@@ -101,16 +102,20 @@ def _heard() -> Iterator[list[str]]:
 
 
 def _register_parts(url: SecretStr) -> None:
-    """What libraries say about a URL is not the URL: its parts must not show either."""
+    """What libraries say about a URL is not the URL: what looks like a token in it must not show either.
+
+    Not every part: ``json://example.com/orders`` would take the word out of whatever is written about a table.
+    """
     try:
         parts = urllib.parse.urlsplit(reveal(url))
         host, password = parts.hostname or "", parts.password or ""
     except ValueError:
         return
-    found = [*parts.path.split("/"), *(value for _, value in urllib.parse.parse_qsl(parts.query)), password]
+    register(password, urllib.parse.unquote(password))
+    found = [*parts.path.split("/"), *(value for _, value in urllib.parse.parse_qsl(parts.query))]
     if parts.scheme.lower() not in _WITH_HOST:
         found += [host, parts.username or "", parts.netloc]
     for each in found:
         for spelling in (each, urllib.parse.unquote(each)):
-            if len(spelling) >= _SHORTEST:
+            if _TOKEN.search(spelling):
                 register(spelling)
