@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from alert_receivers import web
 from command_line import CommandLine
 from dqctl.clock import Deadline
 from dqctl.localworkspace import client, control
@@ -157,6 +158,29 @@ def test_a_run_of_testgens_own_is_published_and_saved_and_numbers_are_served(
     said = one.end()
     assert said.code == 0, said
     assert said.out == ""
+
+
+def test_a_test_that_fails_under_testgens_own_command_is_told(
+    runtime: LocalRuntime, sidecar: Callable[..., Sidecar], tmp_path: Path
+) -> None:
+    with web() as chat:
+        declared = tmp_path / "alerts.yaml"
+        declared.write_text(
+            "version: 1\nalerts:\n  routes:\n    - {name: chat, apprise: {env: HOOK}}\n"
+            "  rules:\n    - {name: failures, when: failed}\n"
+        )
+        hook = {"HOOK": f"json://127.0.0.1:{chat.port}/"}
+        apply(runtime, declared, access=None, environment=hook, deadline=Deadline(300))
+        try:
+            sidecar().settled()
+            with runtime.metadata() as connection:
+                (job,) = connection.execute(CLAIM).fetchone() or (None,)
+            assert runtime.run(["exec-job", str(job)], deadline=Deadline(200)).exit_code == 0
+            assert within(lambda: "orders" in str(chat.posted))
+        finally:
+            with runtime.metadata() as connection:
+                for table in ("alerts", "alert_told", "alert_rules", "alert_routes", "alert_receivers"):
+                    connection.execute(f"DELETE FROM dqctl.{table}")
 
 
 def test_what_goes_away_is_waited_for(
