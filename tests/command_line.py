@@ -15,7 +15,7 @@ from typing import IO, Any
 from corpora import Corpus
 from dqctl.databricks.warehouse import Warehouse
 from dqctl.runtime.local import LocalRuntime
-from dqctl.services import tables
+from dqctl.services.target import find_target
 from dqctl.settings import Settings, load
 from warm_start import NOT_INHERITED, Warm
 
@@ -200,7 +200,7 @@ def load_shop(settings: Settings) -> None:
 
 def execute(settings: Settings, *statements: str) -> None:
     """Run statements in the workspace."""
-    with Warehouse(tables.find_target(settings)) as warehouse:
+    with Warehouse(find_target(settings)) as warehouse:
         for statement in statements:
             warehouse.execute(statement)
 

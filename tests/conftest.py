@@ -33,6 +33,7 @@ _LONGEST = (
     "test_upgrade", "test_credentials", "test_killed_anywhere", "test_main_job", "test_lakebase",
     "test_engine_faults", "test_first_steps", "test_testgen_command", "test_jobs", "test_publish",
     "test_compliance", "test_state_restore", "test_container_places", "test_crashes",
+    "test_sidecar", "test_export",
     "test_metadata_template", "test_install_faults", "test_demo", "test_night", "test_disk_full",
     "test_engine_crashes", "test_state", "test_container_faults", "test_upgrade_docker",
     "test_container_scheduler", "test_monitoring_docker", "test_backup", "test_images", "test_postgres",
@@ -41,7 +42,7 @@ _LONGEST = (
     "test_container_lakebase", "test_alerting", "test_workspace_life", "test_secrets", "test_bundle",
     "test_runtime_local",
     "test_workspace_connector", "test_container_stack", "test_app", "test_workspace_faults",
-    "test_sidecar", "test_workspace_cli", "test_work", "test_access_rotation",
+    "test_workspace_cli", "test_work", "test_access_rotation",
 )  # fmt: skip
 
 

@@ -22,8 +22,9 @@ from dqctl.databricks.warehouse import Warehouse
 from dqctl.localworkspace import control
 from dqctl.progress import Progress, silent
 from dqctl.runtime.postgres import Postgres
-from dqctl.services import publish, tables
+from dqctl.services import publish
 from dqctl.services.publish import PublishReport
+from dqctl.services.target import find_target
 from dqctl.settings import Settings
 from dqctl.tables import ddl
 from dqctl.testgen.capabilities import capabilities
@@ -63,7 +64,7 @@ def running(data_dir: Path) -> Iterator[Path]:
 
 
 def delta(settings: Settings, table: str) -> DeltaTable:
-    with Warehouse(tables.find_target(settings)) as warehouse:
+    with Warehouse(find_target(settings)) as warehouse:
         detail = warehouse.query(f"DESCRIBE DETAIL `{settings.catalog}`.`{settings.schema_name}`.{table}")
     return DeltaTable(detail["location"][0].as_py().removeprefix("file:"))
 
@@ -146,9 +147,7 @@ def publish_to(
         reader = MetadataReader(connection, capabilities(stack.version), settings.stack)
         ledger = Ledger(connection)
         ledger.ensure()
-        return publish.publish_pending(
-            open_warehouse, tables.find_target(settings), reader, ledger, progress=progress
-        )
+        return publish.publish_pending(open_warehouse, find_target(settings), reader, ledger, progress=progress)
 
 
 class Watched:

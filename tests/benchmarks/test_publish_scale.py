@@ -24,6 +24,7 @@ from dqctl.progress import silent
 from dqctl.runtime import accounts, postgres_programs
 from dqctl.runtime.postgres import Postgres, free_port
 from dqctl.services import tables
+from dqctl.services.target import find_target
 from dqctl.settings import Settings
 from dqctl.testgen.capabilities import capabilities
 from dqctl.testgen.reader import MetadataReader
@@ -92,7 +93,7 @@ def settings(endpoint: Endpoint, tmp_path: Path) -> Iterator[Settings]:
     """Tables that are there already: what a publish costs every night."""
     made = Settings(home=tmp_path, workspace=endpoint.data_dir, schema_name=f"dq_{secrets.token_hex(4)}")
     tables.init(made)
-    with Warehouse(tables.find_target(made)) as warehouse:
+    with Warehouse(find_target(made)) as warehouse:
         warehouse.execute(f"CREATE VOLUME main.{made.schema_name}.dqctl_staging")
     yield made
     client.clear_faults(endpoint)
@@ -100,12 +101,12 @@ def settings(endpoint: Endpoint, tmp_path: Path) -> Iterator[Settings]:
 
 def published(stack: Stack, settings: Settings) -> tuple[float, int, int]:
     """Seconds, statements, and results in the tables afterwards."""
-    watched = Watched(Warehouse(tables.find_target(settings)))
+    watched = Watched(Warehouse(find_target(settings)))
     stack.execute("DROP SCHEMA IF EXISTS dqctl CASCADE")
     started = time.perf_counter()
     publish_to(stack, settings, lambda: watched)
     seconds = time.perf_counter() - started
-    with Warehouse(tables.find_target(settings)) as warehouse:
+    with Warehouse(find_target(settings)) as warehouse:
         name = f"main.{settings.schema_name}.dq_test_results"
         (results,) = warehouse.query(f"SELECT count(*) AS n FROM {name}")["n"].to_pylist()
     return seconds, len(watched.statements), results
@@ -163,7 +164,7 @@ def executemany(stack: Stack, settings: Settings, count: int) -> float:
         f"INSERT INTO main.{settings.schema_name}.dq_test_results ({', '.join(names)}) "
         f"VALUES ({', '.join(f':{name}' for name in names)})"
     )
-    with Warehouse(tables.find_target(settings)) as warehouse:
+    with Warehouse(find_target(settings)) as warehouse:
         warehouse.query("SELECT 1")
         (session,) = warehouse._idle
         with session.cursor() as cursor:
@@ -228,7 +229,7 @@ def _main(home: str, workspace: str, schema: str) -> None:
     )
     settings = Settings(home=Path(home), workspace=Path(workspace), schema_name=schema)
     stack = Stack(VERSION, postgres, database)
-    watched = Watched(Warehouse(tables.find_target(settings)))
+    watched = Watched(Warehouse(find_target(settings)))
     report = publish_to(stack, settings, lambda: watched, progress=say)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     results = report.rows["dq_test_results"]

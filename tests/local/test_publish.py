@@ -28,6 +28,8 @@ from dqctl.runtime import open_runtime
 from dqctl.runtime.postgres import Postgres
 from dqctl.services import delivery, publish, tables
 from dqctl.services.explain import explain
+from dqctl.services.target import find_endpoint, find_target
+from dqctl.services.waiting import ALL
 from dqctl.settings import Settings
 from dqctl.tables import ddl
 from dqctl.testgen.capabilities import capabilities
@@ -95,7 +97,7 @@ def settings(shared_workspace: Path, tmp_path: Path) -> Settings:
 def test_a_service_principal_that_gets_no_token_is_refused(
     shared_workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    endpoint = tables.find_endpoint(shared_workspace)
+    endpoint = find_endpoint(shared_workspace)
     monkeypatch.setenv("HTTPS_PROXY", endpoint.proxy_url)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(endpoint.ca_file))
     target = Target(
@@ -139,7 +141,7 @@ def test_publishing_again_writes_nothing_and_wakes_nobody(stack: Stack, settings
     def nobody() -> Warehouse:
         raise AssertionError("the warehouse was asked for")
 
-    target = tables.find_target(settings)
+    target = find_target(settings)
     with stack.metadata() as connection:
         reader = MetadataReader(connection, capabilities(stack.version), settings.stack)
         assert publish.publish_pending(nobody, target, reader, Ledger(connection)).runs == ()
@@ -172,7 +174,7 @@ def test_runs_since_a_day_are_published_and_the_older_ones_wait(stack: Stack, se
     assert publish.publish(settings, stack, since=noon).runs == ()
     early = publish.publish(settings, stack, since=noon - timedelta(hours=8))
     assert {run.kind for run in early.runs} == {"profile", "generate"}
-    everything_again = publish.publish(settings, stack, again=publish.ALL, since=noon)
+    everything_again = publish.publish(settings, stack, again=ALL, since=noon)
     assert [run.run_id for run in everything_again.runs] == [run.run_id for run in recent.runs]
     assert publish.publish(settings, stack).runs == ()
 
@@ -184,16 +186,16 @@ def test_explain_says_what_a_publish_then_runs_and_runs_nothing(
     assert (first.runs, first.wakes, first.batches) == (7, 1, 1)
     assert sum(step.kind == "create table" for step in first.steps) == len(records.TABLES) + 1
     assert not tables.show(settings).home
-    fresh = Watched(Warehouse(tables.find_target(settings)))
+    fresh = Watched(Warehouse(find_target(settings)))
     report = publish_to(stack, settings, lambda: fresh)
     assert first.rows == sum(report.rows.values())
     assert len(fresh.statements) == len(first.steps)
     stack.execute("DELETE FROM dqctl.published WHERE run_id IN (SELECT id FROM test_runs)")
     monkeypatch.setattr("dqctl.tables.shipment.INLINE_BYTES", 20_000)
-    with Warehouse(tables.find_target(settings)) as warehouse:
+    with Warehouse(find_target(settings)) as warehouse:
         warehouse.execute(f"CREATE VOLUME main.{settings.schema_name}.dqctl_staging")
     expected = explain(settings, stack)
-    watched = Watched(Warehouse(tables.find_target(settings)))
+    watched = Watched(Warehouse(find_target(settings)))
     publish_to(stack, settings, lambda: watched)
     # Tables are sent side by side: all that is told happens, the look first and the runs after the comparison.
     kinds = [kind_of(text) for text in watched.statements]
@@ -231,13 +233,13 @@ def test_show_of_a_workspace_without_any_table_says_what_would_be_made(
 
 
 def test_show_starts_no_warehouse_and_says_what_unity_catalog_lists(settings: Settings) -> None:
-    endpoint = tables.find_endpoint(settings.workspace)  # type: ignore[arg-type]
+    endpoint = find_endpoint(settings.workspace)  # type: ignore[arg-type]
 
     def state() -> str:
         return str(client.request(endpoint, "GET", "/api/2.0/sql/warehouses/local", None, 10)["state"])
 
     tables.init(settings)
-    with Warehouse(tables.find_target(settings)) as warehouse:
+    with Warehouse(find_target(settings)) as warehouse:
         place = f"main.{settings.schema_name}"
         warehouse.execute(f"CREATE OR REPLACE TABLE {place}.dq_scores (stack STRING, run_id STRING)")
         warehouse.execute(f"DROP TABLE {place}.dq_systems")
@@ -272,7 +274,7 @@ def test_show_changes_nothing(settings: Settings) -> None:
 def test_tables_of_an_older_version_are_migrated_and_foreign_columns_kept(
     stack: Stack, settings: Settings
 ) -> None:
-    with Warehouse(tables.find_target(settings)) as warehouse:
+    with Warehouse(find_target(settings)) as warehouse:
         place = f"main.{settings.schema_name}"
         older = replace(
             records.TEST_RESULTS,
@@ -291,7 +293,7 @@ def test_tables_of_an_older_version_are_migrated_and_foreign_columns_kept(
 def test_tables_that_were_dropped_are_filled_again_with_all_runs(stack: Stack, settings: Settings) -> None:
     publish.publish(settings, stack)
     before = everything(settings)
-    with Warehouse(tables.find_target(settings)) as warehouse:
+    with Warehouse(find_target(settings)) as warehouse:
         warehouse.execute(f"DROP SCHEMA main.{settings.schema_name} CASCADE")
     stack.execute(
         "INSERT INTO job_executions (id, job_key, kwargs, source, status, project_code, created_at, completed_at)"
@@ -304,7 +306,7 @@ def test_tables_that_were_dropped_are_filled_again_with_all_runs(stack: Stack, s
 
 def test_the_two_views_answer(stack: Stack, settings: Settings) -> None:
     publish.publish(settings, stack)
-    with Warehouse(tables.find_target(settings)) as warehouse:
+    with Warehouse(find_target(settings)) as warehouse:
         latest = warehouse.query(f"SELECT * FROM main.{settings.schema_name}.dq_latest_results").to_pylist()
         failures = warehouse.query(f"SELECT * FROM main.{settings.schema_name}.dq_failures_over_time").to_pylist()
     last = max(
@@ -331,7 +333,7 @@ def test_columns_that_could_not_be_profiled_are_reported_with_the_remedy(stack: 
 
 
 def test_a_bad_token_is_refused_and_the_results_are_said_to_be_safe(stack: Stack, settings: Settings) -> None:
-    target = replace(tables.find_target(settings), auth=PersonalToken(SecretStr("dapi-nobody-knows-me")))
+    target = replace(find_target(settings), auth=PersonalToken(SecretStr("dapi-nobody-knows-me")))
     with pytest.raises(DatabricksRefused) as caught:
         publish_to(stack, settings, lambda: Warehouse(target))
     assert "results are safe" in caught.value.hint
@@ -355,7 +357,7 @@ def test_a_bad_token_is_refused_and_the_results_are_said_to_be_safe(stack: Stack
 def test_a_missing_grant_is_named_with_whom_it_is_for(
     stack: Stack, settings: Settings, shared_workspace: Path, said: str, grant: str
 ) -> None:
-    endpoint = tables.find_endpoint(shared_workspace)
+    endpoint = find_endpoint(shared_workspace)
     fault = Fault(
         Effect.ERROR,
         matching="CREATE TABLE",
@@ -399,7 +401,7 @@ def test_a_workspace_killed_again_and_again_ends_with_every_run_published_once(
             elif number == moment:
                 os.kill(pid, signal.SIGKILL)
 
-        watched = Watched(Warehouse(tables.find_target(settings)), kill_at)
+        watched = Watched(Warehouse(find_target(settings)), kill_at)
         try:
             publish_to(stack, settings, lambda one=watched: one)
         except NotPublished as error:
@@ -434,7 +436,7 @@ def test_a_run_that_cannot_be_published_does_not_hold_up_the_others(stack: Stack
             raise StatementFailed("a statement failed: no luck")
 
     with pytest.raises(NotPublished, match=f"1 of 7 finished runs could not be published: {victim}: .*no luck"):
-        publish_to(stack, settings, lambda: Watched(Warehouse(tables.find_target(settings)), refuse))
+        publish_to(stack, settings, lambda: Watched(Warehouse(find_target(settings)), refuse))
     assert len(published(settings, "dq_runs")) == 6
     assert [run.run_id for run in publish.publish(settings, stack).runs] == [victim]
     assert_exactly_once(settings, stack)
@@ -453,7 +455,7 @@ def test_a_lost_connection_stops_there_and_says_how_many_runs_wait(
 
     monkeypatch.setattr(delivery, "BATCH_RUNS", 2)
     with pytest.raises(NotPublished, match=r"^3 finished runs wait to be published: nobody answers"):
-        publish_to(stack, settings, lambda: Watched(Warehouse(tables.find_target(settings)), lose))
+        publish_to(stack, settings, lambda: Watched(Warehouse(find_target(settings)), lose))
     assert len(published(settings, "dq_runs")) == 4
     assert len(publish.publish(settings, stack).runs) == 3
     assert_exactly_once(settings, stack)
@@ -490,7 +492,7 @@ def test_two_stacks_publish_at_once_into_tables_that_are_not_there_yet(
 
 @pytest.mark.timeout(300)
 def test_20000_results_take_no_more_statements_than_20(stack: Stack, settings: Settings) -> None:
-    few = Watched(Warehouse(tables.find_target(settings)))
+    few = Watched(Warehouse(find_target(settings)))
     publish_to(stack, settings, lambda: few)
     stack.execute(
         "INSERT INTO test_results SELECT t.* FROM test_results t, generate_series(1, 1250)"
@@ -501,7 +503,7 @@ def test_20000_results_take_no_more_statements_than_20(stack: Stack, settings: S
         "UPDATE test_results SET id = gen_random_uuid(), result_message = result_message || E'\\n\\'é😀'"
     )
     stack.execute("DELETE FROM dqctl.published WHERE run_id IN (SELECT test_run_id FROM test_results)")
-    many = Watched(Warehouse(tables.find_target(settings)))
+    many = Watched(Warehouse(find_target(settings)))
     started = time.monotonic()
     report = publish_to(stack, settings, lambda: many)
     seconds = time.monotonic() - started

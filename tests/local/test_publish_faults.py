@@ -30,6 +30,7 @@ from dqctl.progress import silent
 from dqctl.runtime import open_runtime
 from dqctl.runtime.postgres import Postgres
 from dqctl.services import publish, tables
+from dqctl.services.target import find_endpoint, find_target
 from dqctl.settings import Settings
 from publishing import Stack, Watched, assert_exactly_once, publish_to, published, running, versions
 
@@ -105,7 +106,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def endpoint(workspace: Path) -> Iterator[Endpoint]:
-    found = tables.find_endpoint(workspace)
+    found = find_endpoint(workspace)
     yield found
     client.clear_faults(found)
 
@@ -117,7 +118,7 @@ def settings(endpoint: Endpoint, tmp_path: Path) -> Settings:
 
 
 def impatient(settings: Settings, **options: Any) -> Callable[[], Warehouse]:
-    return lambda: Warehouse(tables.find_target(settings), IMPATIENT, **options)
+    return lambda: Warehouse(find_target(settings), IMPATIENT, **options)
 
 
 def hits(endpoint: Endpoint) -> list[int]:
@@ -156,7 +157,7 @@ def test_no_answer_at_all_is_not_waited_for_for_ever(stack: Stack, settings: Set
 def test_opening_a_session_and_fetching_rows_survive(kind: Kind, settings: Settings, endpoint: Endpoint) -> None:
     for effect in (Effect.STATUS, Effect.RESET, Effect.LOST, Effect.CUT):
         client.add_fault(endpoint, Fault(effect, kind))
-    with Warehouse(tables.find_target(settings), IMPATIENT) as warehouse:
+    with Warehouse(find_target(settings), IMPATIENT) as warehouse:
         # More than comes with the first answer: the rest is fetched.
         rows = warehouse.query("SELECT id FROM range(250000)")
     assert rows["id"].to_pylist() == list(range(250_000))

@@ -18,6 +18,7 @@ from dqctl.databricks.warehouse import Warehouse
 from dqctl.errors import NotPublished
 from dqctl.records import Row, RunContent, Table, Type
 from dqctl.services import tables
+from dqctl.services.target import find_target
 from dqctl.settings import Settings
 from dqctl.tables import loader, shipment
 from dqctl.tables.loader import Loader
@@ -83,7 +84,7 @@ def test_every_value_survives(
             "dq_systems": tuple({**base, "id": str(n), **row} for n, row in enumerate(systems)),
         },
     )
-    with pytest.MonkeyPatch.context() as patch, Warehouse(tables.find_target(place)) as warehouse:
+    with pytest.MonkeyPatch.context() as patch, Warehouse(find_target(place)) as warehouse:
         if not inline:
             patch.setattr(shipment, "INLINE_BYTES", -1)
         where = Place(place.catalog, place.schema_name)
@@ -148,7 +149,7 @@ def test_the_digest_of_the_engine_finds_what_is_wrong_with_many_rows(
         if text.startswith("SELECT 'dq_test_results' AS t, v"):
             watched.warehouse.execute(f"{tampering.format(table=name)} AND run_id = '{run_id}'")
 
-    with Watched(Warehouse(tables.find_target(place)), tamper) as watched:
+    with Watched(Warehouse(find_target(place)), tamper) as watched:
         ready = tables.ensure(watched, where)
         with pytest.raises(NotPublished, match=f"dq_test_results .*{said}"):
             Loader(watched, where, ready.columns).load([as_content(content)])

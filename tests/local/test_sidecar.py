@@ -21,6 +21,7 @@ from dqctl.runtime import open_runtime
 from dqctl.runtime.local import LocalRuntime
 from dqctl.services import tables
 from dqctl.services.apply import apply
+from dqctl.services.target import find_endpoint
 from dqctl.settings import Settings
 from dqctl.stack import schedules
 from dqctl.stack.paths import StackPaths
@@ -219,7 +220,7 @@ def test_told_to_end_in_the_middle_of_publishing_it_leaves_nothing_half_done(
 ) -> None:
     one = sidecar().settled()
     assert settings.workspace
-    endpoint = tables.find_endpoint(settings.workspace)
+    endpoint = find_endpoint(settings.workspace)
     client.add_fault(endpoint, Fault(Effect.DELAY, matching="INSERT INTO .*dq_runs", seconds=60, times=0))
     try:
         run = finish(runtime)

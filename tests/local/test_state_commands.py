@@ -12,7 +12,7 @@ from dqctl.databricks.warehouse import Warehouse
 from dqctl.localworkspace import control
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
-from dqctl.services import tables
+from dqctl.services.target import find_target
 from dqctl.settings import Settings
 from state_keeping import Saving
 
@@ -99,7 +99,7 @@ def _assert_docs_answer(run: CommandLine) -> None:
 
 
 def _query(settings: Settings, statement: str) -> list[dict[str, Any]]:
-    with Warehouse(tables.find_target(settings)) as warehouse:
+    with Warehouse(find_target(settings)) as warehouse:
         found: list[dict[str, Any]] = warehouse.query(statement).to_pylist()
     return found
 

@@ -23,6 +23,7 @@ from dqctl.records import Column, Table, Type
 from dqctl.runtime import Runtime, open_runtime
 from dqctl.services import tables
 from dqctl.services.apply import apply
+from dqctl.services.target import find_target
 from dqctl.settings import Settings
 from dqctl.tables.sql import Place
 from dqctl.testgen import contracts, jobs, stock
@@ -252,7 +253,7 @@ def test_columns_that_are_new_are_added_and_old_rows_stay(lab: Lab) -> None:
         whole.key,
         whole.cluster_by,
     )
-    target = tables.find_target(lab.settings)
+    target = find_target(lab.settings)
     place = Place(target.catalog, target.schema)
     with Warehouse(target) as warehouse:
         tables.ensure(warehouse, place, silent, (older,))

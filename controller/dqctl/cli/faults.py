@@ -100,7 +100,7 @@ def clear(data_dir: DataDir = None) -> None:
 
 
 def _endpoint(data_dir: Path | None) -> "Endpoint":
-    from dqctl.services.tables import find_endpoint
+    from dqctl.services.target import find_endpoint
 
     settings = context().settings_with(workspace=data_dir)
     return find_endpoint(settings.workspace or settings.home / "workspaces" / settings.stack)

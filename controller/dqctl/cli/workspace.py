@@ -130,7 +130,7 @@ def sql(
     from dqctl.databricks.failures import StatementFailed
     from dqctl.databricks.warehouse import Warehouse
     from dqctl.errors import UsageError
-    from dqctl.services.tables import find_target
+    from dqctl.services.target import find_target
 
     text = (sys.stdin.read() if statement in (None, "-") else str(statement)).strip().removesuffix(";")
     if not text:

@@ -14,8 +14,8 @@ from dqctl.databricks.target import Target
 from dqctl.databricks.warehouses import awake, locate
 from dqctl.errors import DqctlError, MissingSetting, UsageError
 from dqctl.progress import Progress
-from dqctl.services import tables
 from dqctl.services.apply import WorkspaceAccess
+from dqctl.services.target import find_endpoint, find_target
 from dqctl.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -73,8 +73,8 @@ def find_access(settings: Settings) -> Access:
     None at all is no error here: a stack can check PostgreSQL alone. A local workspace has to run.
     """
     if settings.workspace is not None:
-        endpoint = tables.find_endpoint(settings.workspace)
-        target = tables.find_target(settings)
+        endpoint = find_endpoint(settings.workspace)
+        target = find_target(settings)
         # databricks-sqlalchemy 2.0.10 ignores the port and always uses 443: the proxy knows what is meant.
         # The SDK trusts REQUESTS_CA_BUNDLE, the connector SSL_CERT_FILE. An empty NO_PROXY exempts nobody.
         environment = {
@@ -87,7 +87,7 @@ def find_access(settings: Settings) -> Access:
         }
         return Access(target, endpoint.host, environment)
     try:
-        target = tables.find_target(settings)
+        target = find_target(settings)
     except MissingSetting:
         return Access()
     return Access(target, target.host)

@@ -22,8 +22,9 @@ from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.processes import private_file
 from dqctl.progress import Progress
 from dqctl.runtime import homes
-from dqctl.services import grants, tables
+from dqctl.services import grants
 from dqctl.services.space import require_space
+from dqctl.services.target import find_target
 from dqctl.settings import Settings
 from dqctl.stack import backups
 from dqctl.stack.backups import DUMP, MANIFEST, Backup, Manifest
@@ -49,7 +50,7 @@ class Copies:
 
     def __init__(self, settings: Settings, progress: Progress, clock: Clock = SYSTEM_CLOCK) -> None:
         """``MissingSetting`` when no workspace is set."""
-        self._target: Target = tables.find_target(settings)
+        self._target: Target = find_target(settings)
         self._progress = progress
         self._clock = clock
         directory = f"/Volumes/{self._target.catalog}/{self._target.schema}/{VOLUME}/{settings.stack}"

@@ -15,6 +15,7 @@ from dqctl.runtime import Runtime, aside, find_runtime, metadata, upgrade
 from dqctl.services import backup, backups, state
 from dqctl.services.keys import keys_of
 from dqctl.services.standstill import standstill
+from dqctl.services.target import why_off
 from dqctl.settings import Settings
 from dqctl.stack import lock
 from dqctl.stack.backups import Manifest
@@ -92,7 +93,7 @@ def restore(
 
 def _save_state(settings: Settings, runtime: Runtime, progress: Progress, clock: Clock) -> DqctlError | None:
     """Make the restored metadata the newest saved state: what was saved since the backup stays before it."""
-    if state.why_off(settings, runtime.record):
+    if why_off(settings, runtime.record):
         return None
     try:
         state.save_of(settings, runtime, "backup restore", take_over=True, progress=progress, clock=clock)

@@ -27,8 +27,9 @@ from dqctl.progress import Progress
 from dqctl.report import render
 from dqctl.report.model import RunReport
 from dqctl.report.results import Status
-from dqctl.services import declare, state_restore, tables, work
+from dqctl.services import declare, state_restore, work
 from dqctl.services.install import install
+from dqctl.services.target import find_target
 from dqctl.services.work import WorkReport
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths
@@ -149,7 +150,7 @@ def demo(
     if own:
         forget_lost_state(settings, progress, clock)
     install(settings, runtime="local", version=version, remember=remember, progress=progress, clock=clock)
-    with Warehouse(tables.find_target(settings), clock) as warehouse:
+    with Warehouse(find_target(settings), clock) as warehouse:
         _load(warehouse, data, progress)
     declare.apply_file(
         settings,
@@ -166,7 +167,7 @@ def demo(
 
     profiled, generated, before = runs_of(work.assess(settings, SYSTEM, progress=progress, clock=clock))
     progress("breaking the data: " + "; ".join(defect.story for defect in DEFECTS))
-    with Warehouse(tables.find_target(settings), clock) as warehouse:
+    with Warehouse(find_target(settings), clock) as warehouse:
         for defect in DEFECTS:
             warehouse.execute(defect.statement)
     (after,) = runs_of(work.run_tests(settings, (), everything=True, progress=progress, clock=clock))

@@ -15,8 +15,9 @@ import dqctl
 from dqctl import records
 from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.progress import Progress, silent
-from dqctl.services import publish
 from dqctl.services.delivery import batches, contents_of
+from dqctl.services.target import name_of_target
+from dqctl.services.waiting import Again, waiting
 from dqctl.settings import Settings
 from dqctl.tables import migrations
 from dqctl.tables.loader import Loader
@@ -98,13 +99,13 @@ def explain(
     settings: Settings,
     runtime: Runtime,
     *,
-    again: publish.Again = (),
+    again: Again = (),
     since: datetime | None = None,
     progress: Progress = silent,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Explanation:
     """What ``publish`` would run with the same arguments. Tables that it never published to count as missing."""
-    target = publish.name_of_target(settings)
+    target = name_of_target(settings)
     with runtime.metadata() as connection:
         reader = MetadataReader(connection, capabilities(runtime.version), settings.stack)
         ledger = Ledger(connection)
@@ -112,7 +113,7 @@ def explain(
         finished = reader.finished_runs()
         home = ledger.last_home(target)
         known = ledger.published(home) if home else frozenset()
-        run_ids = [run.run_id for run in publish.waiting(finished, known, again, since)]
+        run_ids = [run.run_id for run in waiting(finished, known, again, since)]
         if not run_ids:
             return Explanation(target, 0, 0, 0, 0, ())
         rehearsal = Rehearsal()

@@ -14,7 +14,7 @@ from dqctl.files import ensure_private_dir
 from dqctl.progress import Progress
 from dqctl.runtime import Runtime, controller, upgrade
 from dqctl.services import state, state_install
-from dqctl.services.publish import name_of_target
+from dqctl.services.target import name_of_target
 from dqctl.settings import Settings
 from dqctl.stack import lock, remembered
 from dqctl.stack.paths import StackPaths

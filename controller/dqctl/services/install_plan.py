@@ -11,7 +11,7 @@ from dqctl.runtime import environments, postgres_programs
 from dqctl.services.install import require_possible, require_runtime
 from dqctl.services.install_local import wanted_version
 from dqctl.services.lakebase import Store, project_of, require_tls, wanted_store
-from dqctl.services.state import why_off
+from dqctl.services.target import why_off
 from dqctl.settings import Settings
 from dqctl.stack import remembered
 from dqctl.stack.paths import StackPaths

@@ -8,7 +8,7 @@ from dqctl.databricks.lakebase import Lakebase
 from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.progress import Progress
 from dqctl.runtime.lakebase import LakebaseServer, ensure_role, find_ca_file, lakebase_server, remove_role
-from dqctl.services.tables import find_target
+from dqctl.services.target import find_target
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import LakebaseRecord, StackRecord, write_record

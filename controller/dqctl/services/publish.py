@@ -15,11 +15,8 @@ from dqctl.errors import DatabricksRefused, DqctlError, EnvironmentFault, Missin
 from dqctl.progress import Progress, silent
 from dqctl.services import grants, tables
 from dqctl.services.delivery import Delivery, PublishedRun, StoredRuns
-from dqctl.services.target import name_of_target as name_of_target
-from dqctl.services.waiting import ALL as ALL
-from dqctl.services.waiting import Again as Again
-from dqctl.services.waiting import known as known
-from dqctl.services.waiting import waiting as waiting
+from dqctl.services.target import find_target, name_of_target
+from dqctl.services.waiting import Again, known, waiting
 from dqctl.settings import Settings
 from dqctl.tables.loader import Loader
 from dqctl.tables.ports import Statements
@@ -79,7 +76,7 @@ def publish(
         ledger = Ledger(connection)
         ledger.ensure()
         try:
-            target = tables.find_target(settings)
+            target = find_target(settings)
         except EnvironmentFault as fault:
             # A local workspace that is stopped: the ledger knows all the same what is there.
             name = name_of_target(settings)

@@ -27,12 +27,11 @@ from dqctl.errors import (
 from dqctl.progress import Progress, silent
 from dqctl.runtime import Runtime, open_runtime
 from dqctl.runtime.connection import be_patient
-from dqctl.services import grants, state_replaced, tables
+from dqctl.services import grants, state_replaced
 from dqctl.services.keys import keys_of
 from dqctl.services.state_commits import Committer, Saved, Stack, look, why_base
 from dqctl.services.state_saved_tables import unless_missing
-from dqctl.services.target import name_of_target
-from dqctl.services.target import why_off as why_off
+from dqctl.services.target import find_target, name_of_target, why_off
 from dqctl.settings import Settings
 from dqctl.tables import state as commits
 from dqctl.tables.ports import Statements
@@ -132,7 +131,7 @@ def save_of(
             committer = Committer(stack, connection, progress, clock)
             done = committer.nothing
             if committer.begin(everything=full or take_over):
-                target = tables.find_target(settings)
+                target = find_target(settings)
                 opened = open_warehouse(target) if open_warehouse else Warehouse(target, clock, progress)
                 with opened as warehouse, grants.named(warehouse, target):
                     done = committer.commit(warehouse, Place(target.catalog, target.schema), take_over=take_over)
@@ -246,7 +245,7 @@ def status_of(
 
 
 def _with_remote(settings: Settings, found: StateStatus, progress: Progress, clock: Clock) -> StateStatus:
-    target = tables.find_target(settings)
+    target = find_target(settings)
     place = Place(target.catalog, target.schema)
     with Warehouse(target, clock, progress) as warehouse, grants.named(warehouse, target):
         there = unless_missing(lambda: commits.newest(warehouse, place, settings.stack))

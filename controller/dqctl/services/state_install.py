@@ -12,8 +12,8 @@ from dqctl.progress import Progress
 from dqctl.runtime import Runtime, metadata
 from dqctl.services import state_restore
 from dqctl.services.keys import keys_of
-from dqctl.services.state import why_off
 from dqctl.services.state_restore import Source, require_fit
+from dqctl.services.target import why_off
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord

@@ -22,15 +22,14 @@ from dqctl.redaction import reveal
 from dqctl.report.words import counted
 from dqctl.runtime import Runtime, aside, find_runtime, metadata, upgrade
 from dqctl.runtime.connection import be_patient
-from dqctl.services import grants, state_replaced, tables
+from dqctl.services import grants, state_replaced
 from dqctl.services.keys import keys_of
-from dqctl.services.publish import name_of_target
 from dqctl.services.space import require_space
 from dqctl.services.standstill import standstill
-from dqctl.services.state import why_off
 from dqctl.services.state_commits import look, why_base
 from dqctl.services.state_replaced import REPLACED
 from dqctl.services.state_saved_tables import unless_missing
+from dqctl.services.target import find_target, name_of_target, why_off
 from dqctl.settings import Settings
 from dqctl.stack import lock
 from dqctl.stack.secrets import read_secret
@@ -147,7 +146,7 @@ class Source:
 @contextlib.contextmanager
 def reading(settings: Settings, progress: Progress, clock: Clock) -> Iterator[Source]:
     """The state of a stack, while the block runs."""
-    target = tables.find_target(settings)
+    target = find_target(settings)
     with Warehouse(target, clock, progress) as warehouse, grants.named(warehouse, target):
         yield Source(settings.stack, name_of_target(settings), Place(target.catalog, target.schema), warehouse)
 

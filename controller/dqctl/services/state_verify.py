@@ -11,9 +11,9 @@ from dqctl.report.words import counted
 from dqctl.runtime import Runtime, aside, open_runtime
 from dqctl.runtime.connection import be_patient
 from dqctl.services.keys import keys_of
-from dqctl.services.state import why_off
 from dqctl.services.state_commits import look
 from dqctl.services.state_restore import PATIENCE, fill, reading, require_fit
+from dqctl.services.target import why_off
 from dqctl.settings import Settings
 from dqctl.testgen import contents
 from dqctl.testgen.state import batch, book, capture

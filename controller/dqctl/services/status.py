@@ -142,7 +142,7 @@ def lakebase_state(settings: Settings, record: StackRecord) -> str | None:
     # They take most of a second to import, and most stacks have no Lakebase.
     from dqctl.databricks.lakebase import state_of
     from dqctl.databricks.rest import RestApi
-    from dqctl.services.tables import find_target
+    from dqctl.services.target import find_target
 
     try:
         state = state_of(RestApi(find_target(settings)), record.lakebase.endpoint)

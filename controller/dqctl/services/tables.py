@@ -20,8 +20,7 @@ from dqctl.records import Table
 from dqctl.services import grants
 
 # They came from here once, and whoever has the tables has the target.
-from dqctl.services.target import find_endpoint as find_endpoint
-from dqctl.services.target import find_target as find_target
+from dqctl.services.target import find_target
 from dqctl.settings import Settings
 from dqctl.tables import ddl, migrations
 from dqctl.tables.migrations import Present

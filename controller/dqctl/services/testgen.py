@@ -24,6 +24,7 @@ from dqctl.redaction import holds_secret, redact, register
 from dqctl.runtime import Runtime, open_runtime
 from dqctl.services import state, tables
 from dqctl.services.access import find_access
+from dqctl.services.target import find_target
 from dqctl.settings import Settings
 from dqctl.stack import calls
 from dqctl.stack.calls import Call
@@ -199,7 +200,7 @@ def _refuse_secrets(arguments: Sequence[str]) -> None:
 def _need_target(settings: Settings) -> None:
     """Refuse before anything is run where nothing says where to publish; what is down may be up in a moment."""
     with contextlib.suppress(EnvironmentFault):
-        tables.find_target(settings)
+        find_target(settings)
 
 
 def _register_keys(runtime: Runtime) -> None:
@@ -274,7 +275,7 @@ def _with_published(
 def _publish(
     settings: Settings, made: Call, expected: Contract, rows: Sequence[Row], progress: Progress, clock: Clock
 ) -> Published:
-    target = tables.find_target(settings)
+    target = find_target(settings)
     table = expected.table
     key = {"stack": settings.stack, "call_id": made.call_id}
     of_call = {

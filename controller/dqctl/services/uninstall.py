@@ -84,8 +84,10 @@ def uninstall(
 
 def _saved_in(settings: Settings, record: StackRecord | None) -> str | None:
     """Where the stack's state is, if it was ever saved: nobody is asked."""
-    from dqctl.services.publish import name_of_target  # Databricks takes long to import
-    from dqctl.services.state import why_off
+    from dqctl.services.target import (
+        name_of_target,  # Databricks takes long to import
+        why_off,
+    )
 
     return None if record is None or why_off(settings, record) else name_of_target(settings)
 

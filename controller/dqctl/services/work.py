@@ -15,8 +15,9 @@ from dqctl.runtime import Runtime
 from dqctl.services import results, state
 from dqctl.services.alerts import raise_alerts
 from dqctl.services.explain import Explanation, explain
-from dqctl.services.publish import ALL, Again, PublishReport, publish_in_turn
+from dqctl.services.publish import PublishReport, publish_in_turn
 from dqctl.services.systems import Suite, System, TableGroup, resolve_suites, resolve_system
+from dqctl.services.waiting import ALL, Again
 from dqctl.services.work_session import Course, WorkReport, report_of, session, shared_session
 from dqctl.settings import Settings
 from dqctl.testgen import jobs

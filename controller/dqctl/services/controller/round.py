@@ -14,9 +14,9 @@ from dqctl.databricks import warehouses
 from dqctl.errors import Busy, DqctlError, MissingSetting
 from dqctl.progress import Progress, silent
 from dqctl.runtime import Runtime, open_runtime
-from dqctl.services import metrics, state, tables
+from dqctl.services import metrics, state
 from dqctl.services.publish import PublishReport, publish_in_turn
-from dqctl.services.target import name_of_target
+from dqctl.services.target import find_target, name_of_target, why_off
 from dqctl.settings import Settings
 from dqctl.testgen import exclusive, jobs
 from dqctl.testgen.capabilities import capabilities
@@ -82,13 +82,13 @@ def _save(
     settings: Settings, runtime: Runtime, is_awake: bool, progress: Progress, clock: Clock
 ) -> DqctlError | None:
     """Save the state, unless a command works, which saves what it did, or a warehouse would have to be woken."""
-    if state.why_off(settings, runtime.record):  # then changes are not to be written down either
+    if why_off(settings, runtime.record):  # then changes are not to be written down either
         return state.save_after(settings, runtime, "controller", progress=progress, clock=clock)
     with runtime.metadata() as connection:
         if exclusive.has_company(connection):
             return None
     try:
-        if not is_awake and (sleeper := warehouses.asleep(tables.find_target(settings), clock)):
+        if not is_awake and (sleeper := warehouses.asleep(find_target(settings), clock)):
             log.info("the state is saved with the next runs: warehouse %s sleeps", sleeper.name)
             return None
     except DqctlError as error:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from dqctl.services import state
 from dqctl.services.doctor.findings import Finding, check, ok, skipped, warning
 from dqctl.services.doctor.subject import Subject
+from dqctl.services.target import why_off
 
 # Every command that changes something saves: what is older was changed by somebody else, or could not be saved.
 _OLD_SECONDS = 24 * 3600.0
@@ -15,7 +16,7 @@ _LATE = "it hangs, or is stopped (kill -STOP): see dqctl logs postgres"
 def saved(subject: Subject) -> Finding:
     """Whether TestGen's metadata is saved in Databricks, and all of it."""
     runtime = subject.runtime
-    if off := state.why_off(subject.settings, runtime.record):
+    if off := why_off(subject.settings, runtime.record):
         return skipped(f"no state is saved: {off}")
     with runtime.metadata() as connection:
         found = state.status_of(subject.settings, runtime, connection)
