@@ -137,7 +137,10 @@ def heal(run: CommandLine) -> None:
         time.sleep(0.05)
     workspace = run.settings.workspace
     assert workspace
-    control.start(workspace)
+    try:
+        control.start(workspace)
+    except control.WorkspaceError as error:
+        raise AssertionError(f"{error}: {error.log_tail}") from error
     runtime = runtime_of(run)
     publish(run.settings, runtime)
     state.save_of(run.settings, runtime, "the next command")
