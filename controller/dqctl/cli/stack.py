@@ -1,4 +1,7 @@
-"""``install``, ``uninstall`` and ``status``."""
+"""``install``, ``uninstall`` and ``status``.
+
+Long because every setting of a stack is an option of ``install``, with its help.
+"""
 
 from enum import StrEnum
 from pathlib import Path
