@@ -209,7 +209,9 @@ def test_an_export_is_chosen_previewed_and_done_by_the_command(
     missing = command("export", code=2).err
     assert "DQCTL_OBSERVABILITY_URL" in missing
     assert "the project's settings in TestGen" in missing
-    previewed = command.document("export", "chos*", "--url", receiver.url, "--dry-run", "--show")
+    keyless = CommandLine(settings.home)
+    assert "DQCTL_OBSERVABILITY_KEY" in keyless("export", "chos*", "--url", receiver.url, code=2).err
+    previewed = keyless.document("export", "chos*", "--url", receiver.url, "--dry-run", "--show")
     assert [(run["run_id"], run["results"], run["requests"]) for run in previewed["runs"]] == [
         (made.run_id, 20, 1)
     ]

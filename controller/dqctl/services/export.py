@@ -133,7 +133,7 @@ def preview(
     with runtime.metadata() as connection:
         exports = Exports(connection, capabilities(runtime.version))
         reader = MetadataReader(connection, exports.capabilities, settings.stack)
-        exporter = _exporter(settings, destination, reader, exports, clock)
+        exporter = _exporter(settings, destination, reader, exports, clock, dry_run=True)
         runs, first = [], None
         for run in _chosen(runtime, reader, selection, exporter.waiting()):
             tally = Tally()
@@ -152,14 +152,20 @@ def preview(
 
 
 def _exporter(
-    settings: Settings, destination: Destination, reader: MetadataReader, exports: Exports, clock: Clock
+    settings: Settings,
+    destination: Destination,
+    reader: MetadataReader,
+    exports: Exports,
+    clock: Clock,
+    *,
+    dry_run: bool = False,
 ) -> Exporter:
     if destination.to == OPENLINEAGE:
         # Its library takes half a second to import, which an export to Observability need not wait for.
         from dqctl.services.export_lineage import LineageExporter
 
         return LineageExporter(settings, reader, exports, destination.file, samples=destination.samples)
-    return ObservabilityExporter(settings, reader, exports, clock)
+    return ObservabilityExporter(settings, reader, exports, clock, dry_run=dry_run)
 
 
 def _chosen(

@@ -34,9 +34,14 @@ _TAKEN = 3
 class ObservabilityExporter:
     """What TestGen queued for export, run by run."""
 
-    def __init__(self, settings: Settings, reader: MetadataReader, exports: Exports, clock: Clock) -> None:
-        """Raises ``MissingSetting`` when neither the settings nor any project say where to."""
+    def __init__(
+        self, settings: Settings, reader: MetadataReader, exports: Exports, clock: Clock, *, dry_run: bool
+    ) -> None:
+        """Raises ``MissingSetting`` when neither the settings nor any project say where to, and, but for a
+        ``dry_run``, by which key.
+        """
         self._settings = settings
+        self._dry_run = dry_run
         self._reader = reader
         self._exports = exports
         self._clock = clock
@@ -154,9 +159,12 @@ class ObservabilityExporter:
             register(key)
             wanted_url = self._settings.observability_url or url
             wanted_key = self._settings.observability_key or (SecretStr(key) if key else None)
-            if wanted_url and wanted_key:
+            if wanted_url and (wanted_key or self._dry_run):
                 receiver = Receiver(
-                    wanted_url, wanted_key, self._settings.ca_bundle, self._settings.export_timeout
+                    wanted_url,
+                    wanted_key or SecretStr(""),
+                    self._settings.ca_bundle,
+                    self._settings.export_timeout,
                 )
                 _ = receiver.endpoint  # a URL that is none is said before anything is done
                 found[code] = receiver
