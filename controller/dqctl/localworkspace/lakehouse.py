@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from dqctl.localworkspace.sql.names import Namespace
 from dqctl.localworkspace.volumes import Volumes
 
 LOCK_NAME = "catalog.lock"
+_LOCK_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -63,17 +65,29 @@ def open_lakehouse(data_dir: Path, *, engine: str = "sail", catalogs: Sequence[s
     """The lakehouse in ``data_dir``, made when it is not there yet.
 
     ``engine`` is ``sail`` (embedded) or ``sc://host:port``; ``catalogs`` are made when missing, the first is where
-    sessions begin. ``BlockingIOError`` when another process has the data directory open.
+    sessions begin. ``BlockingIOError`` when another process has the data directory open, and keeps it.
     """
     data_dir = data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
     lock = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(lock)
         return LocalLakehouse(data_dir, open_engine(engine), catalogs, lock)
     except BaseException:
         os.close(lock)
         raise
+
+
+def _take(lock: int) -> None:
+    # A process that was killed lets go of its files one after the other, and of this one late.
+    end = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
 
 
 class _Doorway:
