@@ -80,7 +80,7 @@ def rotate(
     if names and everything:
         raise UsageError("secrets are named, and --all is given", "give one of them")
     here = context()
-    wanted = list(credentials.PURPOSES) if everything else names or []
+    wanted = list(credentials.ROTATED) if everything else names or []
     done = credentials.rotate(
         here.settings_with(lock_timeout=wait), wanted, dry_run=dry_run, progress=here.progress
     )

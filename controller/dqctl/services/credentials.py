@@ -47,6 +47,10 @@ PURPOSES = {
 }
 
 
+ROTATED = tuple(LENGTHS)
+"""Those that ``rotate`` takes."""
+
+
 @dataclass(frozen=True)
 class Secret:
     """A secret of the stack. ``changed`` is when its file was written, None when there is none."""
@@ -108,7 +112,7 @@ def rotate(settings: Settings, names: Sequence[str], *, progress: Progress, dry_
     stack, ``UsageError`` for what cannot be rotated (then nothing was changed), ``EnvironmentFault`` when the
     database goes away; the next command ends what was begun.
     """
-    _check(names)
+    _check(names, rotated=True)
     runtime = open_runtime(settings, progress)
     with (
         lock.hold(runtime.paths.lock, "credentials rotate", timeout=settings.lock_timeout, progress=progress),
@@ -209,7 +213,9 @@ def _prepare(
     return _Prepared(sealed, tuple(answer["values"]), answer["hash"])
 
 
-def _check(names: Sequence[str]) -> None:
+def _check(names: Sequence[str], *, rotated: bool = False) -> None:
+    if beside := [name for name in names if name in BESIDE and rotated]:
+        raise UsageError(f"dqctl does not rotate {beside[0]}", "change it where it is used; nothing was changed")
     if unknown := [name for name in names if name not in LENGTHS]:
         raise UsageError(f"the stack has no secret {unknown[0]!r}", f"it has: {', '.join(LENGTHS)}")
     if not names:
