@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-TIERS = ("local", "docker", "live")
+TIERS = ("local", "docker", "spark", "live")
 
 
 def required() -> set[str]:

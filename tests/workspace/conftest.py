@@ -10,18 +10,21 @@ import pytest
 from dqctl.localworkspace.contract import Lakehouse, Session
 from dqctl.localworkspace.lakehouse import open_lakehouse
 from lakehouse_client import Client
+from spark_server import shared_server
 
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="session", params=["sail", "spark"])
-def engine(request: pytest.FixtureRequest) -> str:
-    """The URL of an engine."""
+@pytest.fixture(scope="session", params=["sail", pytest.param("spark", marks=pytest.mark.spark)])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of an engine; a Spark of somebody else's by ``DQCTL_TEST_SPARK=sc://host:port``."""
     if request.param == "sail":
         return "sail"
     if url := os.environ.get("DQCTL_TEST_SPARK"):
         return url
-    pytest.skip("DQCTL_TEST_SPARK names no Spark Connect server, for example sc://127.0.0.1:15002")
+    run = tmp_path_factory.getbasetemp()
+    in_worker = "PYTEST_XDIST_WORKER" in os.environ
+    return shared_server((run.parent if in_worker else run) / "spark", os.getppid() if in_worker else os.getpid())
 
 
 @pytest.fixture(scope="module")
