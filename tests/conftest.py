@@ -6,6 +6,7 @@ import subprocess
 import hypothesis
 import pytest
 
+import compatibility
 from tiers import TIERS, required, unavailable
 
 _FOREIGN = ("DQCTL_", "DATABRICKS_", "TG_", "TESTGEN_", "PG")
@@ -15,6 +16,13 @@ _OURS = ("DQCTL_TEST_", "DQCTL_LIVE_", "DQCTL_VENV")
 # Two cores, five workers: how long an example takes says nothing. In CI the examples are always the same ones.
 hypothesis.settings.register_profile("dqctl", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("dqctl")
+
+
+_outcomes = compatibility.Outcomes()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--compatibility", choices=("write", "check"), help="docs/compatibility.md, by what is seen")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,6 +63,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return places.get(item.path.stem, len(places) if tiers else len(places) + 1)
 
     items.sort(key=place)
+    compatibility.mark(items)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _outcomes.add(report)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    what = session.config.getoption("--compatibility")
+    if not what or hasattr(session.config, "workerinput"):  # a worker has its own reports only
+        return
+    if differences := list(compatibility.settle(_outcomes, what)):
+        print("\n".join(("", *differences)))  # noqa: T201 - what the run ends with
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
