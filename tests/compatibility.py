@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from dqctl.localworkspace.sql.rules import RULES
+
 PAGE = Path(__file__).parents[1] / "docs" / "compatibility.md"
 AREAS = ("Clients", "SQL", "REST", "Faults", "Limits")
 ENGINES = ("Sail", "Spark")
@@ -22,6 +24,15 @@ Made by tests, which say what each of these lines means (`grep -rn 'NAME' tests/
 --compatibility write tests/workspace`. A line is **yes** on an engine when all its tests passed there, **no** when
 one failed, and empty when none was run with it: what goes over the wire is tried with the embedded engine (Sail).
 A line that begins with *refused* is about an error that says so.
+"""
+_GAPS = """
+## Gaps of the embedded engine that are closed
+
+Each by one rule of `controller/dqctl/localworkspace/sql/rules.py`. A test shows the gap itself: with a version of
+the engine that has closed it, that test fails, and the rule goes.
+
+| rule | gap | found in |
+|---|---|---|
 """
 
 
@@ -71,7 +82,8 @@ def render(cells: dict[tuple[Feature, str], str]) -> str:
                 for feature in sorted(features, key=lambda each: each.name.lower())
             ]
             parts.append("\n".join([f"\n## {area}\n", f"| | {' | '.join(ENGINES)} |", "|---|---|---|", *rows, ""]))
-    return "".join(parts)
+    gaps = "".join(f"| {each.name} | {each.gap} | {each.found_in} |\n" for each in RULES)
+    return "".join((*parts, _GAPS, gaps))
 
 
 def _cells(page: str) -> dict[tuple[Feature, str], str]:
@@ -80,7 +92,7 @@ def _cells(page: str) -> dict[tuple[Feature, str], str]:
     for line in page.splitlines():
         if line.startswith("## "):
             area = line[3:]
-        elif line.startswith("| ") and not line.startswith("| |"):
+        elif area in AREAS and line.startswith("| ") and not line.startswith("| |"):
             name, *values = (cell.strip() for cell in line.strip("|").split(" | "))
             found |= {(Feature(area, name), engine): value for engine, value in zip(ENGINES, values, strict=True)}
     return found
