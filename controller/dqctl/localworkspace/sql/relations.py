@@ -5,8 +5,10 @@ So the engine needs no catalog, and a session of it is ready at once however man
 """
 
 import re
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from typing import Protocol
 
 from sqlglot import exp
 
@@ -22,16 +24,28 @@ _SCOPES = (exp.Select, exp.Update, exp.Delete, exp.Merge)
 _MAX_VIEW_DEPTH = 100
 
 
+class Place(Protocol):
+    """What the names of a statement are looked up in: the session's context."""
+
+    catalog: Catalog
+    volumes: Volumes
+    engine: EngineSession
+    namespace: Namespace
+
+    def relation(self, parts: Sequence[str]) -> Table:
+        """The table or view that a name means."""
+        ...
+
+
 class Relations:
     """Resolves the relations of one statement; what it puts into the engine for it goes when ``stack`` closes."""
 
-    def __init__(
-        self, catalog: Catalog, volumes: Volumes, engine: EngineSession, namespace: Namespace, stack: ExitStack
-    ) -> None:
-        self._catalog = catalog
-        self._volumes = volumes
-        self._engine = engine
-        self._namespace = namespace
+    def __init__(self, place: Place, stack: ExitStack) -> None:
+        self._place = place
+        self._catalog = place.catalog
+        self._volumes = place.volumes
+        self._engine = place.engine
+        self._namespace = place.namespace
         self._stack = stack
         self._information: dict[Name, str] = {}
 
@@ -54,7 +68,7 @@ class Relations:
             if is_information_schema(table):
                 _point_to(table, exp.to_identifier(self._information_relation(name), quoted=True))
             else:
-                self._table_or_view(table, self._catalog.table(name), depth)
+                self._table_or_view(table, self._place.relation(parts_of(table)), depth)
         _shorten_columns(tree, shortened)
         for function in list(tree.find_all(exp.Anonymous)):
             if function.name.lower() == "read_files" and isinstance(function.parent, exp.Table):
@@ -69,6 +83,10 @@ class Relations:
             raise errors.wrong_object(str(table.name), "TABLE")
         query = self.resolve(parse_tree(table.query or ""), depth + 1)
         alias = relation.args["alias"]
+        if _is_star(query):
+            # What its tables have got since is no part of the view.
+            own = [exp.column(exp.to_identifier(column.name, quoted=True)) for column in table.columns]
+            query = exp.select(*own).from_(exp.Subquery(this=query, alias=exp.to_identifier("_view")))
         if not alias.columns:
             alias.set("columns", [exp.to_identifier(column.name, quoted=True) for column in table.columns])
         kept = {
@@ -117,6 +135,10 @@ def read_files_arguments(function: exp.Anonymous) -> tuple[str, dict[str, str]]:
     if path is None:
         raise errors.invalid_parameter("read_files needs a path.")
     return path, options
+
+
+def _is_star(query: exp.Expr) -> bool:
+    return isinstance(query, exp.Query) and any(one.is_star for one in query.selects)
 
 
 def _point_to(table: exp.Table, this: exp.Identifier, db: str | None = None) -> None:

@@ -8,9 +8,19 @@ from sqlglot import exp
 from dqctl.localworkspace import errors
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result
-from dqctl.localworkspace.sql import commands
+from dqctl.localworkspace.sql import alterations, commands, grants, inspection
 from dqctl.localworkspace.sql.statement import Explanation
-from dqctl.localworkspace.statements import schemas, session, show, tables, volumes, write
+from dqctl.localworkspace.statements import (
+    alter,
+    describe,
+    permissions,
+    schemas,
+    session,
+    show,
+    tables,
+    volumes,
+    write,
+)  # fmt: skip
 from dqctl.localworkspace.statements.results import nothing
 
 Handler = Callable[[Any, Context], Result]
@@ -76,8 +86,12 @@ _HANDLERS: dict[type, Handler] = {
     commands.UseSchema: session.use_schema,
     commands.SetParameter: session.set_parameter,
     commands.ResetParameter: session.reset_parameter,
-    commands.Show: show.show,
-    commands.Describe: show.describe,
+    inspection.Show: show.show,
+    inspection.Describe: describe.describe,
+    inspection.DescribeQuery: describe.describe_query,
+    alterations.Alter: alter.alter,
+    grants.Permit: permissions.permit,
+    commands.Undrop: schemas.undrop,
     commands.CreateCatalog: schemas.create_catalog,
     commands.CreateSchema: schemas.create_schema,
     commands.CreateVolume: volumes.create_volume,
@@ -87,9 +101,7 @@ _HANDLERS: dict[type, Handler] = {
     commands.ListFiles: volumes.list_files,
     commands.Truncate: write.truncate,
     commands.Maintain: _ignored,
-    commands.Authorize: _ignored,
     Explanation: _explain,
-    exp.Alter: tables.alter,
     exp.Copy: write.copy_into,
     exp.Delete: write.delete,
     exp.Insert: write.insert,

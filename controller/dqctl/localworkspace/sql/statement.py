@@ -31,7 +31,7 @@ def parse(statement: str) -> object:
     tokens = tokenize(statement)
     if tokens[0].token_type == TokenType.TABLE:
         return parse_tree(f"FROM {statement[tokens[0].end + 1 :]}")
-    command = read_command(Reader(tokens))
+    command = read_command(Reader(tokens, statement))
     if isinstance(command, Explain):
         return Explanation(parse_tree(statement[command.start :]))
     return command if command is not None else parse_tree(statement, tokens)

@@ -19,6 +19,7 @@ from dqctl.localworkspace.contract import Result, StatementError
 from dqctl.localworkspace.sql import commands
 from dqctl.localworkspace.sql.names import parts_of
 from dqctl.localworkspace.sql.predicates import for_storage
+from dqctl.localworkspace.statements.constraints import enforced, with_checks
 from dqctl.localworkspace.statements.results import counts
 from dqctl.localworkspace.types import Column, columns_from_arrow
 
@@ -103,7 +104,8 @@ def _load(
             f"{len(found)}.",
             "21S01",
         )
-    batches = _checked(context.engine.stream(_aligned(sql, found, given, columns)), table, columns, context)
+    aligned = with_checks(_aligned(sql, found, given, columns), table, context)
+    batches = _checked(enforced(context.engine.stream(aligned), table), table, columns, context)
     rows = delta.Counted(delta.arrow_schema(path), batches)
     return delta.write(path, rows, mode=mode, predicate=predicate, metadata=metadata)
 
@@ -124,7 +126,7 @@ def _aligned(sql: str, found: Sequence[Column], given: Sequence[str], columns: S
     selected = []
     for column in columns:
         index = order.get(column.name.lower())
-        value = "NULL" if index is None else f"`_{index}`"
+        value = (column.default or "NULL") if index is None else f"`_{index}`"
         if index is None or found[index].type != column.storage_type:
             value = f"CAST({value} AS {column.storage_type})"
         selected.append(f"{value} AS {quoted(column.name)}")
