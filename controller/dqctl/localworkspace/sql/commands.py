@@ -341,4 +341,7 @@ _COMMANDS: tuple[tuple[Parts, Callable[[Reader], object | None]], ...] = (
     (("GRANT",), lambda reader: read_permit(reader, revoke=False)),
     (("REVOKE",), lambda reader: read_permit(reader, revoke=True)),
     (("DENY",), _refuse("DENY")),
+    (("DECLARE",), _refuse("DECLARE VARIABLE")),
+    (("EXECUTE", "IMMEDIATE"), _refuse("EXECUTE IMMEDIATE")),
+    (("CALL",), _refuse("CALL")),
 )

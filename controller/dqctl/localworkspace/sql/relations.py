@@ -16,6 +16,7 @@ from dqctl.localworkspace import errors, information_schema
 from dqctl.localworkspace.catalog import Catalog, Name, Table
 from dqctl.localworkspace.contract import StatementError
 from dqctl.localworkspace.engine import EngineSession
+from dqctl.localworkspace.sql.functions import inline
 from dqctl.localworkspace.sql.names import Namespace, is_information_schema, is_path, named_relations, parts_of
 from dqctl.localworkspace.sql.statement import parse_tree
 from dqctl.localworkspace.volumes import Volumes
@@ -53,6 +54,7 @@ class Relations:
         """``tree`` with every relation resolved, in place; ``StatementError`` for one that is not there."""
         if depth > _MAX_VIEW_DEPTH:
             raise StatementError("VIEW_EXCEED_MAX_NESTED_DEPTH", "The views nest too deeply.", "54K00")
+        inline(tree, self._catalog, self._namespace)
         shortened: list[tuple[exp.Expr | None, Name, str]] = []
         for table in list(named_relations(tree)):
             if is_path(table):

@@ -13,6 +13,7 @@ from dqctl.localworkspace.sql.statement import Explanation
 from dqctl.localworkspace.statements import (
     alter,
     describe,
+    functions,
     permissions,
     schemas,
     session,
@@ -63,6 +64,8 @@ def _create(statement: exp.Create, context: Context) -> Result:
         return tables.create_table(statement, context)
     if kind == "VIEW":
         return tables.create_view(statement, context)
+    if kind == "FUNCTION":
+        return functions.create_function(statement, context)
     raise errors.unsupported(f"CREATE {kind}")
 
 

@@ -339,8 +339,7 @@ def view_of(name: Name, query: exp.Expr, declared: list[exp.Expr], context: Cont
     body = qualify(query, context.namespace, context.temporary)
     if name.schema and any(context.namespace.full(parts_of(table)) == name for table in named_relations(body)):
         raise _recursive(name)
-    text = to_sql(body.copy())
-    with context.planned(body) as sql:
+    with context.planned(body.copy()) as sql:
         columns = columns_from_arrow(context.engine.schema(sql))
     if declared:
         if len(declared) != len(columns):
@@ -349,6 +348,8 @@ def view_of(name: Name, query: exp.Expr, declared: list[exp.Expr], context: Cont
                 f"Cannot create view {name}: it declares {len(declared)} columns, its query has {len(columns)}.",
                 "21S01",
             )
+        if any(one.is_star for one in body.selects):
+            body = _renaming(body, [column.name for column in columns], [one.name for one in declared])
         columns = tuple(
             replace(column, name=one.name, comment=constraints_of(one)["comment"])
             for column, one in zip(columns, declared, strict=True)
@@ -357,7 +358,16 @@ def view_of(name: Name, query: exp.Expr, declared: list[exp.Expr], context: Cont
     for column in columns:
         if names.count(column.name.lower()) > 1:
             raise errors.column_exists(quoted(column.name))
-    return Table(name, "VIEW", query=text, columns=columns)
+    return Table(name, "VIEW", query=to_sql(body), columns=columns)
+
+
+def _renaming(body: exp.Expr, old: list[str], new: list[str]) -> exp.Expr:
+    """A query around one with a star, which says what each of its columns is called."""
+    selected = [
+        exp.alias_(exp.column(exp.to_identifier(before, quoted=True)), after, quoted=True)
+        for before, after in zip(old, new, strict=True)
+    ]
+    return exp.select(*selected).from_(exp.Subquery(this=body, alias=exp.to_identifier("_view")))
 
 
 def _recursive(name: Name) -> StatementError:
