@@ -23,12 +23,19 @@ class StatementError(Exception):
 class Parameter:
     """A native parameter, as it came over the wire. ``name`` is None for ``?`` markers, ``value`` None for NULL.
 
-    ``type`` is Databricks' name of it (``INT``, ``STRING``, ``DECIMAL(10,2)``, ...), ``value`` its text.
+    ``type`` is Databricks' name of it (``INT``, ``STRING``, ``DECIMAL(10,2)``, ...), ``value`` its text. An ``ARRAY``
+    has its elements as ``arguments`` instead, a ``MAP`` each key followed by its value.
     """
 
     name: str | None
     type: str
     value: str | None
+    arguments: "tuple[Parameter, ...]" = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of its values."""
+        return len((self.value or "").encode()) + sum(each.size for each in self.arguments)
 
 
 @dataclass(frozen=True)
