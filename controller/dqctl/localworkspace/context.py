@@ -81,7 +81,7 @@ class Context:
     def _rows(self, tree: exp.Expr, sql: str) -> pa.Table:
         if not isinstance(tree, exp.Query):
             return self.engine.query(sql)
-        schema, batches = self.engine.read(sql)
+        schema, batches = self.engine.read(sql, self.settings.arrow_time_zone)
         return collected(schema, batches, self.catalog.directory)
 
     @contextmanager

@@ -44,8 +44,8 @@ class EngineSession(Protocol):
         """The columns that ``sql`` would return."""
         ...
 
-    def read(self, query: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-        """Run a query, and bring its columns at once and its rows batch by batch."""
+    def read(self, query: str, time_zone: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """Run a query, and bring its columns at once and its rows batch by batch; timestamps are of ``time_zone``."""
         ...
 
     def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
@@ -105,12 +105,12 @@ class SparkConnectSession:
         """The columns that ``sql`` would return."""
         return self._spark.sql(sql).limit(0).toArrow().schema
 
-    def read(self, query: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    def read(self, query: str, time_zone: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """Run a query, and bring its columns at once and its rows batch by batch."""
         # SparkSession.sql would send it as a command first, and toArrow would ask for the columns: two calls more.
         parts = self._parts(SQL(query))
         described = next(parts)
-        schema = to_arrow_schema(described, error_on_duplicated_field_names_in_struct=True, timezone="UTC")
+        schema = to_arrow_schema(described, error_on_duplicated_field_names_in_struct=True, timezone=time_zone)
         return schema, (batch.cast(schema) for part in parts for batch in part.to_batches())
 
     def _parts(self, plan: Any) -> Iterator[Any]:
