@@ -65,6 +65,11 @@ class Catalog:
 
     # Reading
 
+    @property
+    def directory(self) -> Path:
+        """The data directory."""
+        return self._data_dir
+
     def catalogs(self) -> dict[str, CatalogEntry]:
         """All catalogs, in order of name."""
         with self._lock:

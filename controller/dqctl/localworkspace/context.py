@@ -12,6 +12,7 @@ from sqlglot import exp
 from dqctl.localworkspace import errors
 from dqctl.localworkspace.catalog import Catalog, Table
 from dqctl.localworkspace.engine import EngineSession
+from dqctl.localworkspace.overflow import collected
 from dqctl.localworkspace.settings import Settings
 from dqctl.localworkspace.sql.dialect import to_sql
 from dqctl.localworkspace.sql.names import Namespace
@@ -77,13 +78,19 @@ class Context:
         again = tree.copy()
         try:
             with self.planned(tree) as sql:
-                return self.engine.query(sql)
+                return self._rows(tree, sql)
         except Exception as error:
             changed = recover(again, self.namespace, error)
             if changed is None or self.stop.is_set():
                 raise
         with self.planned(changed) as sql:
+            return self._rows(changed, sql)
+
+    def _rows(self, tree: exp.Expr, sql: str) -> pa.Table:
+        if not isinstance(tree, exp.Query):
             return self.engine.query(sql)
+        schema, batches = self.engine.read(sql, self.settings.arrow_time_zone)
+        return collected(schema, batches, self.catalog.directory)
 
     @contextmanager
     def writing(self, table: Table) -> Iterator[None]:

@@ -6,6 +6,8 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
+_QUOTED = 2000  # characters of a statement in the text of its error
+
 
 class StatementError(Exception):
     """A statement failed. ``error_class`` and ``sqlstate`` are those that Databricks documents.
@@ -18,17 +20,29 @@ class StatementError(Exception):
         self.error_class = error_class
         self.sqlstate = sqlstate
 
+    def quoting(self, statement: str) -> "StatementError":
+        """This error with the statement below it, as a warehouse shows what it could not read."""
+        self.args = (f"{self}\n\n== SQL ==\n{statement[:_QUOTED]}",)
+        return self
+
 
 @dataclass(frozen=True)
 class Parameter:
     """A native parameter, as it came over the wire. ``name`` is None for ``?`` markers, ``value`` None for NULL.
 
-    ``type`` is Databricks' name of it (``INT``, ``STRING``, ``DECIMAL(10,2)``, ...), ``value`` its text.
+    ``type`` is Databricks' name of it (``INT``, ``STRING``, ``DECIMAL(10,2)``, ...), ``value`` its text. An
+    ``ARRAY`` has its elements as ``arguments`` instead, a ``MAP`` each key followed by its value.
     """
 
     name: str | None
     type: str
     value: str | None
+    arguments: "tuple[Parameter, ...]" = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of its values."""
+        return len((self.value or "").encode()) + sum(each.size for each in self.arguments)
 
 
 @dataclass(frozen=True)

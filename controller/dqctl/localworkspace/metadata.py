@@ -75,9 +75,9 @@ def columns(
             "TABLE_NAME": pa.array([one.name.name for one, _, _ in found], _TEXT),
             "COLUMN_NAME": pa.array([field.name for field in fields], _TEXT),
             "DATA_TYPE": pa.array([field.jdbc_type for field in fields], _NUMBER),
-            "TYPE_NAME": pa.array([field.type.upper() for field in fields], _TEXT),
+            "TYPE_NAME": pa.array([field.type_name for field in fields], _TEXT),
             "COLUMN_SIZE": pa.array([field.precision_and_scale[0] for field in fields], _NUMBER),
-            "BUFFER_LENGTH": no_number,
+            "BUFFER_LENGTH": pa.nulls(len(found), pa.int8()),
             "DECIMAL_DIGITS": pa.array([field.precision_and_scale[1] for field in fields], _NUMBER),
             "NUM_PREC_RADIX": pa.array(
                 [10 if field.precision_and_scale[0] else None for field in fields], _NUMBER

@@ -47,8 +47,8 @@ class Settings:
             raise StatementError("CONFIG_NOT_AVAILABLE", f"Configuration {key} is not available.", "42K0I")
         plain = value.strip()
         if name in ("ANSI_MODE", "USE_CACHED_RESULT", "READ_ONLY_EXTERNAL_METASTORE"):
-            plain = plain.lower()
-            if plain not in ("true", "false"):
+            # Shown as it was written, which may be Python's True.
+            if plain.lower() not in ("true", "false"):
                 raise _refused(key, value, "true or false")
         if name == "LEGACY_TIME_PARSER_POLICY":
             plain = plain.upper()
@@ -83,11 +83,24 @@ class Settings:
         """How long a statement may run, in seconds; 0 is for ever."""
         return float(self._values["STATEMENT_TIMEOUT"])
 
+    @property
+    def arrow_time_zone(self) -> str:
+        """The session's time zone as Arrow knows it; a warehouse calls its default ``Etc/UTC``."""
+        name = self._values["TIMEZONE"]
+        offset = re.fullmatch(r"(?:UTC|GMT|Z)?(?:([+-])(\d{1,2})(?::?(\d\d))?)?", name)
+        if offset is None:
+            return name
+        sign, hours, minutes = offset.groups()
+        return f"{sign}{int(hours):02}:{minutes or '00'}" if sign else "Etc/UTC"
+
     def for_engine(self) -> dict[str, str]:
         """What the engine has to know, in Spark's names."""
         return {
-            "spark.sql.ansi.enabled": self._values["ANSI_MODE"],
-            "spark.sql.session.timeZone": self._values["TIMEZONE"],
+            "spark.sql.ansi.enabled": self._values["ANSI_MODE"].lower(),
+            # Sail 0.7.2 knows no GMT+2, both know +02:00.
+            "spark.sql.session.timeZone": self._values["TIMEZONE"]
+            if self.arrow_time_zone == "Etc/UTC"
+            else self.arrow_time_zone,
             # Spark acts on it, Sail 0.7.2 does not.
             "spark.sql.legacy.timeParserPolicy": self._values["LEGACY_TIME_PARSER_POLICY"],
         }

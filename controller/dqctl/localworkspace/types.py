@@ -80,9 +80,24 @@ class Column:
         return _PRECISION.get(self.base_type, (None, None))
 
     @property
+    def type_name(self) -> str:
+        """The type as Thrift's GetColumns writes it: ``STRUCT<name: STRING, tags: ARRAY<STRING>>``."""
+        if self.base_type not in ("array", "map", "struct"):
+            return self.type.upper()
+        return _type_name(exp.DataType.build(self.type, dialect="databricks"))
+
+    @property
     def jdbc_type(self) -> int:
         """The number of the type in ``java.sql.Types``."""
         return _JDBC.get(self.base_type, 1111)
+
+
+def _type_name(kind: exp.Expr) -> str:
+    if isinstance(kind, exp.ColumnDef):
+        return f"{quoted_if_needed(kind.name)}: {_type_name(kind.args['kind'])}"
+    if not kind.args.get("nested"):
+        return kind.sql("databricks").upper().replace(", ", ",")
+    return f"{kind.this.value}<{', '.join(_type_name(part) for part in kind.expressions)}>"
 
 
 def delta_field(

@@ -28,7 +28,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)
     import pyspark.sql.connect.types  # noqa: F401  (imports what would warn later)
     from pyspark.sql.connect.dataframe import DataFrame
+    from pyspark.sql.connect.plan import SQL
     from pyspark.sql.connect.session import SparkSession
+    from pyspark.sql.pandas.types import to_arrow_schema
 
 
 class EngineSession(Protocol):
@@ -40,6 +42,10 @@ class EngineSession(Protocol):
 
     def schema(self, sql: str) -> pa.Schema:
         """The columns that ``sql`` would return."""
+        ...
+
+    def read(self, query: str, time_zone: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """Run a query, and bring its columns at once and its rows batch by batch; timestamps are of ``time_zone``."""
         ...
 
     def stream(self, sql: str) -> Generator[pa.RecordBatch, None, None]:
@@ -99,12 +105,24 @@ class SparkConnectSession:
         """The columns that ``sql`` would return."""
         return self._spark.sql(sql).limit(0).toArrow().schema
 
+    def read(self, query: str, time_zone: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """Run a query, and bring its columns at once and its rows batch by batch."""
+        # SparkSession.sql would send it as a command first, and toArrow would ask for the columns: two calls more.
+        parts = self._parts(SQL(query))
+        described = next(parts)
+        schema = to_arrow_schema(described, error_on_duplicated_field_names_in_struct=True, timezone=time_zone)
+        return schema, (batch.cast(schema) for part in parts for batch in part.to_batches())
+
+    def _parts(self, plan: Any) -> Iterator[Any]:
+        # The first part is the schema, each one after it a table of one batch.
+        client = self._spark.client
+        return client.to_table_as_iterator(plan.to_proto(client), {})
+
     def stream(self, sql: str) -> Generator[pa.RecordBatch, None, None]:
         """Run ``sql`` and bring its rows batch by batch."""
         # pyspark's public ways to do this go through Python objects, row by row.
-        plan = cast("Any", self._spark.sql(sql))._plan
-        for part in self._spark.client.to_table_as_iterator(plan.to_proto(self._spark.client), {}):
-            if isinstance(part, pa.Table):  # the first part is the schema
+        for part in self._parts(cast("Any", self._spark.sql(sql))._plan):
+            if isinstance(part, pa.Table):
                 yield from part.to_batches()
 
     @contextmanager

@@ -64,6 +64,10 @@ def literal(parameter: Parameter) -> exp.Expr:
     """The value as a node of the tree."""
     kind = parameter.type.strip().upper()
     text = parameter.value
+    if kind == "ARRAY":
+        return exp.Array(expressions=[literal(each) for each in parameter.arguments])
+    if kind == "MAP":
+        return _map(parameter.arguments)
     if kind == "VOID" or text is None:
         return exp.null()
     if kind == "STRING" or kind.startswith(("CHAR", "VARCHAR")):
@@ -76,6 +80,13 @@ def literal(parameter: Parameter) -> exp.Expr:
             f"The value '{text}' of a parameter cannot be cast to {kind} because it is malformed.",
             "22018",
         ) from error
+
+
+def _map(arguments: Sequence[Parameter]) -> exp.Expr:
+    if len(arguments) % 2:
+        raise errors.invalid_parameter("A MAP parameter has a key without a value.")
+    keys, values = ([literal(each) for each in arguments[start::2]] for start in (0, 1))
+    return exp.VarMap(keys=exp.Array(expressions=keys), values=exp.Array(expressions=values))
 
 
 def _typed(kind: str, text: str) -> exp.Expr:

@@ -8,6 +8,7 @@ from sqlglot.errors import ErrorLevel, ParseError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from dqctl.localworkspace import errors
+from dqctl.localworkspace.contract import StatementError
 from dqctl.localworkspace.sql.commands import Explain, read_command
 from dqctl.localworkspace.sql.dialect import Warehouse
 from dqctl.localworkspace.sql.maintenance import read_maintenance
@@ -30,6 +31,13 @@ class Explanation:
 
 def parse(statement: str) -> object:
     """A dataclass of ``commands``, or the tree; ``StatementError`` for what is neither."""
+    try:
+        return _parse(statement)
+    except StatementError as error:
+        raise error.quoting(statement) from error.__cause__
+
+
+def _parse(statement: str) -> object:
     tokens = tokenize(statement)
     if tokens[0].token_type == TokenType.TABLE:
         return parse_tree(f"FROM {statement[tokens[0].end + 1 :]}")

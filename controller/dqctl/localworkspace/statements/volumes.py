@@ -29,16 +29,27 @@ def create_volume(command: commands.CreateVolume, context: Context) -> Result:
 
 
 def stage(command: commands.Stage, context: Context) -> Result:
-    """Tell the client where to move a file."""
-    place = context.volumes.file(command.volume_path)
+    """Tell the client where to move a file. Whether one is there to be fetched or removed it finds out there."""
+    if command.local_file == "":
+        raise StatementError(
+            "EMPTY_LOCAL_FILE_IN_STAGING_ACCESS_QUERY",
+            f"Empty local file in staging {command.operation} query.",
+            "42604",
+        )
+    try:
+        place = context.volumes.file(command.volume_path)
+    except StatementError as error:
+        catalog = command.volume_path.removeprefix("/Volumes/").split("/")[0]
+        if catalog.lower() not in context.catalog.catalogs():
+            message = f"NOT_FOUND: Catalog '{catalog}' does not exist."
+            raise StatementError(error.error_class, message, error.sqlstate) from error
+        raise
     if command.operation == "PUT" and place.exists() and not command.overwrite:
         raise StatementError(
             "FILE_IN_STAGING_PATH_ALREADY_EXISTS",
             f"File in staging path {command.volume_path} already exists but OVERWRITE is not set.",
             "42K0M",
         )
-    if command.operation != "PUT" and not place.is_file():
-        raise StatementError("FILE_NOT_FOUND", f"No such file: {command.volume_path}", "42K03")
     staging = Staging(command.operation, command.local_file, command.volume_path)
     return Result(pa.table({}), staging=staging)
 

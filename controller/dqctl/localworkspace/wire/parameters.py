@@ -20,7 +20,7 @@ def check_limits(statement: str, parameters: Sequence[Parameter]) -> None:
             f"Parameterized query has too many parameters: {len(parameters)} parameters were given "
             f"but the limit is {MAX_PARAMETERS}."
         )
-    size = sum(len((parameter.value or "").encode()) for parameter in parameters)
+    size = sum(parameter.size for parameter in parameters)
     if size > MAX_PARAMETER_BYTES:
         raise _refused(f"Parameters take {size} bytes but the limit is {MAX_PARAMETER_BYTES}.")
 

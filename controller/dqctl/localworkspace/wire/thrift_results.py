@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 from databricks.sql.thrift_api.TCLIService import ttypes
 
+from dqctl.localworkspace import overflow
 from dqctl.localworkspace.wire import arrow_values
 
 T: Any = ttypes  # generated code, untyped
@@ -14,7 +15,8 @@ T: Any = ttypes  # generated code, untyped
 # connectors before 4.9 do not tell it.
 BATCH_BYTES = 8 * 1024 * 1024
 DEFAULT_ROWS = 100_000
-DEFAULT_BYTES = 100 * 1024 * 1024
+# Clients ask for up to 100 MB at once. An answer is held several times over while it is sent, so it is smaller.
+MAX_BYTES = 16 * 1024 * 1024
 
 # The first test that holds decides.
 _TYPE_IDS: tuple[tuple[Callable[[pa.DataType], bool], Any], ...] = (
@@ -32,8 +34,9 @@ _TYPE_IDS: tuple[tuple[Callable[[pa.DataType], bool], Any], ...] = (
     (pa.types.is_map, T.TTypeId.MAP_TYPE),
     (pa.types.is_list, T.TTypeId.ARRAY_TYPE),
     (pa.types.is_struct, T.TTypeId.STRUCT_TYPE),
-    (pa.types.is_null, T.TTypeId.NULL_TYPE),
-    (lambda kind: True, T.TTypeId.STRING_TYPE),  # noqa: ARG005 - whatever is left
+    (pa.types.is_duration, T.TTypeId.INTERVAL_DAY_TIME_TYPE),
+    (pa.types.is_interval, T.TTypeId.INTERVAL_YEAR_MONTH_TYPE),
+    (lambda kind: True, T.TTypeId.STRING_TYPE),  # noqa: ARG005 - whatever is left, VOID too
 )
 
 # How column sets carry a type: the field of TColumn, its class, what stands for NULL, how a value is made.
@@ -75,14 +78,19 @@ def _type(kind: pa.DataType) -> Any:
 class RowSets:
     """A result on its way to one client, in the format that the client can read.
 
-    ``arrow`` says whether the client takes Arrow batches; ``native`` is its ``TSparkArrowTypes`` (None: all).
+    ``arrow`` says whether the client takes Arrow batches, ``native`` is its ``TSparkArrowTypes`` (None: all),
+    ``lz4`` whether it wants the batches compressed. Values are converted as they are fetched, part by part.
     """
 
-    def __init__(self, table: pa.Table, *, arrow: bool, native: Any = None) -> None:
-        # The schema tells the types of the result; what carries them may be text.
-        self._declared = arrow_values.plain_table(table.slice(0, 0), lambda _: False).schema
-        self._table = arrow_values.plain_table(table, _as_text(arrow, native))
+    def __init__(self, table: pa.Table, *, arrow: bool, native: Any = None, lz4: bool = False) -> None:
+        self._table = table
+        self._size = table.nbytes
+        self._as_text = _as_text(arrow, native)
+        # One schema tells the types of the result, the other what carries them, which may be text.
+        self._declared = [(field.name, arrow_values.plain_type(field.type)) for field in table.schema]
+        self._carried = arrow_values.plain_table(table.slice(0, 0), self._as_text).schema
         self.arrow = arrow
+        self._lz4 = lz4 and arrow
 
     @property
     def num_rows(self) -> int:
@@ -94,29 +102,37 @@ class RowSets:
         formats = T.TSparkRowSetType
         return T.TGetResultSetMetadataResp(
             status=T.TStatus(statusCode=T.TStatusCode.SUCCESS_STATUS),
-            schema=thrift_schema(self._declared),
+            schema=thrift_schema(pa.schema(self._declared)),
             resultFormat=formats.ARROW_BASED_SET if self.arrow else formats.COLUMN_BASED_SET,
-            lz4Compressed=False,
-            arrowSchema=self._table.schema.serialize().to_pybytes() if self.arrow else None,
+            lz4Compressed=self._lz4,
+            arrowSchema=self._carried.serialize().to_pybytes() if self.arrow else None,
             isStagingOperation=is_staging,
         )
 
     def fetch(self, offset: int, max_rows: int | None, max_bytes: int | None) -> tuple[Any, int]:
         """``TRowSet`` from ``offset`` on, and how many rows it has: at least one as long as any are left."""
         part = self._table.slice(offset, self._rows(max_rows, max_bytes))
+        plain = arrow_values.plain_table(part, self._as_text)
         if self.arrow:
             batches = [
-                T.TSparkArrowBatch(batch=batch.serialize().to_pybytes(), rowCount=batch.num_rows)
-                for piece in _pieces(part)
+                T.TSparkArrowBatch(batch=self._written(batch), rowCount=batch.num_rows)
+                for piece in _pieces(plain)
                 for batch in piece.combine_chunks().to_batches()
             ]
-            return T.TRowSet(startRowOffset=offset, rows=[], arrowBatches=batches), part.num_rows
-        columns = [_column(column) for column in part.columns]
-        return T.TRowSet(startRowOffset=offset, rows=[], columns=columns), part.num_rows
+            row_set = T.TRowSet(startRowOffset=offset, rows=[], arrowBatches=batches)
+        else:
+            row_set = T.TRowSet(startRowOffset=offset, rows=[], columns=[_column(each) for each in plain.columns])
+        overflow.forget_pages()
+        return row_set, part.num_rows
+
+    def _written(self, batch: pa.RecordBatch) -> bytes:
+        content = batch.serialize()
+        written: bytes = pa.compress(content, codec="lz4", asbytes=True) if self._lz4 else content.to_pybytes()
+        return written
 
     def _rows(self, max_rows: int | None, max_bytes: int | None) -> int:
-        row_bytes: int = max(1, self._table.nbytes // max(1, self._table.num_rows))
-        return max(1, min(max_rows or DEFAULT_ROWS, (max_bytes or DEFAULT_BYTES) // row_bytes))
+        row_bytes: int = max(1, self._size // max(1, self._table.num_rows))
+        return max(1, min(max_rows or DEFAULT_ROWS, min(max_bytes or MAX_BYTES, MAX_BYTES) // row_bytes))
 
 
 def _as_text(arrow: bool, native: Any) -> Callable[[pa.DataType], bool]:

@@ -143,6 +143,7 @@ class ThriftService:
             work,
             arrow=bool(request.canReadArrowResult),
             native=request.useArrowNativeTypes,
+            lz4=bool(request.canDecompressLZ4Result),
         )
 
     def _metadata(self, response: Any, request: Any, rows: Callable[[Session], pa.Table]) -> Any:
@@ -189,10 +190,10 @@ class ThriftService:
         types = pa.table({"TYPE_NAME": list(_SQL_TYPES), "DATA_TYPE": pa.array(_SQL_TYPES.values(), pa.int32())})
         return self._metadata(T.TGetTypeInfoResp, request, lambda _: types)
 
-    def _start(self, response: Any, request: Any, work: Work, *, arrow: bool, native: Any = None) -> Any:
+    def _start(self, response: Any, request: Any, work: Work, *, arrow: bool, **wire_format: Any) -> Any:
         session_id = _id(request.sessionHandle.sessionId)
         operation = self._sessions.start(session_id, work, attended=bool(request.getDirectResults))
-        operation.wire_format = {"arrow": arrow, "native": native}
+        operation.wire_format = {"arrow": arrow, **wire_format}
         handle = T.TOperationHandle(
             operationId=_identifier(operation.id),
             operationType=T.TOperationType.EXECUTE_STATEMENT,
@@ -289,11 +290,15 @@ def _id(identifier: Any) -> str:
 
 
 def _parameter(parameter: Any) -> Parameter:
-    if parameter.arguments:
-        raise _unsupported("A parameter of a complex type")
-    value = parameter.value
     written = None
-    if value is not None:
+    if (value := parameter.value) is not None:
         given = [each for each in (value.stringValue, value.doubleValue, value.booleanValue) if each is not None]
         written = str(given[0]) if given else None
-    return Parameter(parameter.name, parameter.type or "STRING", written)
+    return Parameter(parameter.name, parameter.type or "STRING", written, _arguments(parameter))
+
+
+def _arguments(of: Any) -> tuple[Parameter, ...]:
+    """The parts of a parameter of a complex type, each of which may be of such a type itself."""
+    return tuple(
+        Parameter(None, each.type or "STRING", each.value, _arguments(each)) for each in of.arguments or ()
+    )
