@@ -21,6 +21,7 @@ class Layout:
     server/warehouse.json  settings of every warehouse's sessions
     server/warehouses.json  the warehouses, once one was made or changed
     server/postgres-programs  where PostgreSQL's programs are, once Lakebase was asked for
+    uploads/           parts of multipart uploads, until they are files of a volume
     lakebase/          the projects of Lakebase, a PostgreSQL each
     server/ports.json  the ports of the last time, taken again when they are free
     logs/server.log    what the server has to say
@@ -63,6 +64,11 @@ class Layout:
     def postgres_programs(self) -> Path:
         """Holds the path of PostgreSQL's programs."""
         return self.server / "postgres-programs"
+
+    @property
+    def uploads(self) -> Path:
+        """Parts of multipart uploads; on the file system of the volumes, and nobody else's to read."""
+        return self.data_dir / "uploads"
 
     @property
     def lakebase(self) -> Path:

@@ -33,6 +33,7 @@ from dqctl.localworkspace.tokens import Tokens
 from dqctl.localworkspace.wire.application import build_application
 from dqctl.localworkspace.wire.disturbances import Disturbances
 from dqctl.localworkspace.wire.sessions import Sessions
+from dqctl.localworkspace.wire.uploads import Uploads
 from dqctl.localworkspace.wire.warehouse_settings import WarehouseSettings
 from dqctl.localworkspace.wire.warehouses import LOCAL, Warehouses
 from dqctl.localworkspace.wire.warehouses_api import http_path
@@ -129,6 +130,7 @@ class _Service:
         self._tokens = tokens
         self._certificates = certificates
         self._projects = projects
+        self._uploads = Uploads(Layout(endpoint.data_dir).uploads)
         self._started = time.monotonic()
 
     def serve(
@@ -161,6 +163,7 @@ class _Service:
             self._settings,
             self._disturbances,
             self._projects,
+            self._uploads,
             description=self._description,
             lifespan=lifespan,
         )

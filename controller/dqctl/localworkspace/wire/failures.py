@@ -1,9 +1,12 @@
-"""REST failures in Databricks' shape: ``{"error_code": ..., "message": ...}``."""
+"""REST failures in Databricks' shape: ``{"error_code": ..., "message": ..., "details": [...]}``."""
 
+import json
 import logging
+import uuid
+from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from dqctl.localworkspace.contract import StatementError
@@ -39,14 +42,39 @@ def not_implemented(feature: str) -> ApiError:
     return ApiError(501, "NOT_IMPLEMENTED", f"{feature} is not implemented by the local workspace")
 
 
+async def json_object(request: Request) -> dict[str, Any]:
+    """The JSON object in the body of ``request``; ``ApiError`` when there is none."""
+    try:
+        # Not request.json(): JSON has no NaN, and what is nested too deeply is a RecursionError.
+        body = json.loads(await request.body(), parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        raise ApiError(400, "MALFORMED_REQUEST", "the body is no JSON") from None
+    if not isinstance(body, dict):
+        raise ApiError(400, "MALFORMED_REQUEST", "the body is no JSON object")
+    return body
+
+
+def _no_number(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
 def _answer(status: int, error_code: str, message: str) -> JSONResponse:
     # Clients show the reason where they do not read the body: the Thrift connectors, HEAD requests.
     reason = message.encode("ascii", "replace").decode().replace("\n", " ").replace("\r", " ")[:500]
     return JSONResponse(
-        {"error_code": error_code, "message": message},
+        {"error_code": error_code, "message": message, "details": _details(error_code)},
         status,
         headers={"x-databricks-reason-phrase": reason},
     )
+
+
+def _details(error_code: str) -> list[dict[str, Any]]:
+    """What clients of Databricks look into, beside the code: a reason by name, and an id to tell the support."""
+    kinds = "type.googleapis.com/google.rpc"
+    return [
+        {"@type": f"{kinds}.ErrorInfo", "reason": error_code, "domain": "dqctl.localworkspace", "metadata": {}},
+        {"@type": f"{kinds}.RequestInfo", "request_id": str(uuid.uuid4()), "serving_data": ""},
+    ]
 
 
 async def answer_failure(request: Request, error: Exception) -> Response:
@@ -64,5 +92,7 @@ async def answer_failure(request: Request, error: Exception) -> Response:
             missing = not_implemented(f"{request.method} {request.url.path}")
             return _answer(missing.status, missing.error_code, missing.message)
         return _answer(error.status_code, "BAD_REQUEST", error.detail)
+    if isinstance(error, ClientDisconnect):  # nobody is there to read this
+        return _answer(499, "CANCELLED", "The client went away.")
     logger.error("%s %s failed inside the server", request.method, request.url.path, exc_info=error)
     return _answer(500, "INTERNAL_ERROR", f"{type(error).__name__}: {error}")
