@@ -75,7 +75,8 @@ def test_the_manifest_tells_exactly_what_comes(client: WorkspaceClient) -> None:
         run(
             client,
             "SELECT CAST(1 AS TINYINT) a, CAST(1 AS SMALLINT) b, 1 c, 1L d, 1.5F e, 1.5D f,"
-            " CAST(1 AS DECIMAL(9,2)) g, 'x' h, true i, DATE'2024-02-29' j, TIMESTAMP'2024-02-29 12:30:00.123456' k, array(1) l,"
+            " CAST(1 AS DECIMAL(9,2)) g, 'x' h, true i, DATE'2024-02-29' j,"
+            " TIMESTAMP'2024-02-29 12:30:00.123456' k, array(1) l,"
             " map('k', 1L) m, named_struct('One', 1, 'b', array('x')) n, CAST('x' AS BINARY) o, NULL p",
         )
     )

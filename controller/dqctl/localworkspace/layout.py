@@ -24,6 +24,7 @@ class Layout:
     uploads/           parts of multipart uploads, until they are files of a volume
     lakebase/          the projects of Lakebase, a PostgreSQL each
     server/ports.json  the ports of the last time, taken again when they are free
+    faults.json        a script of faults to begin with, if somebody put one there
     logs/server.log    what the server has to say
     workspace.json     the endpoint, while the server runs (``endpoint.Endpoint``)
     """
@@ -74,6 +75,11 @@ class Layout:
     def lakebase(self) -> Path:
         """Projects of Lakebase."""
         return self.data_dir / "lakebase"
+
+    @property
+    def faults(self) -> Path:
+        """The script of faults that the server begins with; not the server's to write."""
+        return self.data_dir / "faults.json"
 
     @property
     def log(self) -> Path:

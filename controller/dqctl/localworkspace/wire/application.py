@@ -16,14 +16,16 @@ from starlette.types import Lifespan
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.transport.TTransport import TMemoryBuffer
 
+from dqctl.localworkspace.catalog import Catalog
 from dqctl.localworkspace.contract import StatementError
 from dqctl.localworkspace.lakebase.projects import Projects
 from dqctl.localworkspace.secret_scopes import SecretScopes
 from dqctl.localworkspace.tokens import OWNER, Tokens
-from dqctl.localworkspace.wire import oauth, secrets_api, warehouses_api, workspace_api
+from dqctl.localworkspace.wire import oauth, secrets_api, tokens_api, warehouses_api, workspace_api
 from dqctl.localworkspace.wire.authentication import Authentication
 from dqctl.localworkspace.wire.bodies import Bodies
 from dqctl.localworkspace.wire.catalog_api import CatalogApi
+from dqctl.localworkspace.wire.catalog_changes_api import CatalogChangesApi
 from dqctl.localworkspace.wire.disturbances import Disturbances, Disturber
 from dqctl.localworkspace.wire.failures import ApiError, answer_failure
 from dqctl.localworkspace.wire.postgres_api import PostgresApi
@@ -52,15 +54,17 @@ def build_application(
     disturbances: Disturbances,
     projects: Projects,
     uploads: Uploads,
+    catalog: Catalog,
     *,
     description: Callable[[], dict[str, Any]],
     lifespan: Lifespan[Starlette] | None = None,
 ) -> Starlette:
     """The application over ``sessions``; see ``workspace_api.routes`` for ``description``."""
-    warehouses = disturbances.warehouses
+    warehouses, looks = disturbances.warehouses, CatalogApi(catalog)
     routes = [
         Route("/sql/1.0/warehouses/{id}", _Thrift(sessions, warehouses, tokens).answer, methods=["POST"]),
-        *workspace_api.routes(description, tokens),
+        *workspace_api.routes(description),
+        *tokens_api.routes(tokens),
         *warehouses_api.routes(warehouses),
         *disturbances.routes(),
         *oauth.routes(tokens),
@@ -68,7 +72,8 @@ def build_application(
         *secrets_api.routes(SecretScopes(tokens.secrets_file, OWNER.user_name)),
         *PostgresApi(projects).routes(),
         *StatementsApi(sessions, warehouses, tokens.signer).routes(),
-        *CatalogApi(sessions).routes(),
+        *looks.routes(),
+        *CatalogChangesApi(sessions.lakehouse, looks).routes(),
         *VolumesApi(sessions.lakehouse).routes(),
         *UploadsApi(sessions.lakehouse, uploads, tokens.signer).routes(),
     ]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import uuid
 from typing import Any
 
@@ -14,6 +15,24 @@ from dqctl.localworkspace.wire.sessions import UnknownHandle
 
 logger = logging.getLogger(__name__)
 
+# What people call the parts of Databricks' API that are not here, by the path below which they are.
+_FEATURES = (
+    (r"/api/[\d.]+/jobs/", "Jobs"),
+    (r"/api/[\d.]+/clusters/", "Clusters"),
+    (r"/api/[\d.]+/dbfs/", "DBFS (use volumes)"),
+    (r"/api/[\d.]+/(workspace|repos|git-credentials|workspace-files)", "Notebooks and workspace files"),
+    (r"/api/[\d.]+/unity-catalog/entity-tag-assignments/", "Tags"),
+    (r"/api/[\d.]+/unity-catalog/(effective-)?permissions/", "Grants by REST (nothing is enforced here)"),
+    (r"/api/[\d.]+/unity-catalog/functions", "Functions by REST"),
+    (r"/api/[\d.]+/unity-catalog/", "This part of Unity Catalog"),
+    (r"/api/[\d.]+/sql/history/", "Query history"),
+    (r"/api/[\d.]+/(preview/)?sql/(queries|alerts|dashboards)", "Saved queries, alerts and dashboards"),
+    (r"/api/[\d.]+/pipelines", "Pipelines"),
+    (r"/api/[\d.]+/(serving-endpoints|mlflow|feature-store|vector-search)", "Machine learning"),
+    (r"/api/[\d.]+/(preview/)?scim/|/api/[\d.]+/account", "Users, groups and accounts"),
+    (r"/api/[\d.]+/(token-management|permissions|ip-access-lists)", "Administration of access"),
+    (r"/api/[\d.]+/sql/", "This part of SQL warehouses"),
+)
 _MISSING = ("NO_SUCH_CATALOG_EXCEPTION", "SCHEMA_NOT_FOUND", "TABLE_OR_VIEW_NOT_FOUND", "VOLUME_NOT_FOUND")
 
 
@@ -82,6 +101,8 @@ async def answer_failure(request: Request, error: Exception) -> Response:
     if isinstance(error, ApiError):
         return _answer(error.status, error.error_code, error.message)
     if isinstance(error, StatementError):
+        if error.error_class == "UNSUPPORTED_FEATURE":
+            return _answer(501, "NOT_IMPLEMENTED", str(error))
         if error.error_class in _MISSING:
             return _answer(404, "NOT_FOUND", str(error))
         return _answer(400, "INVALID_PARAMETER_VALUE", str(error))
@@ -89,7 +110,9 @@ async def answer_failure(request: Request, error: Exception) -> Response:
         return _answer(404, "NOT_FOUND", str(error))
     if isinstance(error, HTTPException):
         if error.status_code in (404, 405):
-            missing = not_implemented(f"{request.method} {request.url.path}")
+            called = f"{request.method} {request.scope['path'][:200]}"
+            feature = next((word for path, word in _FEATURES if re.match(path, request.scope["path"])), None)
+            missing = not_implemented(f"{feature}: {called}" if feature else called)
             return _answer(missing.status, missing.error_code, missing.message)
         return _answer(error.status_code, "BAD_REQUEST", error.detail)
     if isinstance(error, ClientDisconnect):  # nobody is there to read this

@@ -41,13 +41,14 @@ class Uploads:
         self._lock = threading.Lock()
         self._all: dict[str, Upload] = {}
         shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700, parents=True)
 
     def begin(self, volume_path: str, *, overwrite: bool) -> Upload:
         """Begin one."""
         self._expire()
         token = secrets.token_hex(16)
         folder = self._folder / token
-        folder.mkdir(parents=True, mode=0o700)
+        folder.mkdir(mode=0o700)
         upload = Upload(token, volume_path, overwrite, folder, self._monotonic())
         with self._lock:
             self._all[token] = upload

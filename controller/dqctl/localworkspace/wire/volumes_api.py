@@ -1,6 +1,5 @@
 """The Files API on volumes, and the presigned URLs of PUT, GET and REMOVE: the same files by two doors."""
 
-import base64
 import contextlib
 import email.utils
 import errno
@@ -18,6 +17,7 @@ from starlette.routing import Route
 from dqctl.localworkspace.contract import Lakehouse
 from dqctl.localworkspace.wire import staging
 from dqctl.localworkspace.wire.failures import ApiError, invalid, not_found
+from dqctl.localworkspace.wire.pages import page
 
 _PAGE = 1000  # entries; Databricks' default, and the most
 _TEMPORARY = ".upload-"  # the dot keeps a half-written file out of read_files and COPY INTO, which skip such names
@@ -84,9 +84,14 @@ class VolumesApi:
         if not path.is_dir():
             raise not_found("The directory being accessed is not found.")
         base = "/" + request.path_params["path"].strip("/")
-        size = _page_size(request.query_params.get("page_size", ""))
-        after = _name_of(request.query_params.get("page_token", ""))
-        return JSONResponse(await run_in_threadpool(_page, base, path, after, size))
+
+        def contents() -> dict[str, Any]:
+            shown = [each for each in path.iterdir() if not each.name.startswith(_TEMPORARY)]
+            found, token = page(request, "page_size", shown, lambda each: each.name, _PAGE)
+            entries = [entry for each in found if (entry := _entry(base, each)) is not None]
+            return {"contents": entries} | ({"next_page_token": token} if token else {})
+
+        return JSONResponse(await run_in_threadpool(contents))
 
     async def _delete_directory(self, request: Request) -> Response:
         path = self._path(request)
@@ -181,32 +186,6 @@ def _existing(path: Path, request: Request) -> Path:
         if not path.is_file():
             raise not_found(f"The file /{request.path_params['path']} being accessed is not found.")
     return path
-
-
-def _page_size(given: str) -> int:
-    if not given:
-        return _PAGE
-    if not given.isascii() or not given.isdecimal():
-        raise invalid("page_size is a number")
-    return min(int(given[:9]) or _PAGE, _PAGE)
-
-
-def _name_of(token: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
-    except ValueError:
-        raise invalid("page_token is none of this API's") from None
-
-
-def _page(base: str, directory: Path, after: str, size: int) -> dict[str, Any]:
-    """Entries by name: a page begins behind the name that ended the one before, whatever came or went since."""
-    every = (each.name for each in directory.iterdir())
-    names = sorted(name for name in every if name > after and not name.startswith(_TEMPORARY))
-    found = [_entry(base, directory / name) for name in names[:size]]
-    page: dict[str, Any] = {"contents": [entry for entry in found if entry is not None]}
-    if len(names) > size:
-        page["next_page_token"] = base64.urlsafe_b64encode(names[size - 1].encode()).decode()
-    return page
 
 
 def _entry(base: str, path: Path) -> dict[str, str | int | bool] | None:
