@@ -23,9 +23,10 @@ from starlette.applications import Starlette
 from dqctl.localworkspace.certificates import Certificates
 from dqctl.localworkspace.contract import Lakehouse
 from dqctl.localworkspace.endpoint import FILE_NAME, Endpoint
+from dqctl.localworkspace.faults import Fault, faults_from
 from dqctl.localworkspace.lakebase.cluster import Programs, find_account
 from dqctl.localworkspace.lakebase.projects import Projects
-from dqctl.localworkspace.lakehouse import open_lakehouse
+from dqctl.localworkspace.lakehouse import LocalLakehouse, open_lakehouse
 from dqctl.localworkspace.layout import HOST, Layout
 from dqctl.localworkspace.listeners import ADDRESS, Ports, existing, further, listening, listening_everywhere
 from dqctl.localworkspace.proxy import ConnectProxy
@@ -33,6 +34,7 @@ from dqctl.localworkspace.tokens import Tokens
 from dqctl.localworkspace.wire.application import build_application
 from dqctl.localworkspace.wire.disturbances import Disturbances
 from dqctl.localworkspace.wire.sessions import Sessions
+from dqctl.localworkspace.wire.uploads import Uploads
 from dqctl.localworkspace.wire.warehouse_settings import WarehouseSettings
 from dqctl.localworkspace.wire.warehouses import LOCAL, Warehouses
 from dqctl.localworkspace.wire.warehouses_api import http_path
@@ -116,7 +118,7 @@ class _Service:
     def __init__(
         self,
         endpoint: Endpoint,
-        lakehouse: Lakehouse,
+        lakehouse: LocalLakehouse,
         tokens: Tokens,
         certificates: Certificates,
         projects: Projects,
@@ -126,9 +128,12 @@ class _Service:
         self._sessions = Sessions(lakehouse, defaults=self._settings.values)
         self._warehouses = Warehouses(Layout(endpoint.data_dir).warehouses, self._sessions)
         self._disturbances = Disturbances(self._warehouses)
+        self._disturbances.script.extend(_first_faults(Layout(endpoint.data_dir).faults))
         self._tokens = tokens
         self._certificates = certificates
         self._projects = projects
+        self._catalog = lakehouse.catalog
+        self._uploads = Uploads(Layout(endpoint.data_dir).uploads)
         self._started = time.monotonic()
 
     def serve(
@@ -161,6 +166,8 @@ class _Service:
             self._settings,
             self._disturbances,
             self._projects,
+            self._uploads,
+            self._catalog,
             description=self._description,
             lifespan=lifespan,
         )
@@ -202,6 +209,15 @@ class _Service:
             "sessions": sessions,
             "operations": operations,
         }
+
+
+def _first_faults(path: Path) -> list[Fault]:
+    if not path.exists():
+        return []
+    try:
+        return faults_from(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise OSError(f"{path} is no script of faults: {error}") from error
 
 
 def _projects(
