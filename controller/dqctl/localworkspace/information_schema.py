@@ -139,6 +139,10 @@ def _volumes(catalog: Catalog, only: str | None) -> list[Sequence[Any]]:
     ]
 
 
+def _none(_catalog: Catalog, _only: str | None) -> list[Sequence[Any]]:
+    return []
+
+
 _Fields = tuple[tuple[str, pa.DataType], ...]
 _CHANGES: _Fields = (
     ("created", _WHEN),
@@ -212,5 +216,27 @@ _VIEWS: dict[str, tuple[_Fields, Callable[[Catalog, str | None], list[Sequence[A
             *_CHANGES,
         ),
         _volumes,
+    ),
+    # There are none: CREATE and ALTER refuse row filters and column masks. dbt looks before each run.
+    "row_filters": (
+        (
+            ("table_catalog", _TEXT),
+            ("table_schema", _TEXT),
+            ("table_name", _TEXT),
+            ("filter_name", _TEXT),
+            ("target_columns", _TEXT),
+        ),
+        _none,
+    ),
+    "column_masks": (
+        (
+            ("table_catalog", _TEXT),
+            ("table_schema", _TEXT),
+            ("table_name", _TEXT),
+            ("column_name", _TEXT),
+            ("mask_name", _TEXT),
+            ("using_columns", _TEXT),
+        ),
+        _none,
     ),
 }
