@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from deltalake import ColumnProperties, CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
-from deltalake.schema import Field
+from deltalake.schema import Field, Schema
 
 from dqctl.localworkspace.types import Column, columns_from_delta
 
@@ -30,6 +30,10 @@ class Counted:
         self.failure: Exception | None = None
         self.schema = schema
         self._batches = batches
+
+    def renamed(self, schema: pa.Schema) -> "Counted":
+        """The same batches under another schema of the same types; they are counted here, too."""
+        return Counted(schema, self._passing())
 
     def reader(self) -> pa.RecordBatchReader:
         """The batches, once; each takes on the names, metadata and nullability of the schema."""
@@ -124,6 +128,11 @@ def arrow_schema(location: Path) -> pa.Schema:
     return pa.schema(DeltaTable(str(location)).schema().to_arrow())
 
 
+def schema_of(schema_json: str) -> pa.Schema:
+    """The columns of Delta's JSON schema for Arrow, with nullability and metadata."""
+    return pa.schema(Schema.from_json(schema_json).to_arrow())
+
+
 def partition_columns(location: Path) -> list[str]:
     """The columns that the table is partitioned by."""
     return list(DeltaTable(str(location)).metadata().partition_columns)
@@ -161,7 +170,9 @@ def copied_files(location: Path) -> set[str]:
     """The files that COPY INTO has loaded into the table."""
     found: set[str] = set()
     for entry in DeltaTable(str(location)).history():
-        found.update(json.loads(entry.get(COPIED_FILES) or "[]"))
+        files = entry.get(COPIED_FILES) or []
+        # Commits before 0.2 have the list as text.
+        found.update(json.loads(files) if isinstance(files, str) else files)
     return found
 
 
