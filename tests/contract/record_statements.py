@@ -10,6 +10,7 @@ embedded engine, and compares.
 It needs what the local tier needs, and takes a minute or two.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ from sqlglot import exp  # noqa: E402 - the tests' own modules are found from he
 
 from command_line import CommandLine, execute  # noqa: E402
 from contract.declared_tests import declared  # noqa: E402
-from contract.replayed import DATA, answer, data_statements  # noqa: E402
+from contract.replayed import DATA, Replay, data_statements  # noqa: E402
 from dqctl.localworkspace import control, session  # noqa: E402
 from dqctl.localworkspace.contract import Parameter, Result, StatementError  # noqa: E402
 from dqctl.localworkspace.lakehouse import open_lakehouse  # noqa: E402
@@ -129,19 +130,17 @@ def main() -> None:
     directory.chmod(0o711)
     try:
         statements = record(directory)
-        lakehouse = open_lakehouse(directory / "spark", engine=engine)
-        try:
-            first = lakehouse.open_session(None, None, {})
-            for statement in data_statements():
-                first.execute(statement)
-            spark = str(first.execute("SELECT version()").table.column(0)[0])
-            lines = [json.dumps(one | answer(lakehouse, one), ensure_ascii=False) for one in statements]
-        finally:
-            lakehouse.close()
+        with (
+            contextlib.closing(open_lakehouse(directory / "spark", engine=engine)) as lakehouse,
+            contextlib.closing(Replay(lakehouse)) as spark,
+        ):
+            spark.make_data()
+            version = spark.answer({"sql": "SELECT version()", "ansi": True})["rows"][0][0].split()[0]
+            lines = [json.dumps(one | spark.answer(one), ensure_ascii=False) for one in statements]
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     file = DATA.parent / f"{VERSION}.json"
-    head = json.dumps({"testgen": VERSION, "spark": spark.split()[0]})
+    head = json.dumps({"testgen": VERSION, "spark": version})
     file.write_text(f'{{"versions": {head}, "statements": [\n' + ",\n".join(lines) + "\n]}\n", encoding="utf-8")
     print(f"{file}: {len(lines)} statements, {file.stat().st_size} bytes", file=sys.stderr)
 

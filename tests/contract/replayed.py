@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from dqctl.localworkspace.contract import Lakehouse, Parameter, StatementError
 
 DATA = Path(__file__).parent / "statements" / "data.sql"
@@ -24,17 +26,36 @@ def recorded(version: str) -> list[dict[str, Any]]:
     return statements
 
 
-def answer(lakehouse: Lakehouse, statement: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns and rows, as JSON has them, in an order of their own; or the error's class."""
-    mode = "true" if statement["ansi"] else "false"
-    session = lakehouse.open_session(None, None, {"ansi_mode": mode})
-    parameters = [Parameter(*one) for one in statement.get("parameters", ())]
-    try:
-        table = session.execute(statement["sql"], parameters).table
-    except StatementError as error:
-        return {"error": error.error_class}
-    finally:
-        session.close()
+class Replay:
+    """The two sessions, with ANSI mode and without it, that statements are asked again in."""
+
+    def __init__(self, lakehouse: Lakehouse) -> None:
+        self._sessions = {
+            mode: lakehouse.open_session(None, None, {"ansi_mode": str(mode).lower()}) for mode in (True, False)
+        }
+
+    def make_data(self) -> None:
+        """The tables that the statements are about."""
+        for statement in data_statements():
+            self._sessions[True].execute(statement)
+
+    def answer(self, statement: Mapping[str, Any]) -> dict[str, Any]:
+        """Columns and rows, as JSON has them, in an order of their own; or the error's class."""
+        parameters = [Parameter(*one) for one in statement.get("parameters", ())]
+        try:
+            table = self._sessions[bool(statement["ansi"])].execute(statement["sql"], parameters).table
+        except StatementError as error:
+            return {"error": error.error_class}
+        return as_json(table)
+
+    def close(self) -> None:
+        """End the sessions."""
+        for session in self._sessions.values():
+            session.close()
+
+
+def as_json(table: pa.Table) -> dict[str, Any]:
+    """A result, comparable."""
     columns = [[plain(value) for value in column.to_pylist()] for column in table.columns]
     rows = [list(row) for row in zip(*columns, strict=True)]
     # TestGen's queries that return several rows are ordered by what they group by, or not at all.
