@@ -120,7 +120,13 @@ def is_table(location: Path) -> bool:
 
 def columns(location: Path) -> tuple[Column, ...]:
     """The table's columns as of its newest commit."""
-    return columns_from_delta(_schema_json(str(location), _log_changed_at(location)))
+    return columns_from_delta(_schema(location))
+
+
+def fields(location: Path) -> list[dict[str, Any]]:
+    """The fields of the newest version, in Delta's JSON."""
+    found: list[dict[str, Any]] = json.loads(_schema(location))["fields"]
+    return found
 
 
 def arrow_schema(location: Path) -> pa.Schema:
@@ -152,18 +158,6 @@ def newest_commit(location: Path) -> dict[str, Any]:
 def add_columns(location: Path, fields: Iterable[Mapping[str, Any]]) -> None:
     """Add columns, given as fields of Delta's JSON schema."""
     DeltaTable(str(location)).alter.add_columns([Field.from_json(json.dumps(field)) for field in fields])
-
-
-def comment_column(location: Path, name: str, comment: str) -> None:
-    """Comment a column."""
-    table = DeltaTable(str(location))
-    field = next(field for field in table.schema().fields if field.name == name)
-    table.alter.set_column_metadata(name, {**field.metadata, "comment": comment})
-
-
-def allow_nulls(location: Path, name: str) -> None:
-    """Take NOT NULL from a column."""
-    DeltaTable(str(location)).alter.drop_column_not_null(name)
 
 
 def copied_files(location: Path) -> set[str]:
@@ -220,8 +214,25 @@ def _log_changed_at(location: Path) -> int:
     return (location / "_delta_log").stat().st_mtime_ns
 
 
+def _schema(location: Path) -> str:
+    return _read(location)[1]
+
+
+def partition_columns_of(location: Path) -> list[str]:
+    """As ``partition_columns``, for those who ask many tables."""
+    return list(_read(location)[2])
+
+
+def _read(location: Path) -> tuple[int, str, tuple[str, ...]]:
+    found = _read_once(str(location), _log_changed_at(location))
+    if (location / "_delta_log" / f"{found[0] + 1:020d}.json").exists():
+        # Two commits within one tick of the file system's clock: the folder's time did not change.
+        return _read_once.__wrapped__(str(location), 0)
+    return found
+
+
 # A commit changes the second argument, which makes the cached answer void.
-@lru_cache(maxsize=4096)
-def _schema_json(location: str, _changed_at: int) -> str:
-    text: str = DeltaTable(location).schema().to_json()
-    return text
+@lru_cache(maxsize=65536)
+def _read_once(location: str, _changed_at: int) -> tuple[int, str, tuple[str, ...]]:
+    table = DeltaTable(location)
+    return table.version(), table.schema().to_json(), tuple(table.metadata().partition_columns)

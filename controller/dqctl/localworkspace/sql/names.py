@@ -1,12 +1,13 @@
 """Names in a statement: which of them are relations, and their full form."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
 
 from dqctl.localworkspace import errors
 from dqctl.localworkspace.catalog import INFORMATION_SCHEMA, Name
+from dqctl.localworkspace.sql.tokens import Reader, tokenize
 
 # ``parquet.`/path` ``: a relation named by a file format and a path.
 PATH_FORMATS = frozenset({"delta", "parquet", "csv", "json", "text"})
@@ -52,6 +53,26 @@ def named_relations(tree: exp.Expr) -> Iterator[exp.Table]:
         yield table
 
 
+def spell_out(tree: exp.Expr) -> exp.Expr:
+    """``IDENTIFIER('a.b')`` becomes the name that it spells, in place; parameters have their values by then."""
+    for call in list(tree.find_all(exp.Anonymous)):
+        if call.name.lower() != "identifier" or len(call.expressions) != 1:
+            continue
+        (text,) = call.expressions
+        if not isinstance(text, exp.Literal) or not text.is_string:
+            raise errors.unsupported("IDENTIFIER of anything but a text or a parameter")
+        reader = Reader(tokenize(text.name), text.name)
+        parts = [exp.to_identifier(part, quoted=True) for part in reader.name()]
+        reader.end()
+        table = call.parent
+        if isinstance(table, exp.Table) and table.this is call:
+            for key, part in zip(("this", "db", "catalog"), reversed(parts), strict=False):
+                table.set(key, part)
+        else:
+            call.replace(exp.column(*reversed(parts)))
+    return tree
+
+
 def is_path(table: exp.Table) -> bool:
     """Whether the relation is named by a path."""
     return bool(table.db) and not table.catalog and table.db.lower() in PATH_FORMATS
@@ -85,10 +106,13 @@ def _is_common_table_expression(table: exp.Table) -> bool:
     return False
 
 
-def qualify(tree: exp.Expr, namespace: Namespace) -> exp.Expr:
-    """Give every relation its full name: a view must mean the same wherever it is read from."""
+def qualify(tree: exp.Expr, namespace: Namespace, keep: Container[str] = ()) -> exp.Expr:
+    """Give every relation its full name: a view must mean the same wherever it is read from.
+
+    ``keep`` are the temporary views of the session, which have no other name than their own.
+    """
     for table in named_relations(tree):
-        if is_path(table):
+        if is_path(table) or (not table.db and table.name.lower() in keep):
             continue
         name = namespace.full(parts_of(table))
         table.set("this", exp.to_identifier(table.name, quoted=True))
