@@ -59,3 +59,13 @@ def test_what_is_not_supported_is_refused_and_changes_nothing(days: Client, stat
 def test_half_a_clause_is_a_syntax_error_or_refused(days: Client, text: str) -> None:
     assert days.error(text).error_class in ("PARSE_SYNTAX_ERROR", "UNSUPPORTED_FEATURE")
     assert len(days.rows(_ROWS)) == 4
+
+
+def test_values_that_functions_make_can_replace_others(client: Client) -> None:
+    client.execute("CREATE TABLE hashes (id STRING, n INT)")
+    client.execute("INSERT INTO hashes SELECT md5('a'), 1")
+    client.execute("CREATE VIEW computed AS SELECT md5(concat_ws('|', t, 'x')) AS id, 2 AS n FROM VALUES ('y') AS v(t)")
+    client.execute("INSERT INTO hashes AS t REPLACE ON (t.id <=> s.id) (SELECT id, n FROM computed) AS s")
+    assert client.value("SELECT count(DISTINCT id) FROM hashes") == 2
+    client.execute("INSERT INTO hashes AS t REPLACE ON (t.id <=> s.id) (SELECT id, n + 1 AS n FROM computed) AS s")
+    assert client.rows("SELECT n FROM hashes ORDER BY n") == [(1,), (3,)]
