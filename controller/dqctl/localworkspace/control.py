@@ -18,6 +18,7 @@ from dqctl.localworkspace.client import request
 from dqctl.localworkspace.endpoint import Endpoint
 from dqctl.localworkspace.layout import Layout
 from dqctl.localworkspace.listeners import check_address, further
+from dqctl.localworkspace.requirements import INSTALL, missing
 
 _POLL = 0.05
 _TAIL_LINES = 15
@@ -56,6 +57,12 @@ class RunsOtherwiseError(WorkspaceError):
         self.hint = (
             f"dqctl workspace stop --data-dir {quote(str(data_dir))}, then the same command again; its data stays"
         )
+
+
+class NotInstalledError(WorkspaceError):
+    """The server's packages are not there: dqctl was installed without its extra."""
+
+    hint = f"install them beside dqctl: {INSTALL}"
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,8 @@ def start(
                 _require_programs(layout, postgres_programs)
                 _put_settings(running, settings)
                 return running
+            if absent := missing(engine):
+                raise NotInstalledError(f"packages of the local workspace are not installed: {', '.join(absent)}")
             for address in proxy_addresses:
                 check_address(address)
             argv = [f"--data-dir={layout.data_dir}", f"--port={port}", f"--proxy-port={proxy_port}"]

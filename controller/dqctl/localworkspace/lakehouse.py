@@ -43,9 +43,12 @@ class LocalLakehouse:
         _sweep(self._doorway.path, self._catalog)
 
     def open_session(self, catalog: str | None, schema: str | None, configuration: Mapping[str, str]) -> Session:
-        """A new session; ``StatementError`` when catalog or schema are not there. Unknown settings are ignored."""
+        """A new session; ``StatementError`` when the catalog is not there. Unknown settings are ignored.
+
+        The schema may come later: dbt stands in the one that it is about to make.
+        """
         namespace = Namespace((catalog or self._default_catalog).lower(), (schema or DEFAULT_SCHEMA).lower())
-        self._catalog.schema(namespace.catalog, namespace.schema)
+        self._catalog.schemas(namespace.catalog)
         context = Context(self._catalog, self._volumes, self._engine.open_session(), self._locks, namespace)
         for key, value in configuration.items():
             if known(key):

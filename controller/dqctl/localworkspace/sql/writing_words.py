@@ -5,17 +5,12 @@ from collections.abc import Sequence
 from sqlglot import exp
 from sqlglot.tokenizer_core import Token, TokenType
 
-from dqctl.localworkspace import errors
-
 _EVOLUTION = "schema_evolution"
 _WORDS = ("WITH", "SCHEMA", "EVOLUTION")
 
 
 def without_evolution(tokens: Sequence[Token]) -> tuple[list[Token], bool]:
-    """The tokens without ``WITH SCHEMA EVOLUTION`` after INSERT or MERGE, and whether it was there.
-
-    ``StatementError`` for ``REPLACE ON``, which is not there either.
-    """
+    """The tokens without ``WITH SCHEMA EVOLUTION`` after INSERT or MERGE, and whether it was there."""
     left = list(tokens)
     depth, writes, evolves = 0, False, False
     for index, token in enumerate(tokens):
@@ -28,8 +23,6 @@ def without_evolution(tokens: Sequence[Token]) -> tuple[list[Token], bool]:
             if _words(tokens, index + 1) == _WORDS:
                 del left[index + 1 : index + 4]
                 evolves = True
-        elif writes and words[:2] == ("REPLACE", "ON"):
-            raise errors.unsupported("INSERT with REPLACE ON")
         elif words[0] == "SELECT":
             break
     return left, evolves

@@ -11,6 +11,7 @@ from dqctl.localworkspace.catalog import quoted
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result, StatementError
 from dqctl.localworkspace.sql.dialect import to_sql
+from dqctl.localworkspace.sql.replace_on import ReplaceOn, replaces_on
 from dqctl.localworkspace.sql.writing_words import evolves
 from dqctl.localworkspace.statements import loading
 from dqctl.localworkspace.statements.evolution import with_columns
@@ -46,7 +47,10 @@ def insert(statement: exp.Insert, context: Context) -> Result:
         _check_given(source, target)
         rows = aligned(source, target, fixed)
         try:
-            inserted = _write(statement, rows, fixed, target, context, stack)
+            if clause := replaces_on(statement):
+                inserted = _replace_on(*clause, source, rows, target, context, stack)
+            else:
+                inserted = _write(statement, rows, fixed, target, context, stack)
         except Exception as error:
             raise loading.stored(error, statement) from error
     return counts({"num_affected_rows": inserted, "num_inserted_rows": inserted})
@@ -94,6 +98,32 @@ def _write(
     added = loading.write(mixed, target, context, tally)
     what = written("Overwrite", target, added, condition=condition)
     loading.commit(target, what, added=added, removed=files.values())
+    return tally.rows[INSERTED]
+
+
+def _replace_on(
+    clause: ReplaceOn,
+    condition: exp.Expr,
+    source: Source,
+    rows: str,
+    target: Target,
+    context: Context,
+    stack: ExitStack,
+) -> int:
+    """Rows of the table for which a row of the source fulfils the condition go, the source's come."""
+    if condition.find(exp.Query) is not None:
+        raise errors.unsupported("REPLACE ON with a subquery")
+    relation, files = stack.enter_context(loading.part(target, None))
+    kept = loading.planned(exp.select(*loading.outputs(target)).from_(relation), context, stack)
+    ours, theirs = (quoted(alias) for alias in (clause.target or target.table.name.name, clause.source or _SOURCE))
+    mixed = (
+        f"SELECT {ours}.*, {KEPT} AS {ACTION} FROM ({kept}) AS {ours}"
+        f" LEFT ANTI JOIN ({source.sql}) AS {theirs} ON {to_sql(condition.copy())} UNION ALL "
+        f"SELECT *, {INSERTED} AS {ACTION} FROM ({rows}) AS s"
+    )
+    tally = Tally()
+    added = loading.write(mixed, target, context, tally)
+    loading.commit(target, written("Overwrite", target, added, condition=condition), added=added, removed=files.values())
     return tally.rows[INSERTED]
 
 
