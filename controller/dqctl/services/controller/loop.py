@@ -43,6 +43,8 @@ class Controller:
         self._load = load
         self._clock = clock
         self._settings = load()
+        # Home and stack never change: the files are always the same ones.
+        self._files = settings_files(self._settings.home, self._settings.stack)
         self._stamp = self._stamps()
         self._alert_at = 0.0
         self._measured: Measures | None = None
@@ -80,6 +82,7 @@ class Controller:
             seen = self._watch.look()
         except DqctlError as fault:
             self._rounds.reap()
+            self._rounds.rest()
             if self.standing.fail("watch", fault.message):
                 log.warning("waiting: %s; %s", fault.message, fault.hint)
             return
@@ -123,9 +126,6 @@ class Controller:
                 log.warning("%s; %s", error.message, error.hint)
 
     def _stamps(self) -> tuple[tuple[int, int] | None, ...]:
-        # Home and stack never change: the files are always the same ones.
-        if not hasattr(self, "_files"):
-            self._files: tuple[Path, ...] = settings_files(self._settings.home, self._settings.stack)
         return tuple(_stamp(path) for path in self._files)
 
 
