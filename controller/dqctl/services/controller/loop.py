@@ -26,6 +26,7 @@ from dqctl.services.controller.watch import Watch
 from dqctl.services.metrics import measure
 from dqctl.settings import Settings, settings_files
 from dqctl.stack.paths import StackPaths
+from dqctl.stack.record import read_record
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,8 @@ class Controller:
         if not self._lead():
             return
         settings = self.settings()
-        self._timetable.keep(settings)
+        if self._is_installed(settings):  # what an uninstalled stack would be asked for would fail
+            self._timetable.keep(settings)
         try:
             seen = self._watch.look()
         except DqctlError as fault:
@@ -112,6 +114,13 @@ class Controller:
             log.warning("not leading any more: the stack's directory is gone")
             self.end()
         return now
+
+    def _is_installed(self, settings: Settings) -> bool:
+        try:
+            record = read_record(StackPaths(settings.home, settings.stack))
+        except DqctlError:  # the watch finds it, too, and says so
+            return False
+        return record is not None and record.installed
 
     def _alert(self, settings: Settings) -> None:
         now = self._clock.monotonic()
