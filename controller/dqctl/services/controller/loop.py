@@ -26,7 +26,6 @@ from dqctl.services.controller.watch import Watch
 from dqctl.services.metrics import measure
 from dqctl.settings import Settings, settings_files
 from dqctl.stack.paths import StackPaths
-from dqctl.stack.record import read_record
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +77,7 @@ class Controller:
         if not self._lead():
             return
         settings = self.settings()
-        if self._is_installed(settings):  # what an uninstalled stack would be asked for would fail
-            self._timetable.keep(settings)
+        self._timetable.keep(settings)
         try:
             seen = self._watch.look()
         except DqctlError as fault:
@@ -111,16 +109,20 @@ class Controller:
         if now and not was:
             log.info("leading stack %s", self.standing.stack)
         elif was and not now:
-            log.warning("not leading any more: the stack's directory is gone")
+            log.warning("not leading any more: the stack was uninstalled")
             self.end()
+        if not now:
+            self._wait()
         return now
 
-    def _is_installed(self, settings: Settings) -> bool:
-        try:
-            record = read_record(StackPaths(settings.home, settings.stack))
-        except DqctlError:  # the watch finds it, too, and says so
-            return False
-        return record is not None and record.installed
+    def _wait(self) -> None:
+        """Say why there is nothing to do: there is no stack, or another one leads, which is in nobody's way."""
+        if self._leadership.is_installed:
+            self.standing.succeed("watch")
+            return
+        missing = f"stack {self.standing.stack!r} is not installed in {self._settings.home}"
+        if self.standing.fail("watch", missing):
+            log.warning("waiting: %s; run: dqctl install", missing)
 
     def _alert(self, settings: Settings) -> None:
         now = self._clock.monotonic()
