@@ -344,8 +344,9 @@ def test_what_a_killed_command_left_is_settled_and_what_others_run_is_not(
 
 
 def test_a_process_is_ready_while_a_run_is_under_way_and_none_while_nothing_is(
-    settings: Settings, runtime: LocalRuntime
+    settings: Settings, runtime: LocalRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DQCTL_WORKSPACE", str(settings.workspace))
     seconds = 0.0
     clock = replace(SYSTEM_CLOCK, monotonic=lambda: time.monotonic() + seconds)
     rounds = Rounds(Standing("default", clock), clock)
