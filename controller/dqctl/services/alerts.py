@@ -15,7 +15,7 @@ import psycopg
 
 from dqctl.alerts import alertmanager, chat, telling
 from dqctl.alerts.alert import Alert
-from dqctl.alerts.evaluation import Facts, evaluate
+from dqctl.alerts.evaluation import Facts, evaluate, is_judged, unclear
 from dqctl.alerts.message import compose, test_message
 from dqctl.alerts.rules import Alerting, Route, When
 from dqctl.alerts.telling import KnownAlerts, News, Told, ToldAlerts
@@ -104,6 +104,7 @@ class _Look:
     settings: Settings
     connection: Connection
     alerting: Alerting
+    facts: Facts
     wanted: Mapping[str, Alert]
     known: KnownAlerts
     now: datetime
@@ -126,10 +127,13 @@ class _Look:
         for receiver in route.receivers:
             knows = told.get(receiver, {})
             if route.chat is not None:
-                news = telling.for_people(route.chat, self.known, mine, knows, self.now)
-                waiting: dict[str, Told | None] = dict.fromkeys(news.pending, Told.PENDING)
+                news = telling.for_people(route.chat, self.known, mine, knows, self.now, self._is_judged)
             else:
-                news, waiting = telling.for_alertmanager(self.known, mine, knows, self.now), {}
+                news = telling.for_alertmanager(self.known, mine, knows, self.now)
+            # Some of it may have arrived: the end of that has to be told, too.
+            waiting: dict[str, Told | None] = {
+                each: Told.PENDING for each in news.pending if knows.get(each) is not Told.FIRING
+            }
             error = None if news.is_silent else self._send(route, receiver, news)
             with self.connection.transaction():
                 if not news.is_silent:
@@ -141,10 +145,14 @@ class _Look:
             elif not news.is_silent:
                 self._told(receiver, news, knows)
 
+    def _is_judged(self, alert: Alert) -> bool:
+        return is_judged(alert, self.alerting.effective, self.facts)
+
     def _send(self, route: Route, receiver: str, news: News) -> DqctlError | None:
         try:
             if route.chat is not None:
-                chat.Sender(route).send(compose(news, self.settings.stack, self.link))
+                sender = chat.Sender(route)
+                sender.send(compose(news, self.settings.stack, self.link, sender.size))
             else:
                 url = receiver.removeprefix(f"{route.name} ")
                 alertmanager.Sender(route, url).send((*news.began, *news.ended), self.now, self.link)
@@ -251,9 +259,14 @@ def _look(
     declared = store.read(connection, keys_of(runtime.paths))
     connection.rollback()
     now = clock.now()
-    wanted = evaluate(declared.alerting.effective, _facts(settings, runtime, connection, declared, now))
+    rules = declared.alerting.effective
+    found = _facts(settings, runtime, connection, declared, now)
+    wanted = evaluate(rules, found)
     with connection.transaction():
         stored, told = store.alerts(connection), store.told(connection)
+        for fingerprint in unclear(rules, found):
+            if fingerprint in stored and stored[fingerprint].is_firing:
+                wanted.setdefault(fingerprint, stored[fingerprint].alert)
         changed = telling.changes(stored, wanted, now)
         store.change(connection, changed)
         for route in declared.alerting.routes:
@@ -264,7 +277,15 @@ def _look(
                 for fingerprint in anew:
                     del knows[fingerprint]
     look = _Look(
-        settings, connection, declared.alerting, wanted, {**stored, **changed}, now, progress, _link(settings)
+        settings,
+        connection,
+        declared.alerting,
+        found,
+        wanted,
+        {**stored, **changed},
+        now,
+        progress,
+        _link(settings),
     )
     for route in declared.alerting.routes:
         look.tell(route, told)
@@ -293,6 +314,8 @@ def _facts(
         return Facts(settings.stack, now)
     version = capabilities(runtime.version)
     rules = declared.alerting.effective
+    if any(When.RUN_LATE in rule.when for rule in rules):
+        store.see_suites(connection, now)
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         subjects = facts.read(connection, version, rules, _quoted)
