@@ -26,6 +26,7 @@ from dqctl.report.samples import NOT_SHOWN, VALUED_TESTS, without_values
 from dqctl.report.words import counted
 from dqctl.runtime import Runtime, open_runtime
 from dqctl.services.keys import keys_of
+from dqctl.services.pages import seen_from_here
 from dqctl.services.target import name_of_target
 from dqctl.services.waiting import in_utc, known, waiting
 from dqctl.settings import Settings
@@ -102,6 +103,7 @@ class _Look:
     """One look, while it lasts."""
 
     settings: Settings
+    runtime: Runtime
     connection: Connection
     alerting: Alerting
     facts: Facts
@@ -154,8 +156,8 @@ class _Look:
                 sender = chat.Sender(route)
                 sender.send(compose(news, self.settings.stack, self.link, sender.size))
             else:
-                url = receiver.removeprefix(f"{route.name} ")
-                alertmanager.Sender(route, url).send((*news.began, *news.ended), self.now, self.link)
+                sending = _manager(route, receiver, self.runtime)
+                sending.send((*news.began, *news.ended), self.now, self.link)
         except DqctlError as error:
             return error
         return None
@@ -233,7 +235,7 @@ def try_routes(
     if name is not None and name not in names:
         raise UsageError(f"there is no route {name}", f"there are: {', '.join(sorted(names))}")
     tried = [
-        Tried(receiver, _try(route, receiver, settings.stack, clock))
+        Tried(receiver, _try(route, receiver, settings, runtime, clock))
         for route in routes
         if name in (None, route.name)
         for receiver in route.receivers
@@ -241,13 +243,17 @@ def try_routes(
     return (*tried, *(Tried(each, _lost(each)) for each in declared.lost if name in (None, each)))
 
 
-def _try(route: Route, receiver: str, stack: str, clock: Clock) -> DqctlError | None:
+def _manager(route: Route, receiver: str, runtime: Runtime) -> alertmanager.Sender:
+    url = receiver.removeprefix(f"{route.name} ")
+    return alertmanager.Sender(route, seen_from_here(url, runtime.paths, runtime.record))
+
+
+def _try(route: Route, receiver: str, settings: Settings, runtime: Runtime, clock: Clock) -> DqctlError | None:
     try:
         if route.chat is not None:
-            chat.Sender(route).send(test_message(stack, route.name))
+            chat.Sender(route).send(test_message(settings.stack, route.name))
         else:
-            url = receiver.removeprefix(f"{route.name} ")
-            alertmanager.Sender(route, url).test(stack, clock.now())
+            _manager(route, receiver, runtime).test(settings.stack, clock.now())
     except DqctlError as error:
         return error
     return None
@@ -278,6 +284,7 @@ def _look(
                     del knows[fingerprint]
     look = _Look(
         settings,
+        runtime,
         connection,
         declared.alerting,
         found,
