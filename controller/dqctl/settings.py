@@ -185,6 +185,11 @@ class Settings(BaseSettings):
     observability_key: SecretStr | None = Field(
         None, description="Key of a service account there; by default what TestGen's project has."
     )
+    export: Literal["off", "observability", "openlineage"] = Field(
+        "off",
+        description="Where commands that publish, and the controller, hand results over to afterwards, as "
+        "dqctl export does; what could not be waits, exit code 5.",
+    )
     export_timeout: float = Field(
         60.0, gt=0, description="Seconds that a receiver of exports may take to answer, or refuse for a while."
     )

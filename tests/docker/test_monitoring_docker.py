@@ -133,6 +133,51 @@ def test_a_configuration_of_somebodys_own_reaches_alertmanager_alone(run: Comman
     assert said == [{"name": "mine"}]
 
 
+def test_a_configuration_with_a_mistake_is_refused_before_alertmanager_sees_it(run: CommandLine) -> None:
+    own = run.home / "wrong.yaml"
+    before = {name: each.id for name, each in containers(STACK).items()}
+    for text, reason in (
+        ("route: {receiver: mine}\nreceivers: [{name: other}]\n", 'undefined receiver "mine" used in route'),
+        ("route: {receiver: mine, group_wait: hush-4711}\nreceivers: [{name: mine}]\n", "not a valid duration"),
+        ("route: [\n", "yaml: "),
+    ):
+        own.write_text(text)
+        refused = run("install", "--alertmanager-config", own, code=2).err
+        assert "Alertmanager does not take the configuration" in refused
+        assert reason in refused
+    assert {name: each.id for name, each in containers(STACK).items()} == before
+    assert run.document("install")["changed"] == []
+
+
+def test_alerts_of_dqctl_reach_the_alertmanager_beside_the_stack_by_one_url_from_everywhere(
+    run: CommandLine, pages: Mapping[str, str]
+) -> None:
+    file = run.home / "alerts.yaml"
+    file.write_text(
+        "version: 1\nalerts:\n  routes:\n    - {name: ops, alertmanager: {urls: 'http://alertmanager:9093'}}\n"
+    )
+    run("apply", "-f", file)
+
+    def fired() -> set[str]:
+        found = ask(pages["alertmanager"], "api/v2/alerts") or []
+        return {each["labels"]["alertname"] for each in found}
+
+    run("alerts", "test")
+    assert "DqctlTestMessage" in fired()
+    # The controller, for which that is the name of a container, tells it of the run that broke.
+    with open_runtime(run.settings, silent).metadata() as connection:
+        connection.execute(
+            "INSERT INTO table_groups (id, project_code, table_groups_name)"
+            " SELECT gen_random_uuid(), project_code, 'orders' FROM projects LIMIT 1"
+        )
+        connection.execute(_BROKEN)
+        connection.execute(
+            "UPDATE job_executions SET kwargs = jsonb_build_object('table_group_id', g.id) FROM table_groups g"
+            " WHERE source = 'cli'"
+        )
+    within(180, lambda: "DataQualityRunFailed" in fired())
+
+
 def test_a_port_that_is_taken_is_said_by_install_and_keeps_nobody_from_work(
     run: CommandLine, pages: Mapping[str, str]
 ) -> None:

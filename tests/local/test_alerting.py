@@ -56,6 +56,7 @@ def runtime(settings: Settings) -> Iterator[LocalRuntime]:
         if connection.execute("SELECT to_regclass('dqctl.alerts')").fetchone() != (None,):
             for table in ("alerts", "alert_told", "alert_rules", "alert_routes", "alert_receivers"):
                 connection.execute(f"DELETE FROM dqctl.{table}")
+            connection.execute("DROP TABLE IF EXISTS dqctl.alert_suites")
 
 
 @pytest.fixture
@@ -396,6 +397,67 @@ def test_rules_choose_by_name_count_runs_and_notice_silence(
     night.run(passed=("a", "b"))
     assert night.look().firing == 0
     assert len(chat.posted) == 3
+
+
+def test_a_test_that_cannot_be_evaluated_any_more_goes_on_failing(
+    night: Night, declared: Callable[..., Any], chat: Web, manager: Alertmanager
+) -> None:
+    declared(managed(manager, more="    - name: chat\n      apprise: {env: HOOK}\n"), **hooked(chat))
+    night.now = NOW - timedelta(hours=9)
+    night.run("a")
+    assert night.look().firing == 1
+    night.run("a", word="Error")
+    report = night.look()
+    assert ([each.labels["alertname"] for each in report.began], report.resolved) == (["DataTestError"], ())
+    assert {each["labels"]["alertname"] for each in manager.alerts()} >= {"DataTestFailed", "DataTestError"}
+    night.run(passed=("a",))
+    assert (len(night.look().resolved), of(night, manager)) == (2, {})
+    assert [each["title"].rpartition(": ")[2] for each in chat.posted] == [
+        "1 test failed",
+        "1 test could not be evaluated",
+    ]
+
+
+def test_another_severity_is_said_and_not_taken_for_the_end_of_the_trouble(
+    night: Night, declared: Callable[..., Any], chat: Web
+) -> None:
+    section = CHAT + "      resolved: true\n  rules:\n    - {name: all, when: failed, severity: %s}\n"
+    declared(section % "warning", **hooked(chat))
+    night.run("a")
+    night.look()
+    declared(section % "critical", **hooked(chat))
+    night.look()
+    night.look(after=timedelta(hours=40))
+    assert [each["title"] for each in chat.posted] == ["dqctl default: sales/sales-suite: 1 test failed"] * 2
+    assert "  critical: orders" in chat.posted[1]["message"]
+    night.run(passed=("a",))
+    night.look()
+    night.look(after=timedelta(hours=40))
+    assert [each["title"] for each in chat.posted[2:]] == ["dqctl default: sales/sales-suite: 1 good again"]
+
+
+def test_a_suite_that_is_new_is_late_when_its_time_has_passed_and_not_before(
+    night: Night, declared: Callable[..., Any], chat: Web, runtime: LocalRuntime
+) -> None:
+    declared(CHAT + "  rules:\n    - {name: late, when: run_late, every: 26h}\n", **hooked(chat))
+    night.now = NOW
+    night.run(passed=("a",))
+    assert night.look().firing == 0
+    with runtime.metadata() as connection:
+        connection.execute("UPDATE dqctl.alert_rules SET since = since - interval '30 days'")
+        connection.execute(
+            "INSERT INTO test_suites (id, project_code, test_suite, connection_id, table_groups_id)"
+            " SELECT gen_random_uuid(), project_code, 'new-suite', connection_id, table_groups_id FROM test_suites"
+        )
+    try:
+        assert night.look().firing == 0
+        assert night.look(after=timedelta(hours=20)).firing == 0
+        late = night.look(after=timedelta(hours=7)).began
+        assert {each.labels["suite"] for each in late} == {"new-suite", "sales-suite"}
+        assert "new-suite: never tested, expected every 26 h" in chat.posted[0]["message"]
+    finally:
+        with runtime.metadata() as connection:
+            connection.execute("DELETE FROM test_suites WHERE test_suite = 'new-suite'")
 
 
 def test_results_that_are_not_published_are_an_alert_until_they_are(

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from command_line import CommandLine
 from dqctl.clock import Deadline
-from dqctl.errors import ExitCode, MissingSetting, UsageError
+from dqctl.errors import ExitCode, MissingSetting, NotPublished, UsageError
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
 from dqctl.runtime.local import LocalRuntime
 from dqctl.services.export import Destination, Selection, export, preview
+from dqctl.services.export_runs import hand_over_after
 from dqctl.services.exporting import Doubtful
 from dqctl.settings import Settings
 from dqctl.testgen.capabilities import capabilities
@@ -561,3 +562,43 @@ def test_a_result_waits_or_travels_in_one_request_whatever_happens(
             }
             assert doubts == travels
             assert sorted([*waits, *there, *(each for some in travels.values() for each in some)]) == ids
+
+
+def test_what_is_tested_is_exported_after_it_is_published_where_that_is_set(
+    settings: Settings, runtime: LocalRuntime, receiver: Receiver
+) -> None:
+    assert hand_over_after(settings, runtime) is None
+    wanted = aimed(settings, receiver, export="observability", export_timeout=2)
+    made = add(runtime, "after-the-night", 30)
+    receiver.faults = dict.fromkeys(range(100), answering(503))
+    refused = hand_over_after(wanted, runtime)
+    assert refused
+    assert [error.exit_code for error in refused.errors] == [ExitCode.NOT_PUBLISHED]
+    assert statuses(runtime, made) == {"Queued": 30}
+    receiver.faults = {}
+    done = hand_over_after(wanted, runtime)
+    assert done
+    assert (done.exit_code, [run.results for run in done.runs]) == (ExitCode.DONE, [30])
+    assert once(receiver, 30)
+    # What nobody says where to is no reason to lose what else the night found.
+    nowhere = hand_over_after(wanted.model_copy(update={"observability_key": None}), runtime)
+    assert nowhere
+    (error,) = nowhere.errors
+    assert isinstance(error, NotPublished)
+    assert "no observability key is set" in error.message
+
+
+def test_a_command_exports_and_says_so_with_its_exit_code(
+    settings: Settings, runtime: LocalRuntime, receiver: Receiver
+) -> None:
+    made = add(runtime, "by-command", 10)
+    environment = {
+        "DQCTL_EXPORT": "observability", "DQCTL_OBSERVABILITY_URL": receiver.url,
+        "DQCTL_OBSERVABILITY_KEY": KEY, "DQCTL_EXPORT_TIMEOUT": "2",
+    }  # fmt: skip
+    command = CommandLine(settings.home, environment)
+    # Nothing says where results are published to here: that is 5 already, and keeps nothing from being exported.
+    said = command.document("run-tests", "by-command", code=None)
+    assert said["exported"]["to"] == "observability"
+    assert sum(run["results"] for run in said["exported"]["runs"]) >= 10
+    assert statuses(runtime, made)["Queued"] == 0

@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from alert_receivers import web
 from command_line import execute as in_workspace
+from dqctl.clock import SYSTEM_CLOCK, Deadline
 from dqctl.errors import Busy, DatabricksRefused, EnvironmentFault, UsageError
 from dqctl.localworkspace import client, control
 from dqctl.localworkspace.endpoint import Endpoint
@@ -19,7 +22,9 @@ from dqctl.localworkspace.faults import Effect, Fault
 from dqctl.progress import silent
 from dqctl.runtime import Runtime, metadata, open_runtime
 from dqctl.runtime.local import LocalRuntime
-from dqctl.services import key_transfer, state, state_replaced, state_restore, state_verify
+from dqctl.services import alerts, key_transfer, state, state_replaced, state_restore, state_verify
+from dqctl.services.alerts import AlertReport, raise_alerts
+from dqctl.services.apply import apply
 from dqctl.services.install import install
 from dqctl.services.uninstall import uninstall
 from dqctl.settings import Settings, load
@@ -34,6 +39,7 @@ LEFT_OUT = (
     "dqctl.state_",
     "dqctl.foreground",
     "dqctl.rotations",
+    "dqctl.alert_receivers",
     "testgen.stg_",
     "testgen.oauth2_a",
     "testgen.oauth2_t",
@@ -388,3 +394,59 @@ def test_users_and_settings_of_a_project_are_data(fresh_stack: Settings) -> None
         assert metadata.has_data(server), change
         execute(fresh_stack, undo)
         assert not metadata.has_data(server), undo
+
+
+ALERTS = """
+version: 1
+alerts:
+  routes:
+    - name: chat
+      apprise: {env: HOOK}
+      resolved: true
+  rules:
+    - {name: broken, when: run_failed}
+    - {name: late, when: run_late, every: 400d}
+"""
+_GROUP = "11111111-1111-4111-8111-111111111111"
+_RUN = (
+    "INSERT INTO job_executions (project_code, job_key, source, status, kwargs, started_at, completed_at)"
+    f" SELECT project_code, 'run-profile', 'cli', '%s', '{{\"table_group_id\": \"{_GROUP}\"}}', now(), now()"
+    " FROM projects LIMIT 1"
+)
+
+
+def test_what_was_said_of_alerts_comes_back_so_that_nobody_is_told_again_and_the_end_is_told(
+    fresh_stack: Settings, workspace: Path, tmp_path: Path
+) -> None:
+    settings = with_state(fresh_stack, workspace, "alerts")
+    file = tmp_path / "alerts.yaml"
+    file.write_text(ALERTS)
+
+    def look(days: int = 0) -> AlertReport:
+        clock = replace(SYSTEM_CLOCK, now=lambda: datetime.now(UTC) + timedelta(days=days))
+        return raise_alerts(settings, opened(settings), clock=clock)
+
+    with web() as chat:
+        hook = f"json://127.0.0.1:{chat.port}/a-token-of-the-hook-4711"
+        apply(opened(settings), file, access=None, environment={"HOOK": hook}, deadline=Deadline(300))
+        execute(
+            settings,
+            "INSERT INTO table_groups (id, project_code, table_groups_name)"
+            f" SELECT '{_GROUP}', project_code, 'orders' FROM projects LIMIT 1",
+            _RUN % "error",
+        )
+        said = look()
+        assert (said.firing, len(said.sent), said.errors) == (1, 1, ())
+        state.save(settings)
+
+        state_restore.restore(settings)
+        (restored,) = alerts.overview(settings).firing
+        assert restored.told == ("chat",)
+        again = look()
+        assert (again.firing, again.began, again.sent, again.errors) == (1, (), (), ())
+        assert len(chat.posted) == 1
+
+        execute(settings, _RUN % "completed")
+        assert len(look().resolved) == 1
+        assert look(days=2).sent
+        assert [each["title"].rpartition(": ")[2] for each in chat.posted] == ["1 run broke", "1 good again"]

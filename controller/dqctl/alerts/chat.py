@@ -30,6 +30,19 @@ class Sender:
 
     route: Route
 
+    @property
+    def size(self) -> int | None:
+        """How many characters it takes, subject and body together; None where the URL says what becomes of more.
+
+        Apprise hands a message over whatever its length, and what is too long for Discord or a phone is refused:
+        the worse the night, the less would arrive.
+        """
+        from apprise import OverflowMode
+
+        service = _service(self.route.secrets[URL], f"route {self.route.name}")
+        # Between the two stand a few characters more, and services without titles put them into the body.
+        return service.body_maxlen - 10 if service.overflow_mode is OverflowMode.UPSTREAM else None
+
     def send(self, message: Message) -> None:
         """Send it. Raises ``EnvironmentFault`` with what Apprise says about it.
 

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from statistics import median
+from zoneinfo import ZoneInfo
 
 from dqctl.alerts.alert import NAMES, Alert
 from dqctl.alerts.rules import OF_TESTS, Rule, When
+from dqctl.crontimes import next_time
 
 _STATUSES = {When.FAILED: "Failed", When.REPEATED: "Failed", When.ERROR: "Error", When.WARNING: "Warning"}
+# A test that could not be evaluated has not passed, and one that fails again has not either: what fired goes on.
+_UNCLEAR = {When.FAILED: ("Error",), When.WARNING: ("Error",), When.REPEATED: ("Error", "Failed")}
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Subject:
 
     Times are UTC. ``run_id`` and ``status`` are of the newest run that ended, None when none ever did.
     ``findings`` and ``scores`` (the newest first) are of completed test runs, ``completed_id`` is the newest one.
+    ``since`` is when a suite was seen first.
     """
 
     kind: str
@@ -50,6 +55,7 @@ class Subject:
     completed_at: datetime | None = None
     scores: Sequence[float | None] = ()
     findings: Sequence[Finding] = ()
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,33 @@ def evaluate(rules: Sequence[Rule], facts: Facts) -> dict[str, Alert]:
     return {alert.fingerprint: alert for rule in rules for alert in _of_rule(rule, facts)}
 
 
+def unclear(rules: Sequence[Rule], facts: Facts) -> frozenset[str]:
+    """Fingerprints of alerts that would not fire now, but go on if they do: nothing says that it is good again."""
+    return frozenset(
+        alert.fingerprint
+        for rule in rules
+        for when in rule.when
+        for subject in facts.subjects
+        if rule.covers(subject.system, subject.table_group, subject.suite)
+        for alert, _ in _found(rule, when, facts, subject, _UNCLEAR.get(when, ()))
+    )
+
+
+def is_judged(alert: Alert, rules: Sequence[Rule], facts: Facts) -> bool:
+    """Whether the rule of an alert still looks at what it is about; else nobody knows whether it is good."""
+    of = alert.labels
+    system, group, suite = (of.get(name, "") for name in ("system", "table_group", "suite"))
+    rule = next((each for each in rules if each.name == of.get("rule")), None)
+    if rule is None or alert.when not in rule.when or rule.severity is not alert.severity:
+        return False
+    if alert.when is When.PUBLISH_FAILING:
+        return True
+    if alert.when in OF_TESTS and not rule.covers_test(*(of.get(x, "") for x in ("table", "column", "test_type"))):
+        return False
+    places = {(each.system, each.table_group, each.suite) for each in facts.subjects}
+    return rule.covers(system, group, suite) and (system, group, suite) in places
+
+
 def _of_rule(rule: Rule, facts: Facts) -> Iterator[Alert]:
     for when in rule.when:
         if when is When.PUBLISH_FAILING:
@@ -91,10 +124,17 @@ def _of_rule(rule: Rule, facts: Facts) -> Iterator[Alert]:
 
 
 def _tests(rule: Rule, when: When, facts: Facts, subject: Subject) -> Iterator[Alert]:
+    for alert, times in _found(rule, when, facts, subject, (_STATUSES[when],)):
+        if when is not When.REPEATED or times >= rule.times:
+            yield alert
+
+
+def _found(
+    rule: Rule, when: When, facts: Facts, subject: Subject, statuses: Sequence[str]
+) -> Iterator[tuple[Alert, int]]:
+    """The alerts about tests of these statuses, and for how many runs in a row they have had it."""
     for each in subject.findings:
-        if each.status != _STATUSES[when] or not rule.covers_test(each.table, each.column, each.test_type):
-            continue
-        if when is When.REPEATED and each.times < rule.times:
+        if each.status not in statuses or not rule.covers_test(each.table, each.column, each.test_type):
             continue
         place = ".".join(part for part in (each.table, each.column) if part)
         summary = f"{place or subject.suite}: {each.test_type.replace('_', ' ')}"
@@ -102,11 +142,12 @@ def _tests(rule: Rule, when: When, facts: Facts, subject: Subject) -> Iterator[A
             summary += f" failed {each.times} times in a row"
         elif when is When.ERROR:
             summary += " could not be evaluated"
-        yield _alert(
+        alert = _alert(
             rule, when, facts, subject, summary, subject.completed_id, subject.completed_at,
             labels={"table": each.table, "column": each.column, "test_type": each.test_type, "test": each.test},
             annotations={"message": each.message, "test_description": each.description},
         )  # fmt: skip
+        yield alert, each.times
 
 
 def _broken(rule: Rule, facts: Facts, subject: Subject) -> Iterator[Alert]:
@@ -125,13 +166,23 @@ def _late(rule: Rule, facts: Facts, subject: Subject) -> Iterator[Alert]:
     if subject.kind != "test":
         return
     declared = (facts.declared or {}).get(rule.name, facts.now)
-    # Of a suite that was never tested: since the rule has been asking for it.
-    last = subject.last_success or declared
-    if (facts.now - last).total_seconds() <= rule.every:
+    # Of a suite that was never tested: since there is one, and the rule has been asking for it.
+    last = subject.last_success or max(declared, subject.since or declared)
+    until = _expected(rule, last)
+    if until is None or facts.now <= until:
         return
     said = f"last tested {last:%Y-%m-%d %H:%M} UTC" if subject.last_success else "never tested"
-    hours = f"{rule.every / 3600:g} h"
-    yield _alert(rule, When.RUN_LATE, facts, subject, f"{subject.suite}: {said}, expected every {hours}", "", None)
+    due = f"at {rule.at} ({rule.timezone})" if rule.at else f"every {rule.every / 3600:g} h"
+    yield _alert(rule, When.RUN_LATE, facts, subject, f"{subject.suite}: {said}, expected {due}", "", None)
+
+
+def _expected(rule: Rule, last: datetime) -> datetime | None:
+    """By when a suite that was tested ``last`` has to be tested again."""
+    if not rule.at:
+        return last + timedelta(seconds=rule.every)
+    zone = ZoneInfo(rule.timezone)
+    due = next_time(rule.at, last.astimezone(zone).replace(tzinfo=None))
+    return due and due.replace(tzinfo=zone).astimezone(UTC) + timedelta(seconds=rule.within)
 
 
 def _dropped(rule: Rule, facts: Facts, subject: Subject) -> Iterator[Alert]:

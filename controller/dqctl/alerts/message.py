@@ -31,14 +31,29 @@ class Message:
     severity: Severity
 
 
-def compose(news: News, stack: str, link: str = "") -> Message:
-    """The message about ``news``, which has something to say; ``link`` leads to the results."""
+def compose(news: News, stack: str, link: str = "", size: int | None = None) -> Message:
+    """The message about ``news``, which has something to say; ``link`` leads to the results.
+
+    Subject and body together have at most ``size`` characters: fewer lines say how many more there are.
+    """
+    shown = LINES
+    message = _compose(news, stack, link, shown)
+    while size is not None and len(message.subject) + len(message.body) > size and shown:
+        shown -= 1
+        message = _compose(news, stack, link, shown)
+    if size is None or len(message.subject) + len(message.body) <= size:
+        return message
+    subject = message.subject[:size]
+    return Message(subject, message.body[: size - len(subject)], message.severity)
+
+
+def _compose(news: News, stack: str, link: str, lines: int) -> Message:
     alerts = [each.alert for each in news.began]
     subject = f"dqctl {stack}: {_essence(news, alerts)}"
     first = [f"{news.still:,} more that were said before still stand"] if news.still else []
     last = [*_next_steps(alerts), *([link] if link else [])]
     body = [*_blocks(news)]
-    room = LINES - len(first) - len(last) - 2
+    room = max(0, lines - len(first) - len(last) - 2)
     shown = body[:room]
     if left := sum(line.startswith("  ") for line in body[room:]):
         shown.append(f"and {left:,} more")

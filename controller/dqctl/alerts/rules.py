@@ -45,6 +45,13 @@ class Severity(StrEnum):
         return list(Severity).index(self)
 
 
+OPTIONS = {
+    "times": When.REPEATED, "drop": When.SCORE_DROP, "over": When.SCORE_DROP, "every": When.RUN_LATE,
+    "at": When.RUN_LATE, "timezone": When.RUN_LATE, "within": When.RUN_LATE, "after": When.PUBLISH_FAILING,
+}  # fmt: skip
+"""What of a rule only one kind of it asks for."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """One rule. Selectors are patterns (``*``, ``?``, ``[]``, case does not matter); none is all, and so is no
@@ -52,7 +59,8 @@ class Rule:
 
     ``times`` is how many runs in a row a test has to fail (repeated). ``drop`` is how much lower a score is, 0 to
     1, than the median of the ``over`` runs before (score_drop). ``every`` are seconds within which a suite has to
-    be tested (run_late), ``after`` seconds that results may wait to be published (publish_failing).
+    be tested (run_late); or it has to be ``within`` seconds of each time ``at`` (cron's five fields) in
+    ``timezone``. ``after`` are seconds that results may wait to be published (publish_failing).
     """
 
     name: str
@@ -69,6 +77,9 @@ class Rule:
     drop: float = 0.05
     over: int = 1
     every: float = 26 * HOUR
+    at: str = ""
+    timezone: str = "UTC"
+    within: float = 2 * HOUR
     after: float = 600.0
 
     def covers(self, system: str, table_group: str, suite: str) -> bool:

@@ -5,7 +5,7 @@ they are told, and is over only when it has been good for a while: what fails, p
 and the last that was said is never wrong.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -98,8 +98,19 @@ def forgotten(
     )
 
 
-def for_people(chat: Chat, known: KnownAlerts, mine: Mapping[str, Alert], told: ToldAlerts, now: datetime) -> News:
-    """The one message that a chat, a mailbox or a webhook is to get now; ``mine`` fire and are for it."""
+def for_people(
+    chat: Chat,
+    known: KnownAlerts,
+    mine: Mapping[str, Alert],
+    told: ToldAlerts,
+    now: datetime,
+    is_judged: Callable[[Alert], bool] = lambda _: True,
+) -> News:
+    """The one message that a chat, a mailbox or a webhook is to get now; ``mine`` fire and are for it.
+
+    The end of what is not judged any more, because a rule or a suite is another one now, is not said: it may not
+    be good at all.
+    """
     began = [known[fingerprint] for fingerprint in mine if told.get(fingerprint) is not Told.FIRING]
     still = sum(told.get(fingerprint) is Told.FIRING for fingerprint in mine)
     after: dict[str, Told | None] = {each.alert.fingerprint: Told.FIRING for each in began}
@@ -115,7 +126,7 @@ def for_people(chat: Chat, known: KnownAlerts, mine: Mapping[str, Alert], told: 
             after[fingerprint] = None
         elif _is_over(each, chat, now):
             after[fingerprint] = None
-            if chat.resolved:
+            if chat.resolved and is_judged(each.alert):
                 ended.append(each)
     return News(_sorted(began), _sorted(ended), _sorted(passed), still, after)
 

@@ -197,6 +197,7 @@ def _show(
         "not_run": report.not_run,
         "fail_on": {each.run.run_id: report.fails_on(each, fail_on) for each in report.reports},
         "alerts": _alerts(report),
+        "exported": _exported(report),
     }
     code = worst([report.exit_code(fail_on), *(error.exit_code for error in errors)])
     # A --fail-on that lets failures pass does not make them good: only what a suite's declaration says does.
@@ -223,6 +224,19 @@ def _alerts(report: "WorkReport") -> dict[str, Any]:
         "resolved": len(found.resolved),
         "sent": found.sent,
         "errors": [{"message": error.message, "hint": error.hint} for error in found.errors],
+    }
+
+
+def _exported(report: "WorkReport") -> dict[str, Any] | None:
+    found = report.exported
+    if found is None:
+        return None
+    return {
+        "to": found.to,
+        "target": found.target,
+        "runs": found.runs,
+        "doubts": found.doubts,
+        "refused": found.refused,
     }
 
 

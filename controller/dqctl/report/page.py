@@ -22,6 +22,8 @@ from dqctl.report.payload import data, embedded
 from dqctl.report.results import Status
 from dqctl.report.summary import Summary, places, scale, summarize
 
+# Between the essence and the tests; the filter of the tests has all of them.
+_MOST_TABLES = 25
 _WORK = {"test": "Test run", "profile": "Profile", "generate": "Test generation"}
 
 
@@ -38,6 +40,7 @@ def render_html(report: RunReport) -> str:
         places=places(report),
         chart=chart(report),
         page=PAGE,
+        most_tables=_MOST_TABLES,
     )
 
 

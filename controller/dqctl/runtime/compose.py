@@ -37,6 +37,7 @@ _PROFILES = Path(INSIDE) / "databrickscfg"
 _AZURE = ("ARM_CLIENT_ID", "ARM_TENANT_ID", "ARM_ENVIRONMENT", "ARM_USE_MSI", "DATABRICKS_AZURE_RESOURCE_ID")
 
 _SECONDS = 180.0
+_ONCE_SECONDS = 60.0
 _LAST = 6  # lines of what Compose said that are shown
 # Readable by whatever user the image runs as, and for containers only: the directory above is 0700.
 _MOUNTED_DIR, _MOUNTED_FILE = 0o755, 0o444
@@ -264,6 +265,17 @@ def compose_version() -> str:
             "install it (package docker-compose-plugin, or docker-compose in Debian 13), or use --runtime local",
         )
     return done.stdout.strip()
+
+
+def run_once(image: str, program: str, *arguments: str, stdin: str) -> processes.Completed:
+    """Run a program of an image in a container of its own, which has no network and is gone afterwards."""
+    alone = ["--rm", "--interactive", "--network", "none", "--entrypoint", program]
+    return processes.run(
+        [_docker(), "run", *alone, image, *arguments],
+        stdin=stdin,
+        deadline=Deadline(_ONCE_SECONDS),
+        environment=_environment(),
+    )
 
 
 def _compose(paths: StackPaths, *arguments: str, profile: str | None = None) -> None:

@@ -15,7 +15,7 @@ import psycopg
 
 from dqctl.alerts import alertmanager, chat, telling
 from dqctl.alerts.alert import Alert
-from dqctl.alerts.evaluation import Facts, evaluate
+from dqctl.alerts.evaluation import Facts, evaluate, is_judged, unclear
 from dqctl.alerts.message import compose, test_message
 from dqctl.alerts.rules import Alerting, Route, When
 from dqctl.alerts.telling import KnownAlerts, News, Told, ToldAlerts
@@ -26,6 +26,7 @@ from dqctl.report.samples import NOT_SHOWN, VALUED_TESTS, without_values
 from dqctl.report.words import counted
 from dqctl.runtime import Runtime, open_runtime
 from dqctl.services.keys import keys_of
+from dqctl.services.pages import seen_from_here
 from dqctl.services.target import name_of_target
 from dqctl.services.waiting import in_utc, known, waiting
 from dqctl.settings import Settings
@@ -102,8 +103,10 @@ class _Look:
     """One look, while it lasts."""
 
     settings: Settings
+    runtime: Runtime
     connection: Connection
     alerting: Alerting
+    facts: Facts
     wanted: Mapping[str, Alert]
     known: KnownAlerts
     now: datetime
@@ -126,10 +129,13 @@ class _Look:
         for receiver in route.receivers:
             knows = told.get(receiver, {})
             if route.chat is not None:
-                news = telling.for_people(route.chat, self.known, mine, knows, self.now)
-                waiting: dict[str, Told | None] = dict.fromkeys(news.pending, Told.PENDING)
+                news = telling.for_people(route.chat, self.known, mine, knows, self.now, self._is_judged)
             else:
-                news, waiting = telling.for_alertmanager(self.known, mine, knows, self.now), {}
+                news = telling.for_alertmanager(self.known, mine, knows, self.now)
+            # Some of it may have arrived: the end of that has to be told, too.
+            waiting: dict[str, Told | None] = {
+                each: Told.PENDING for each in news.pending if knows.get(each) is not Told.FIRING
+            }
             error = None if news.is_silent else self._send(route, receiver, news)
             with self.connection.transaction():
                 if not news.is_silent:
@@ -141,13 +147,17 @@ class _Look:
             elif not news.is_silent:
                 self._told(receiver, news, knows)
 
+    def _is_judged(self, alert: Alert) -> bool:
+        return is_judged(alert, self.alerting.effective, self.facts)
+
     def _send(self, route: Route, receiver: str, news: News) -> DqctlError | None:
         try:
             if route.chat is not None:
-                chat.Sender(route).send(compose(news, self.settings.stack, self.link))
+                sender = chat.Sender(route)
+                sender.send(compose(news, self.settings.stack, self.link, sender.size))
             else:
-                url = receiver.removeprefix(f"{route.name} ")
-                alertmanager.Sender(route, url).send((*news.began, *news.ended), self.now, self.link)
+                sending = _manager(route, receiver, self.runtime)
+                sending.send((*news.began, *news.ended), self.now, self.link)
         except DqctlError as error:
             return error
         return None
@@ -225,7 +235,7 @@ def try_routes(
     if name is not None and name not in names:
         raise UsageError(f"there is no route {name}", f"there are: {', '.join(sorted(names))}")
     tried = [
-        Tried(receiver, _try(route, receiver, settings.stack, clock))
+        Tried(receiver, _try(route, receiver, settings, runtime, clock))
         for route in routes
         if name in (None, route.name)
         for receiver in route.receivers
@@ -233,13 +243,17 @@ def try_routes(
     return (*tried, *(Tried(each, _lost(each)) for each in declared.lost if name in (None, each)))
 
 
-def _try(route: Route, receiver: str, stack: str, clock: Clock) -> DqctlError | None:
+def _manager(route: Route, receiver: str, runtime: Runtime) -> alertmanager.Sender:
+    url = receiver.removeprefix(f"{route.name} ")
+    return alertmanager.Sender(route, seen_from_here(url, runtime.paths, runtime.record))
+
+
+def _try(route: Route, receiver: str, settings: Settings, runtime: Runtime, clock: Clock) -> DqctlError | None:
     try:
         if route.chat is not None:
-            chat.Sender(route).send(test_message(stack, route.name))
+            chat.Sender(route).send(test_message(settings.stack, route.name))
         else:
-            url = receiver.removeprefix(f"{route.name} ")
-            alertmanager.Sender(route, url).test(stack, clock.now())
+            _manager(route, receiver, runtime).test(settings.stack, clock.now())
     except DqctlError as error:
         return error
     return None
@@ -251,9 +265,14 @@ def _look(
     declared = store.read(connection, keys_of(runtime.paths))
     connection.rollback()
     now = clock.now()
-    wanted = evaluate(declared.alerting.effective, _facts(settings, runtime, connection, declared, now))
+    rules = declared.alerting.effective
+    found = _facts(settings, runtime, connection, declared, now)
+    wanted = evaluate(rules, found)
     with connection.transaction():
         stored, told = store.alerts(connection), store.told(connection)
+        for fingerprint in unclear(rules, found):
+            if fingerprint in stored and stored[fingerprint].is_firing:
+                wanted.setdefault(fingerprint, stored[fingerprint].alert)
         changed = telling.changes(stored, wanted, now)
         store.change(connection, changed)
         for route in declared.alerting.routes:
@@ -264,7 +283,16 @@ def _look(
                 for fingerprint in anew:
                     del knows[fingerprint]
     look = _Look(
-        settings, connection, declared.alerting, wanted, {**stored, **changed}, now, progress, _link(settings)
+        settings,
+        runtime,
+        connection,
+        declared.alerting,
+        found,
+        wanted,
+        {**stored, **changed},
+        now,
+        progress,
+        _link(settings),
     )
     for route in declared.alerting.routes:
         look.tell(route, told)
@@ -293,6 +321,8 @@ def _facts(
         return Facts(settings.stack, now)
     version = capabilities(runtime.version)
     rules = declared.alerting.effective
+    if any(When.RUN_LATE in rule.when for rule in rules):
+        store.see_suites(connection, now)
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         subjects = facts.read(connection, version, rules, _quoted)

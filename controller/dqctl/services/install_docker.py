@@ -8,7 +8,7 @@ from dqctl.clock import Clock
 from dqctl.databricks.profile import read_profile
 from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.progress import Progress
-from dqctl.runtime import Runtime, compose, engine, monitoring, runtime_of
+from dqctl.runtime import Runtime, alertmanager_config, compose, engine, monitoring, runtime_of
 from dqctl.runtime.images import find_images
 from dqctl.runtime.monitoring import GRAFANA_PASSWORD
 from dqctl.services.lakebase import ensure_lakebase, project_of, require_tls, wanted_store
@@ -73,6 +73,7 @@ def converge(
     compose.make_directories(paths)
     monitoring.make_directories(paths, images)
     files = compose.render_files(paths, settings, images)
+    alertmanager_config.check(paths, settings, images, files, progress)
     runtime = runtime_of(paths, record, progress)
     new_record = before is None or record != before.model_copy(update={"updated": record.updated})
     if images == pinned and not new_record and not any(files.differing()):

@@ -15,6 +15,7 @@ from typing import Literal
 
 from dqctl import processes
 from dqctl.clock import SYSTEM_CLOCK, Clock, Deadline
+from dqctl.crontimes import checked_time
 from dqctl.errors import DqctlError, EnvironmentFault, UsageError
 from dqctl.files import PRIVATE_FILE
 from dqctl.redaction import RedactingFormatter, holds_secret
@@ -79,9 +80,7 @@ def add(
     paths = _paths(settings)
     # The sidecar's own settings hold for what it starts; in its container those of the host would lead nowhere.
     kept, left_out = ({}, ()) if by == "controller" else kept_variables(environment)
-    wanted = Schedule(
-        schedules.checked_name(name), schedules.checked_time(at), _checked(arguments), by, kept, timeout
-    )
+    wanted = Schedule(schedules.checked_name(name), checked_time(at), _checked(arguments), by, kept, timeout)
     with _editing(paths):
         before = _there(paths, name)
         writes = _writes(settings, wanted)

@@ -14,10 +14,10 @@ from psycopg import sql
 import dqctl
 from dqctl.errors import DqctlError
 from dqctl.progress import silent
-from dqctl.runtime import Runtime, controller, runtime_of
+from dqctl.runtime import Runtime, runtime_of
+from dqctl.services.pages import pages
 from dqctl.settings import Settings
 from dqctl.stack import backups, upgrading
-from dqctl.stack.images import read_images
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord, read_record
 from dqctl.stack.upgrading import Phase
@@ -120,7 +120,7 @@ def status(settings: Settings) -> Status:
         expected_revision=health.expected_revision,
         created=record.created,
         updated=record.updated,
-        monitoring=_pages(paths, record),
+        monitoring=pages(paths, record),
         disk_bytes=_bytes_below(paths.root) + in_volume,
         changing_to=changing.after.record.testgen_version if changing else None,
         rollback_to=kept.side.record.testgen_version if kept else None,
@@ -150,18 +150,6 @@ def lakebase_state(settings: Settings, record: StackRecord) -> str | None:
         log.info("what Lakebase does is not known: %s", error.message)
         return "unknown"
     return "asleep" if state == "IDLE" else state.lower()
-
-
-def _pages(paths: StackPaths, record: StackRecord) -> dict[str, str]:
-    if record.runtime != "docker" or not controller.has_engine():
-        return {}
-    from dqctl.runtime import compose, engine  # the SDK takes a third of a second to import
-
-    pinned = read_images(paths)
-    if pinned is None or not pinned.monitoring:
-        return {}
-    found = engine.published(compose.project(paths))
-    return {name: f"http://{found[name]}/" for name in pinned.monitoring if name in found}
 
 
 def _asked(runtime: Runtime) -> tuple[tuple[LastJob, ...], int]:

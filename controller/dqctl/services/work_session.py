@@ -19,6 +19,7 @@ from dqctl.runtime import Runtime, open_runtime
 from dqctl.services import alerts, metrics, results, state, work_retry
 from dqctl.services.access import Access, find_access
 from dqctl.services.alerts import AlertReport
+from dqctl.services.export_runs import ExportReport, hand_over_after
 from dqctl.services.publish import PublishReport, publish
 from dqctl.services.work_retry import Retry
 from dqctl.settings import Settings
@@ -42,7 +43,8 @@ class WorkReport:
     are jobs of earlier commands that had been left behind and were ended now. ``retries`` are runs that another
     one among the reports stands in for; ``not_run`` names what was asked for and has no report. ``fail_on`` is
     what the systems file says of a run's suite, by the run's id. ``alerts`` is what was said about all that; a
-    receiver that could not be reached makes no command fail, since it says nothing about the data.
+    receiver that could not be reached makes no command fail, since it says nothing about the data. ``exported`` is
+    what was handed over, where that is wanted.
     """
 
     reports: tuple[RunReport, ...]
@@ -53,6 +55,7 @@ class WorkReport:
     not_run: tuple[str, ...] = ()
     fail_on: Mapping[str, FailOn] = field(default_factory=dict)
     alerts: AlertReport = field(default_factory=AlertReport)
+    exported: ExportReport | None = None
 
     @property
     def standing(self) -> tuple[RunReport, ...]:
@@ -129,6 +132,9 @@ class Session:
         except DqctlError as error:
             found.append(error)
         raised = alerts.raise_alerts(self.settings, self.runtime, progress=self.progress, clock=self.clock)
+        exported = hand_over_after(self.settings, self.runtime, progress=self.progress, clock=self.clock)
+        if exported:
+            found.extend(exported.errors)
         if unsaved := self._save():
             found.append(unsaved)
         metrics.write_after(self.settings, self.progress)
@@ -147,6 +153,7 @@ class Session:
             tuple(name for name, request in requests.items() if request not in done),
             self._fail_on(),
             raised,
+            exported,
         )
 
     def _run(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from dqctl import processes
 from dqctl.clock import Deadline
+from dqctl.crontimes import Times
 from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.files import write_atomically
-from dqctl.stack.schedules import Schedule, Times
+from dqctl.stack.schedules import Schedule
 
 _SECONDS = 60.0
 _DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")

@@ -41,3 +41,17 @@ def test_who_cannot_be_reached_is_an_error_with_its_reason() -> None:
     with pytest.raises(EnvironmentFault, match=r"did not reach route chat \(JSON\): .+") as refused:
         sender.send(Message("subject", "body", Severity.CRITICAL))
     assert "secret-path-4711" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("url", "size"),
+    [
+        ("discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js", 1990),
+        ("discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js?overflow=split", None),
+        ("json://127.0.0.1/hook", 32758),
+    ],
+)
+def test_how_much_a_service_takes_is_known_unless_the_url_says_what_becomes_of_more(
+    url: str, size: int | None
+) -> None:
+    assert chat.Sender(Route("chat", chat=Chat(), secrets={"url": SecretStr(url)})).size == size

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dqctl.alerts.evaluation import Facts, Finding, Subject, evaluate
+from dqctl.alerts.evaluation import Facts, Finding, Subject, evaluate, is_judged, unclear
 from dqctl.alerts.rules import DEFAULT, Rule, Severity, When
 
 NOW = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
@@ -94,6 +94,72 @@ def test_a_suite_is_late_after_its_time_and_one_never_tested_since_the_rule_came
     never = Subject("test", "shop", "sales", "new")
     assert names(rule, subject=never, declared={"r": NOW - timedelta(hours=2)}) == [("DataQualityRunLate", "")]
     assert names(rule, subject=never, declared={"r": NOW - timedelta(minutes=2)}) == []
+
+
+def test_a_suite_that_is_newer_than_the_rule_is_not_late_before_its_time() -> None:
+    rule, declared = Rule("r", (When.RUN_LATE,), every=3600.0), {"r": NOW - timedelta(days=30)}
+    new = Subject("test", "shop", "sales", "new", since=NOW - timedelta(minutes=59))
+    assert names(rule, subject=new, declared=declared) == []
+    old = replace(new, since=NOW - timedelta(minutes=61))
+    assert names(rule, subject=old, declared=declared) == [("DataQualityRunLate", "")]
+
+
+@pytest.mark.parametrize(
+    ("at", "timezone", "last", "now", "is_late"),
+    [
+        # Each night at 02:17, and two hours for it.
+        ("17 2 * * *", "UTC", "2026-11-20 02:40", "2026-11-21 04:17", False),
+        ("17 2 * * *", "UTC", "2026-11-20 02:40", "2026-11-21 04:18", True),
+        ("17 2 * * *", "UTC", "2026-11-21 02:18", "2026-11-21 23:00", False),
+        # On working days: from Friday's run on nothing is missing before Monday.
+        ("17 2 * * 1-5", "UTC", "2026-11-20 02:40", "2026-11-23 04:17", False),
+        ("17 2 * * 1-5", "UTC", "2026-11-20 02:40", "2026-11-23 04:18", True),
+        ("17 2 * * *", "Europe/Berlin", "2026-11-20 01:40", "2026-11-21 03:17", False),
+        ("17 2 * * *", "Europe/Berlin", "2026-11-20 01:40", "2026-11-21 03:18", True),
+        # In summer an hour earlier.
+        ("17 2 * * *", "Europe/Berlin", "2026-07-20 00:40", "2026-07-21 02:18", True),
+        # The night in which there is no 02:17.
+        ("17 2 * * *", "Europe/Berlin", "2026-03-28 01:40", "2026-03-29 03:10", False),
+        ("17 2 * * *", "Europe/Berlin", "2026-03-28 01:40", "2026-03-29 03:18", True),
+    ],
+)
+def test_a_suite_is_late_after_each_time_that_it_is_due(
+    at: str, timezone: str, last: str, now: str, is_late: bool
+) -> None:
+    rule = Rule("r", (When.RUN_LATE,), at=at, timezone=timezone)
+    tested = replace(SUITE, last_success=datetime.fromisoformat(last).replace(tzinfo=UTC))
+    found = names(rule, subject=tested, now=datetime.fromisoformat(now).replace(tzinfo=UTC))
+    assert bool(found) is is_late
+
+
+def test_what_could_not_be_evaluated_is_not_good_again() -> None:
+    rules = (Rule("a", (When.FAILED,)), Rule("b", (When.REPEATED,)), Rule("c", (When.ERROR,)))
+    failed = evaluate(rules, Facts("default", NOW, (replace(SUITE, findings=(FAILED,)),)))
+    assert len(failed) == 2
+    errored = Facts("default", NOW, (replace(SUITE, findings=(replace(FAILED, status="Error"),)),))
+    assert [each.labels["rule"] for each in evaluate(rules, errored).values()] == ["c"]
+    assert unclear(rules, errored) == failed.keys()
+    again = Facts("default", NOW, (replace(SUITE, findings=(replace(FAILED, times=1),)),))
+    assert unclear(rules, again) == {print_ for print_, each in failed.items() if each.labels["rule"] == "b"}
+    assert unclear(rules, Facts("default", NOW, (replace(SUITE, findings=()),))) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("rule", "subject", "judged"),
+    [
+        (Rule("r", (When.FAILED,)), SUITE, True),
+        (Rule("r", (When.FAILED,)), replace(SUITE, findings=()), True),
+        (Rule("r", (When.FAILED,), Severity.CRITICAL), SUITE, False),
+        (Rule("r", (When.ERROR,)), SUITE, False),
+        (Rule("r", (When.FAILED,), tables=("customers",)), SUITE, False),
+        (Rule("r", (When.FAILED,), suites=("weekly",)), SUITE, False),
+        (Rule("other", (When.FAILED,)), SUITE, False),
+        (Rule("r", (When.FAILED,)), replace(SUITE, suite="renamed"), False),
+    ],
+)
+def test_whether_anybody_still_looks_at_it(rule: Rule, subject: Subject, judged: bool) -> None:
+    (alert,) = evaluate((Rule("r", (When.FAILED,)),), Facts("default", NOW, (SUITE,))).values()
+    assert is_judged(alert, (rule,), Facts("default", NOW, (subject,))) is judged
 
 
 def test_publishing_fails_when_results_wait_for_long() -> None:

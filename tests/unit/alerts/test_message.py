@@ -74,3 +74,15 @@ def test_what_is_not_published_says_what_to_do() -> None:
     assert message.subject == "dqctl prod: results are not published"
     assert message.body.splitlines()[0] == "the stack"
     assert message.body.endswith("dqctl publish --pending")
+
+
+@pytest.mark.parametrize("size", [3000, 1990, 400, 150, 20])
+def test_what_a_receiver_takes_is_not_exceeded_and_the_rest_is_counted(size: int) -> None:
+    began = [known(When.FAILED, table=f"table {number:03} {'x' * 100}") for number in range(500)]
+    message = compose(news(*began), "prod", size=size)
+    assert len(message.subject) + len(message.body) <= size
+    if size >= 150:
+        assert "dqctl results run-of-nightly" in message.body
+        shown = sum(line.startswith("  ") for line in message.body.splitlines())
+        assert f"and {500 - shown} more" in message.body
+    assert compose(news(*began), "prod", size=100_000) == compose(news(*began), "prod")

@@ -45,6 +45,9 @@ class Receivers:
         if is_up:
             self._remember(self.manager, heard)
             self.posted |= {each.alert.fingerprint: each.is_firing for each in (*heard.began, *heard.ended)}
+        else:  # it took one of them, and then was gone
+            self.posted |= {each.alert.fingerprint: True for each in heard.began[:1]}
+            self.manager |= {each: Told.PENDING for each in heard.pending if each not in self.manager}
         return news
 
     @staticmethod
@@ -130,6 +133,16 @@ def test_what_came_and_went_while_nobody_could_be_told_is_said_once() -> None:
     assert [each.alert.fingerprint for each in news.passed] == [one.fingerprint]
     assert receivers.look({}, START + timedelta(hours=3)).is_silent
     assert receivers.chat == {}
+
+
+def test_the_end_of_what_is_not_judged_any_more_is_not_called_good() -> None:
+    one = alert("a", 1, START)
+    known = {one.fingerprint: Known(one, START + timedelta(hours=1))}
+    later, told = START + timedelta(hours=40), {one.fingerprint: Told.FIRING}
+    assert len(for_people(CHAT, known, {}, told, later).ended) == 1
+    news = for_people(CHAT, known, {}, told, later, lambda _: False)
+    assert news.is_silent
+    assert news.after == {one.fingerprint: None}
 
 
 def test_an_alert_that_goes_another_way_now_ends_where_it_went() -> None:

@@ -143,6 +143,14 @@ def test_keys_go_through_all_rows_and_unfold_them(big: Browser) -> None:
     assert big.run("document.activeElement.closest('details').open")
     big.press("/")
     assert big.run("document.activeElement.type") == "search"
+    # From anywhere on the page, and as what it is where somebody types.
+    big.run("document.activeElement.blur(); scrollTo(0, 0)")
+    big.press("/")
+    assert big.run("document.activeElement.type") == "search"
+    assert big.run("document.activeElement.value") == ""
+    big.press("/")
+    assert big.run("document.activeElement.value") == "/"
+    big.run("document.activeElement.value = ''; document.activeElement.dispatchEvent(new Event('input'))")
 
 
 def test_past_of_a_test_is_drawn_said_and_listed(small: Browser) -> None:

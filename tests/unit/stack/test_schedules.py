@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dqctl.crontimes import checked_time, next_time
 from dqctl.errors import UsageError
 from dqctl.stack import crontab, schedules, timers
 from dqctl.stack.paths import StackPaths
-from dqctl.stack.schedules import Schedule, checked_time, next_time
+from dqctl.stack.schedules import Schedule
 
 ANALYZE = shutil.which("systemd-analyze")
 NOW = datetime.fromisoformat("2026-11-21 02:30")  # a Saturday

@@ -301,6 +301,13 @@
   unpack().then(({ texts, tables }) => {
     const find = finder(texts);
     for (const section of document.querySelectorAll("section.grid")) setUp(section, tables[section.id], texts, find);
+    const first = document.querySelector("section.grid input[type=search]");
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "/" || event.altKey || event.ctrlKey || event.metaKey || event.defaultPrevented) return;
+      if (!first || event.target.closest?.("input, select, textarea")) return;
+      event.preventDefault();
+      first.focus();
+    });
     document.documentElement.dataset.ready = Math.round(performance.now());
   });
 })();

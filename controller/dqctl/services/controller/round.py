@@ -15,6 +15,7 @@ from dqctl.errors import Busy, DqctlError, MissingSetting
 from dqctl.progress import Progress, silent
 from dqctl.runtime import Runtime, open_runtime
 from dqctl.services import metrics, state
+from dqctl.services.export_runs import hand_over_after
 from dqctl.services.publish import PublishReport, publish
 from dqctl.services.target import find_target, name_of_target, why_off
 from dqctl.settings import Settings
@@ -39,7 +40,7 @@ class Round:
 
 
 def go(settings: Settings, *, progress: Progress = silent, clock: Clock = SYSTEM_CLOCK) -> Round:
-    """Settle what was left behind, publish what waits, save what changed, write the metrics' file.
+    """Settle what was left behind, publish and export what waits, save what changed, write the metrics' file.
 
     A warehouse that sleeps is started only when there is something to publish. Raises what ``open_runtime``
     raises.
@@ -52,6 +53,8 @@ def go(settings: Settings, *, progress: Progress = silent, clock: Clock = SYSTEM
     if has_target:
         try:
             published = publish(settings, runtime, progress=progress, clock=clock)
+            if exported := hand_over_after(settings, runtime, progress=progress, clock=clock):
+                errors += exported.errors
             if error := _save(settings, runtime, bool(published.runs), progress, clock):
                 errors.append(error)
         except DqctlError as error:

@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - SQL text out of names that are written here; values travel as parameters
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 
 from dqctl.alerts.evaluation import Finding, Subject
 from dqctl.alerts.rules import OF_TESTS, Rule, When
+from dqctl.testgen.alerting import store
 from dqctl.testgen.capabilities import Capabilities
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -42,6 +43,7 @@ def read(
     depth = max([times, *(rule.over + 1 for rule in rules if When.SCORE_DROP in rule.when)])
     with connection.cursor(row_factory=dict_row) as cursor:
         suites = cursor.execute(_suites(version).encode()).fetchall()
+        seen = store.seen(connection) if When.RUN_LATE in asked else {}
         rows = cursor.execute(
             _runs(version).encode(),
             {"final": list(version.final_statuses), "job_keys": list(_KINDS), "depth": depth},
@@ -58,10 +60,13 @@ def read(
         if asked & OF_TESTS and judged:
             results = cursor.execute(_results().encode(), {"runs": list(judged)}).fetchall()
     findings = _findings(results, judged, quote)
-    subjects = [_subject(key, of, findings.get(key, ()), quote) for key, of in runs.items()]
+    subjects = [
+        replace(_subject(key, of, findings.get(key, ()), quote), since=seen.get(key[2]))
+        for key, of in runs.items()
+    ]
     tested = {key[2] for key in runs if key[0] == "test"}
     never = [
-        Subject("test", row["system"], row["table_group"], row["suite"])
+        Subject("test", row["system"], row["table_group"], row["suite"], since=seen.get(row["suite_id"]))
         for row in suites
         if row["suite_id"] not in tested
     ]

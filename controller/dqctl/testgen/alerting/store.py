@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -39,6 +40,10 @@ _CREATE = (
     " told text NOT NULL, PRIMARY KEY (receiver, fingerprint))",
     "CREATE TABLE IF NOT EXISTS dqctl.alert_receivers (receiver text PRIMARY KEY, answered_at timestamptz,"
     " failing_since timestamptz, error text)",
+)
+# Made when a rule first asks for suites that are late.
+_CREATE_SUITES = (
+    "CREATE TABLE IF NOT EXISTS dqctl.alert_suites (suite_id uuid PRIMARY KEY, since timestamptz NOT NULL)"
 )
 _KEPT = "30 days"  # after it was resolved, an alert that nobody waits for
 _RULE, _ROUTE = TypeAdapter(Rule), TypeAdapter(Route)
@@ -145,6 +150,40 @@ def reseal(connection: Connection, before: Keys, after: Keys) -> None:
             continue
         anew = {each: after.hide(_place(name, each), text) for each, text in plain.items()}
         connection.execute("UPDATE dqctl.alert_routes SET secrets = %s WHERE name = %s", [Jsonb(anew), name])
+
+
+def see_suites(connection: Connection, now: datetime) -> None:
+    """Write down when suites were seen first: TestGen does not say when one was made, and a new one is not late.
+
+    Nothing is written where nothing is new: what is would have to be saved with the state.
+    """
+    with connection.transaction():
+        if not _knows_suites(connection):
+            connection.execute(_CREATE_SUITES)
+        unseen = connection.execute(
+            "SELECT s.id FROM test_suites s"
+            " WHERE NOT EXISTS (SELECT FROM dqctl.alert_suites d WHERE d.suite_id = s.id)"
+        ).fetchall()
+        found = [suite for (suite,) in unseen]
+        if found:
+            connection.execute(
+                "DELETE FROM dqctl.alert_suites d"
+                " WHERE NOT EXISTS (SELECT FROM test_suites s WHERE s.id = d.suite_id)"
+            )
+            connection.execute(
+                "INSERT INTO dqctl.alert_suites (suite_id, since) SELECT unnest(%s::uuid[]), %s", [found, now]
+            )
+
+
+def seen(connection: Connection) -> dict[UUID, datetime]:
+    """When each suite was seen first, where that was ever asked for."""
+    if not _knows_suites(connection):
+        return {}
+    return dict(connection.execute("SELECT suite_id, since FROM dqctl.alert_suites").fetchall())
+
+
+def _knows_suites(connection: Connection) -> bool:
+    return connection.execute("SELECT to_regclass('dqctl.alert_suites') IS NOT NULL").fetchone() == (True,)
 
 
 def alerts(connection: Connection) -> dict[str, Known]:

@@ -6,15 +6,18 @@ YAML 1.1 reads ``on`` as true.
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from dqctl.alerts import chat, rules
 from dqctl.alerts.rules import Alerting, Route, Rule, Severity, When
+from dqctl.crontimes import checked_time, next_time
 from dqctl.errors import UsageError
 from dqctl.testgen.systems.references import SecretReference, Sources
 from dqctl.testgen.systems.strict import Strict, text
@@ -44,6 +47,26 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _time_of_cron(value: str) -> str:
+    try:
+        checked = checked_time(value)
+    except UsageError as error:
+        raise PydanticCustomError(
+            "cron", "{message}: {hint}", {"message": error.message, "hint": error.hint}
+        ) from None
+    if next_time(checked, datetime(2000, 1, 1)) is None:  # noqa: DTZ001 - cron's times have no zone
+        raise PydanticCustomError("cron", "that time never comes")
+    return checked
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise PydanticCustomError("timezone", "a time zone is written as Europe/Berlin or UTC") from None
+    return value
+
+
 def _at_least_one(values: tuple[Any, ...]) -> tuple[Any, ...]:
     # As in the declaration: min_length would count the valid ones only.
     if not values:
@@ -67,11 +90,6 @@ Patterns = Annotated[tuple[Pattern, ...], BeforeValidator(_listed)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=60)]
 _TESTS = ("tables", "columns", "test_types")
 _PLACES = ("systems", "table_groups", "suites")
-# What only one kind of rule asks for.
-_OPTIONS = {
-    "times": When.REPEATED, "drop": When.SCORE_DROP, "over": When.SCORE_DROP, "every": When.RUN_LATE,
-    "after": When.PUBLISH_FAILING,
-}  # fmt: skip
 
 
 class AlertRule(Strict):
@@ -91,15 +109,22 @@ class AlertRule(Strict):
     drop: float | None = Field(default=None, gt=0, le=1)
     over: int | None = Field(default=None, ge=1, le=20)
     every: Duration | None = None
+    at: Annotated[str, AfterValidator(_time_of_cron)] | None = None
+    timezone: Annotated[str, AfterValidator(_zone)] | None = None
+    within: Duration | None = None
     after: Duration | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> "AlertRule":
-        for option, when in _OPTIONS.items():
+        for option, when in rules.OPTIONS.items():
             if getattr(self, option) is not None and when not in self.when:
                 raise PydanticCustomError(
                     "option", "{option} is for rules with when: {when}", {"option": option, "when": when.value}
                 )
+        if self.at is not None and self.every is not None:
+            raise PydanticCustomError("either", "every and at are two ways to say when: write one of them")
+        if self.at is None and (self.timezone is not None or self.within is not None):
+            raise PydanticCustomError("needs", "timezone and within belong to at")
         for names, allowed in (
             (_TESTS, rules.OF_TESTS),
             (_PLACES, frozenset(When) - {When.PUBLISH_FAILING}),

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from dqctl.alerts.rules import Alerting
+from dqctl.alerts.rules import OPTIONS, Alerting
 from dqctl.testgen.alerting import store
 from dqctl.testgen.systems.described import Kind
 from dqctl.testgen.systems.plan import HIDDEN, Action, Change, Difference
@@ -18,6 +18,11 @@ def plan(wanted: Alerting, stored: Alerting, lost: tuple[str, ...] = ()) -> tupl
         *_plan(Kind.ALERT_RULE, _rules(wanted), _rules(stored), ()),
     )
 
+
+# Of a rule about lateness, by whether it names a time.
+_UNUSED = {True: ("every",), False: ("at", "timezone", "within")}
+_DURATIONS = ("every", "within", "after", "keep", "quiet")
+_UNITS = (("h", 3600), ("m", 60))
 
 _Values = Mapping[str, Mapping[str, Any]]
 
@@ -44,7 +49,17 @@ def _difference(column: str, before: Any, after: Any) -> Difference:
 
 
 def _rules(alerting: Alerting) -> dict[str, dict[str, Any]]:
-    return {rule.name: _said(store.of_rule(rule)) for rule in alerting.rules}
+    return {
+        rule.name: _said(
+            {
+                name: value
+                for name, value in store.of_rule(rule).items()
+                # Defaults of what this rule does not ask for say nothing.
+                if OPTIONS.get(name, rule.when[0]) in rule.when and name not in _UNUSED[bool(rule.at)]
+            }
+        )
+        for rule in alerting.rules
+    }
 
 
 def _routes(alerting: Alerting) -> dict[str, dict[str, Any]]:
@@ -52,4 +67,18 @@ def _routes(alerting: Alerting) -> dict[str, dict[str, Any]]:
 
 
 def _said(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name != "name" and value not in (None, [])}
+    """Values as they stand in the file, for people to read."""
+    found = {name: value for name, value in values.items() if name != "name" and value not in (None, [], "")}
+    for name, value in found.items():
+        if name in _DURATIONS:
+            found[name] = _duration(value)
+        elif isinstance(value, float):
+            found[name] = f"{value:g}"
+        elif isinstance(value, list):
+            found[name] = ", ".join(value)
+    return found
+
+
+def _duration(seconds: float) -> str:
+    unit, size = next(((unit, size) for unit, size in _UNITS if seconds and seconds % size == 0), ("s", 1))
+    return f"{seconds / size:g}{unit}"

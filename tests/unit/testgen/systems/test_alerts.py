@@ -91,6 +91,27 @@ def test_the_documents_own_example_is_valid() -> None:
         ("when: failed", "when: run_late", "tables says nothing about run_late: make two rules of it"),
         ("when: failed", "when: failed\n      every: 26h", "every is for rules with when: run_late"),
         ("when: failed", "when: failed\n      times: 1", "systems.yaml:14: times: input should be greater than"),
+        (
+            "when: failed\n      tables: orders*",
+            "when: run_late\n      every: 26h\n      at: '17 2 * * *'",
+            "every and at are two ways to say when",
+        ),
+        (
+            "when: failed\n      tables: orders*",
+            "when: run_late\n      at: '17 2 * *'",
+            "systems.yaml:14: at: '17 2 * *' is no time of cron's: minute, hour,",
+        ),
+        ("when: failed\n      tables: orders*", "when: run_late\n      at: 0 0 30 2 *", "that time never comes"),
+        (
+            "when: failed\n      tables: orders*",
+            "when: run_late\n      at: '@daily'\n      timezone: Berlin",
+            "systems.yaml:15: timezone: a time zone is written as Europe/Berlin or UTC",
+        ),
+        (
+            "when: failed\n      tables: orders*",
+            "when: run_late\n      within: 1h",
+            "timezone and within belong to at",
+        ),
         ("name: chat", "name: ops", "route ops is declared twice"),
         ("name: orders", "name: a b", "systems.yaml:12: name: string should match pattern"),
     ],
@@ -126,6 +147,27 @@ def test_the_plan_says_what_changes_and_hides_secrets() -> None:
     assert "another" not in str(changed)
     (lost,) = alerts_plan.plan(Alerting(), Alerting(), ("gone",))
     assert (lost.change, lost.name) == (Change.REMOVE, "gone")
+
+
+def test_the_plan_says_of_a_rule_what_counts_for_it_in_the_words_of_the_file() -> None:
+    text = (
+        GOOD
+        + """\
+    - {name: late, when: run_late}
+    - {name: night, when: run_late, at: '@daily', within: 90m, timezone: Europe/Berlin}
+    - {name: score, when: score_drop}
+"""
+    )
+    found = {each.name: each for each in alerts_plan.plan(alerting(text), Alerting())}
+    said = {name: {d.column: d.after for d in each.differences} for name, each in found.items()}
+    assert said["orders"] == {"when": "failed", "severity": "critical", "tables": "orders*", "routes": "ops"}
+    assert said["late"] == {"when": "run_late", "severity": "warning", "every": "26h"}
+    assert said["night"] == {
+        "when": "run_late", "severity": "warning", "at": "0 0 * * *", "within": "90m",
+        "timezone": "Europe/Berlin",
+    }  # fmt: skip
+    assert said["score"] == {"when": "score_drop", "severity": "warning", "drop": "0.05", "over": 1}
+    assert (said["ops"]["keep"], said["chat"]["quiet"]) == ("5m", "36h")
 
 
 def test_with_a_route_and_no_rule_there_is_one() -> None:
