@@ -59,11 +59,11 @@ def like_any_and_all(tree: exp.Expr, _: Namespace) -> exp.Expr:
     return tree
 
 
-@rule("decode_as_case", "decode knows two arguments, a binary and its character set", _SAIL, exp.Anonymous)
+@rule("decode_as_case", "decode knows two arguments, a binary and its character set", _SAIL, exp.DecodeCase)
 def decode_as_case(tree: exp.Expr, _: Namespace) -> exp.Expr:
     """``decode(x, key, value, ..., default)`` is a CASE, in which NULL equals NULL."""
-    for call in list(tree.find_all(exp.Anonymous)):
-        if _name(call) != "decode" or len(call.expressions) < 3:
+    for call in list(tree.find_all(exp.DecodeCase)):
+        if len(call.expressions) < 3:
             continue
         subject, *rest = call.expressions
         case = exp.Case(default=rest[-1].copy() if len(rest) % 2 else None)
