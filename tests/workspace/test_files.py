@@ -158,7 +158,7 @@ def test_read_files_says_where_a_row_is_from(client: Client, volume: tuple[str, 
 
 @pytest.mark.feature("SQL", "Files as tables: csv.`...`, json.`...`, parquet.`...`, text.`...`, delta.`...`")
 def test_files_are_relations_by_their_path(client: Client, volume: tuple[str, Path]) -> None:
-    path, place = volume
+    path, _ = volume
     assert client.value(f"SELECT count(*) FROM csv.`{path}/plain.csv`") == 2
     assert client.rows(f"SELECT j.id FROM json.`{path}/json` AS j ORDER BY 1") == [(1,), (2,)]
     assert client.rows(f"SELECT id FROM parquet.`{path}/parquet` WHERE name = 'q'") == [(6,)]

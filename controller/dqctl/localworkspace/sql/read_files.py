@@ -154,7 +154,7 @@ def _with_metadata(view: str, name: str, file: Path, whole: Sequence[Column], ow
     values: list[exp.Expr] = []
     for column in whole:
         key = column.name.lower()
-        value = (
+        value: exp.Expr = (
             exp.column(exp.to_identifier(column.name, quoted=True))
             if key in there
             else in_path.get(key, exp.null())
@@ -162,13 +162,13 @@ def _with_metadata(view: str, name: str, file: Path, whole: Sequence[Column], ow
         cast = exp.cast(value, column.type, dialect="databricks") if column.type != "void" else value
         values.append(exp.alias_(cast, column.name, quoted=True))
     facts: list[exp.Expr] = []
-    for key, value in (
+    for fact, known in (
         ("file_path", exp.Literal.string(f"dbfs:{name}")),
         ("file_name", exp.Literal.string(file.name)),
         ("file_size", exp.cast(exp.Literal.number(found.st_size), "BIGINT", dialect="databricks")),
         ("file_modification_time",
          exp.Anonymous(this="timestamp_millis", expressions=[exp.Literal.number(int(found.st_mtime * 1000))])),
     ):  # fmt: skip
-        facts += [exp.Literal.string(key), value]
+        facts += [exp.Literal.string(fact), known]
     values.append(exp.alias_(exp.Anonymous(this="named_struct", expressions=facts), METADATA))
     return exp.select(*values).from_(_table(view))
