@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from deltalake import ColumnProperties, CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
-from deltalake.schema import Field
+from deltalake.schema import Field, Schema
 
 from dqctl.localworkspace.types import Column, columns_from_delta
 
@@ -30,6 +30,10 @@ class Counted:
         self.failure: Exception | None = None
         self.schema = schema
         self._batches = batches
+
+    def renamed(self, schema: pa.Schema) -> "Counted":
+        """The same batches under another schema of the same types; they are counted here, too."""
+        return Counted(schema, self._passing())
 
     def reader(self) -> pa.RecordBatchReader:
         """The batches, once; each takes on the names, metadata and nullability of the schema."""
@@ -130,6 +134,11 @@ def arrow_schema(location: Path) -> pa.Schema:
     return pa.schema(DeltaTable(str(location)).schema().to_arrow())
 
 
+def schema_of(schema_json: str) -> pa.Schema:
+    """The columns of Delta's JSON schema for Arrow, with nullability and metadata."""
+    return pa.schema(Schema.from_json(schema_json).to_arrow())
+
+
 def partition_columns(location: Path) -> list[str]:
     """The columns that the table is partitioned by."""
     return list(DeltaTable(str(location)).metadata().partition_columns)
@@ -155,8 +164,17 @@ def copied_files(location: Path) -> set[str]:
     """The files that COPY INTO has loaded into the table."""
     found: set[str] = set()
     for entry in DeltaTable(str(location)).history():
-        found.update(json.loads(entry.get(COPIED_FILES) or "[]"))
+        files = entry.get(COPIED_FILES) or []
+        # Commits before 0.2 have the list as text.
+        found.update(json.loads(files) if isinstance(files, str) else files)
     return found
+
+
+# What DESCRIBE HISTORY says of commits that a job or a notebook made: none of these, here.
+_JOB = pa.struct(
+    [(name, pa.string()) for name in ("jobId", "jobName", "jobRunId", "runId", "jobOwnerId", "triggerType")]
+)
+_NOTEBOOK = pa.struct([("notebookId", pa.string())])
 
 
 def history(location: Path) -> pa.Table:
@@ -181,7 +199,14 @@ def history(location: Path) -> pa.Table:
             "userName": pa.nulls(len(entries), pa.string()),
             "operation": pa.array([entry.get("operation") for entry in entries], pa.string()),
             "operationParameters": pa.array([texts(entry, "operationParameters") for entry in entries], strings),
+            "job": pa.nulls(len(entries), _JOB),
+            "notebook": pa.nulls(len(entries), _NOTEBOOK),
+            "clusterId": pa.nulls(len(entries), pa.string()),
+            "readVersion": pa.array([entry.get("readVersion") for entry in entries], pa.int64()),
+            "isolationLevel": pa.array([entry.get("isolationLevel") for entry in entries], pa.string()),
+            "isBlindAppend": pa.array([entry.get("isBlindAppend") for entry in entries], pa.bool_()),
             "operationMetrics": pa.array([texts(entry, "operationMetrics") for entry in entries], strings),
+            "userMetadata": pa.array([entry.get("userMetadata") for entry in entries], pa.string()),
             "engineInfo": pa.array([entry.get("engineInfo") for entry in entries], pa.string()),
         }
     )

@@ -8,7 +8,7 @@ import os
 import sys
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, cast
 
@@ -42,8 +42,8 @@ class EngineSession(Protocol):
         """The columns that ``sql`` would return."""
         ...
 
-    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
-        """Run ``sql`` and bring its rows batch by batch."""
+    def stream(self, sql: str) -> Generator[pa.RecordBatch, None, None]:
+        """Run ``sql`` and bring its rows batch by batch; who stops before the end closes it."""
         ...
 
     def relation(self, rows: pa.Table) -> AbstractContextManager[str]:
@@ -99,7 +99,7 @@ class SparkConnectSession:
         """The columns that ``sql`` would return."""
         return self._spark.sql(sql).limit(0).toArrow().schema
 
-    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
+    def stream(self, sql: str) -> Generator[pa.RecordBatch, None, None]:
         """Run ``sql`` and bring its rows batch by batch."""
         # pyspark's public ways to do this go through Python objects, row by row.
         plan = cast("Any", self._spark.sql(sql))._plan

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 from sqlglot import exp
@@ -23,6 +24,18 @@ from dqctl.localworkspace.volumes import Volumes
 
 _SCOPES = (exp.Select, exp.Update, exp.Delete, exp.Merge)
 _MAX_VIEW_DEPTH = 100
+_RESOLVED = "resolved"
+
+
+def at_path(location: Path, version: int | None = None) -> exp.Table:
+    """A relation that is the Delta table at ``location``, whatever the catalog says."""
+    table = exp.Table(this=exp.to_identifier(str(location), quoted=True), db=exp.to_identifier("delta"))
+    if version is not None:
+        table.set(
+            "version", exp.Version(this="VERSION", kind="AS OF", expression=exp.Literal.number(str(version)))
+        )
+    table.meta[_RESOLVED] = True
+    return table
 
 
 class Place(Protocol):
@@ -57,6 +70,8 @@ class Relations:
         inline(tree, self._catalog, self._namespace)
         shortened: list[tuple[exp.Expr | None, Name, str]] = []
         for table in list(named_relations(tree)):
+            if table.meta.get(_RESOLVED):
+                continue
             if is_path(table):
                 self._path(table)
                 continue
