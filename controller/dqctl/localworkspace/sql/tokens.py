@@ -27,7 +27,7 @@ def tokenize(statement: str) -> list[Token]:
 
 
 def _spelled_out(tokens: list[Token]) -> list[Token]:
-    """``IDENTIFIER('a.b')`` is the name that it spells, wherever it stands; see ``names`` for parameters in it."""
+    """``IDENTIFIER('a.b')`` is the name that it spells, wherever it stands; see ``identifiers`` for parameters in it."""
     place = 0
     while place + 3 < len(tokens):
         word, opened, text, closed = tokens[place : place + 4]
@@ -47,8 +47,7 @@ def _name_of(text: str, first: Token, last: Token) -> list[Token]:
     for part in parts:
         kinds = [(TokenType.DOT, ".")] if found else []
         for kind, spelled in (*kinds, (TokenType.IDENTIFIER, part)):
-            place = {"line": first.line, "col": first.col, "start": first.start, "end": last.end}
-            found.append(Token(kind, spelled, **place))
+            found.append(Token(kind, spelled, line=first.line, col=first.col, start=first.start, end=last.end))
     return found
 
 
