@@ -1,7 +1,7 @@
 """Rows on their way into a table: cast to its columns, checked against its constraints, written, committed.
 
-The engine computes the rows of every statement that writes and the workspace commits them, so that casts, constraints,
-counts and history are the same whatever the engine.
+The engine computes the rows of every statement that writes and the workspace commits them, so that casts,
+constraints, counts and history are the same whatever the engine.
 """
 
 import json
@@ -205,8 +205,8 @@ def _refuse(tally: Tally) -> None:
     if tally.rows[AMBIGUOUS]:
         raise StatementError(
             "DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE",
-            "Cannot perform Merge as multiple source rows matched and attempted to modify the same target row in the "
-            "Delta table in possibly conflicting ways.",
+            "Cannot perform Merge as multiple source rows matched and attempted to modify the same target row in "
+            "the Delta table in possibly conflicting ways.",
             "21506",
         )
 
