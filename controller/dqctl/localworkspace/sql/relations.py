@@ -5,10 +5,11 @@ So the engine needs no catalog, and a session of it is ready at once however man
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from sqlglot import exp
 
@@ -17,6 +18,7 @@ from dqctl.localworkspace.catalog import Catalog, Name, Table
 from dqctl.localworkspace.contract import StatementError
 from dqctl.localworkspace.delta import is_table
 from dqctl.localworkspace.engine import EngineSession
+from dqctl.localworkspace.sql.functions import inline
 from dqctl.localworkspace.sql.names import Namespace, is_information_schema, is_path, named_relations, parts_of
 from dqctl.localworkspace.sql.read_files import METADATA, relation
 from dqctl.localworkspace.sql.statement import parse_tree
@@ -38,16 +40,28 @@ def at_path(location: Path, version: int | None = None) -> exp.Table:
     return table
 
 
+class Place(Protocol):
+    """What the names of a statement are looked up in: the session's context."""
+
+    catalog: Catalog
+    volumes: Volumes
+    engine: EngineSession
+    namespace: Namespace
+
+    def relation(self, parts: Sequence[str]) -> Table:
+        """The table or view that a name means."""
+        ...
+
+
 class Relations:
     """Resolves the relations of one statement; what it puts into the engine for it goes when ``stack`` closes."""
 
-    def __init__(
-        self, catalog: Catalog, volumes: Volumes, engine: EngineSession, namespace: Namespace, stack: ExitStack
-    ) -> None:
-        self._catalog = catalog
-        self.volumes = volumes
-        self.engine = engine
-        self._namespace = namespace
+    def __init__(self, place: Place, stack: ExitStack) -> None:
+        self._place = place
+        self._catalog = place.catalog
+        self.volumes = place.volumes
+        self.engine = place.engine
+        self._namespace = place.namespace
         self._stack = stack
         self._information: dict[Name, str] = {}
 
@@ -55,6 +69,7 @@ class Relations:
         """``tree`` with every relation resolved, in place; ``StatementError`` for one that is not there."""
         if depth > _MAX_VIEW_DEPTH:
             raise StatementError("VIEW_EXCEED_MAX_NESTED_DEPTH", "The views nest too deeply.", "54K00")
+        inline(tree, self._catalog, self._namespace)
         shortened: list[tuple[exp.Expr | None, Name, str]] = []
         for table in list(named_relations(tree)):
             if table.meta.get(_RESOLVED):
@@ -72,7 +87,7 @@ class Relations:
             if is_information_schema(table):
                 _point_to(table, exp.to_identifier(self._information_relation(name), quoted=True))
             else:
-                self._table_or_view(table, self._catalog.table(name), depth)
+                self._table_or_view(table, self._place.relation(parts_of(table)), depth)
         _shorten_columns(tree, shortened)
         for function in list(tree.find_all(exp.Anonymous)):
             if function.name.lower() == "read_files" and isinstance(function.parent, exp.Table):
@@ -87,6 +102,10 @@ class Relations:
             raise errors.wrong_object(str(table.name), "TABLE")
         query = self.resolve(parse_tree(table.query or ""), depth + 1)
         alias = relation.args["alias"]
+        if _is_star(query):
+            # What its tables have got since is no part of the view.
+            own = [exp.column(exp.to_identifier(column.name, quoted=True)) for column in table.columns]
+            query = exp.select(*own).from_(exp.Subquery(this=query, alias=exp.to_identifier("_view")))
         if not alias.columns:
             alias.set("columns", [exp.to_identifier(column.name, quoted=True) for column in table.columns])
         kept = {
@@ -154,6 +173,10 @@ def read_files_arguments(function: exp.Anonymous) -> tuple[str, dict[str, str]]:
     if path is None:
         raise errors.invalid_parameter("read_files needs a path.")
     return path, options
+
+
+def _is_star(query: exp.Expr) -> bool:
+    return isinstance(query, exp.Query) and any(one.is_star for one in query.selects)
 
 
 def _point_to(table: exp.Table, this: exp.Identifier, db: str | None = None) -> None:

@@ -8,13 +8,17 @@ from sqlglot import exp
 from dqctl.localworkspace import errors
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result
-from dqctl.localworkspace.sql import commands, maintenance
+from dqctl.localworkspace.sql import alterations, commands, grants, inspection, maintenance
 from dqctl.localworkspace.sql.statement import Explanation
 from dqctl.localworkspace.statements import (
+    alter,
     change,
     copy_into,
+    describe,
+    functions,
     insert,
     merge,
+    permissions,
     schemas,
     session,
     show,
@@ -67,6 +71,8 @@ def _create(statement: exp.Create, context: Context) -> Result:
         return tables.create_table(statement, context)
     if kind == "VIEW":
         return tables.create_view(statement, context)
+    if kind == "FUNCTION":
+        return functions.create_function(statement, context)
     raise errors.unsupported(f"CREATE {kind}")
 
 
@@ -90,8 +96,12 @@ _HANDLERS: dict[type, Handler] = {
     commands.UseSchema: session.use_schema,
     commands.SetParameter: session.set_parameter,
     commands.ResetParameter: session.reset_parameter,
-    commands.Show: show.show,
-    commands.Describe: show.describe,
+    inspection.Show: show.show,
+    inspection.Describe: describe.describe,
+    inspection.DescribeQuery: describe.describe_query,
+    alterations.Alter: alter.alter,
+    grants.Permit: permissions.permit,
+    commands.Undrop: schemas.undrop,
     commands.CreateCatalog: schemas.create_catalog,
     commands.CreateSchema: schemas.create_schema,
     commands.CreateVolume: volumes.create_volume,
@@ -101,14 +111,12 @@ _HANDLERS: dict[type, Handler] = {
     commands.ListFiles: volumes.list_files,
     commands.Truncate: change.truncate,
     commands.Maintain: _ignored,
-    commands.Authorize: _ignored,
     Explanation: _explain,
     maintenance.Analyze: upkeep.analyze,
     maintenance.CloneTable: versions.clone,
     maintenance.Optimize: upkeep.optimize,
     maintenance.Restore: versions.restore,
     maintenance.Vacuum: upkeep.vacuum,
-    exp.Alter: tables.alter,
     exp.Copy: copy_into.copy_into,
     exp.Delete: change.delete,
     exp.Insert: insert.insert,

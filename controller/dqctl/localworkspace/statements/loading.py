@@ -55,7 +55,7 @@ class Target:
             key.removeprefix(_CONSTRAINT): text
             for key, text in self.before.configuration.items()
             if key.startswith(_CONSTRAINT)
-        }
+        } | {one.name: one.expression or "" for one in self.table.constraints if one.kind == "CHECK"}
 
     @property
     def types(self) -> dict[str, Any]:
