@@ -35,6 +35,7 @@ ACTION = "_action"
 KEPT, UPDATED, INSERTED, DELETED, IGNORED, MISPLACED, AMBIGUOUS = range(7)
 
 _CONSTRAINT = "delta.constraints."
+_RANDOM = frozenset({"rand", "random", "randn", "uuid", "shuffle", "monotonically_increasing_id", "randstr"})
 
 
 @dataclass(frozen=True)
@@ -341,6 +342,15 @@ def does_not_hold(condition: exp.Expr) -> exp.Expr:
     return exp.Not(
         this=exp.Anonymous(this="coalesce", expressions=[exp.Paren(this=condition.copy()), exp.false()])
     )
+
+
+def random_call(tree: exp.Expr) -> exp.Expr | None:
+    """A call in the tree whose value differs from one reading to the next."""
+    for call in tree.find_all(exp.Func):
+        name = call.name.lower() if isinstance(call, exp.Anonymous) else call.sql_name().lower()
+        if name in _RANDOM:
+            return call
+    return None
 
 
 def is_default(value: exp.Expr) -> bool:
