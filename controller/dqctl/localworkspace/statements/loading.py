@@ -30,7 +30,7 @@ from dqctl.localworkspace.sql.relations import at_path
 from dqctl.localworkspace.sql.statement import parse_tree
 from dqctl.localworkspace.types import Column
 
-ACTION = "_action"
+ACTION = "_dqctl_action"
 # What becomes of a row: the last three leave it out, and the last two of those refuse the statement.
 KEPT, UPDATED, INSERTED, DELETED, IGNORED, MISPLACED, AMBIGUOUS = range(7)
 
@@ -168,7 +168,7 @@ def write(sql: str, target: Target, context: Context, tally: Tally | None = None
     """
     checks = list(target.checks.items())
     if checks:
-        made = ", ".join(f"({text}) AS `_check_{index}`" for index, (_, text) in enumerate(checks))
+        made = ", ".join(f"({text}) AS `_dqctl_check_{index}`" for index, (_, text) in enumerate(checks))
         sql = f"SELECT *, {made} FROM ({sql}) AS {quoted(target.table.name.name)}"  # noqa: S608 - the table's own
     schema = delta.schema_of(target.before.metadata["schemaString"])
     # Closed here, not when the collector finds it: the engine's answer is read to its end or given up.

@@ -36,9 +36,9 @@ from dqctl.localworkspace.transaction_log import Commit
 from dqctl.localworkspace.types import Column, columns_from_arrow
 
 # What the joined rows have beside the columns of both sides.
-_ROW = "_target_row"
-_FROM_SOURCE = "_from_source"
-_CLAUSE = "_clause"
+_ROW = "_dqctl_row"
+_FROM_SOURCE = "_dqctl_source"
+_CLAUSE = "_dqctl_clause"
 
 
 @dataclass(frozen=True)
@@ -383,13 +383,13 @@ def _once(joined: str, clauses: Sequence[Clause], target: Target) -> str:
     """The joined rows, each row of the target once however many of the source it met."""
     found = [clause for clause in clauses if clause.kind == "MATCHED"]
     deletes = len(found) == 1 and found[0].action == DELETED and found[0].condition is None
-    several = f"CASE WHEN _place = 1 THEN {ACTION} ELSE {IGNORED} END" if deletes else AMBIGUOUS
+    several = f"CASE WHEN _dqctl_place = 1 THEN {ACTION} ELSE {IGNORED} END" if deletes else AMBIGUOUS
     return (
         f"SELECT {_names(target)}, CASE WHEN {_ROW} IS NULL THEN {ACTION} "  # noqa: S608 - names are quoted
-        f"WHEN _times > 1 THEN {several} "
-        f"WHEN _place > 1 THEN {IGNORED} ELSE {ACTION} END AS {ACTION} "
-        f"FROM (SELECT *, count(CASE WHEN {_CLAUSE} >= 0 THEN 1 END) OVER (PARTITION BY {_ROW}) AS _times, "
-        f"row_number() OVER (PARTITION BY {_ROW} ORDER BY CASE WHEN {_CLAUSE} >= 0 THEN 0 ELSE 1 END) AS _place "
+        f"WHEN _dqctl_times > 1 THEN {several} "
+        f"WHEN _dqctl_place > 1 THEN {IGNORED} ELSE {ACTION} END AS {ACTION} "
+        f"FROM (SELECT *, count(CASE WHEN {_CLAUSE} >= 0 THEN 1 END) OVER (PARTITION BY {_ROW}) AS _dqctl_times, "
+        f"row_number() OVER (PARTITION BY {_ROW} ORDER BY CASE WHEN {_CLAUSE} >= 0 THEN 0 ELSE 1 END) AS _dqctl_place "
         f"FROM ({joined}))"
     )
 
