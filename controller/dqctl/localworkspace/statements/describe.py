@@ -73,6 +73,9 @@ def _volume(command: Describe, context: Context) -> Result:
 def _function(command: Describe, context: Context) -> Result:
     name = context.namespace.full(command.parts)
     function = context.catalog.function(name)
+    if function is None and len(command.parts) == 1 and command.parts[0].isidentifier():
+        word = "EXTENDED " if command.extended else ""
+        return Result(context.engine.query(f"DESCRIBE FUNCTION {word}{command.parts[0]}"))
     if function is None:
         raise errors.function_not_found(str(name))
     arguments = ", ".join(f"{quoted_if_needed(one)} {kind}" for one, kind in function.parameters)

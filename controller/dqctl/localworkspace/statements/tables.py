@@ -24,7 +24,14 @@ from dqctl.localworkspace.sql.names import named_relations, parts_of, qualify
 from dqctl.localworkspace.sql.statement import parse_tree
 from dqctl.localworkspace.statements import constraints
 from dqctl.localworkspace.statements.results import nothing
-from dqctl.localworkspace.types import DEFAULT, arrow_schema, columns_from_arrow, constraints_of, delta_field
+from dqctl.localworkspace.types import (
+    DEFAULT,
+    Column,
+    arrow_schema,
+    columns_from_arrow,
+    constraints_of,
+    delta_field,
+)
 
 # What stands among the columns and is none.
 _CONSTRAINTS = (exp.PrimaryKey, exp.ForeignKey, exp.Constraint, exp.CheckColumnConstraint)
@@ -342,23 +349,30 @@ def view_of(name: Name, query: exp.Expr, declared: list[exp.Expr], context: Cont
     with context.planned(body.copy()) as sql:
         columns = columns_from_arrow(context.engine.schema(sql))
     if declared:
-        if len(declared) != len(columns):
-            raise StatementError(
-                "CREATE_VIEW_COLUMN_ARITY_MISMATCH",
-                f"Cannot create view {name}: it declares {len(declared)} columns, its query has {len(columns)}.",
-                "21S01",
-            )
-        if any(one.is_star for one in body.selects):
-            body = _renaming(body, [column.name for column in columns], [one.name for one in declared])
-        columns = tuple(
-            replace(column, name=one.name, comment=constraints_of(one)["comment"])
-            for column, one in zip(columns, declared, strict=True)
-        )
+        body, columns = _declare(name, body, columns, declared)
     names = [column.name.lower() for column in columns]
     for column in columns:
         if names.count(column.name.lower()) > 1:
             raise errors.column_exists(quoted(column.name))
     return Table(name, "VIEW", query=to_sql(body), columns=columns)
+
+
+def _declare(
+    name: Name, body: exp.Expr, columns: tuple[Column, ...], declared: list[exp.Expr]
+) -> tuple[exp.Expr, tuple[Column, ...]]:
+    """The query and the columns of a view that says what its columns are called."""
+    if len(declared) != len(columns):
+        raise StatementError(
+            "CREATE_VIEW_COLUMN_ARITY_MISMATCH",
+            f"Cannot create view {name}: it declares {len(declared)} columns, its query has {len(columns)}.",
+            "21S01",
+        )
+    if isinstance(body, exp.Query) and any(one.is_star for one in body.selects):
+        body = _renaming(body, [column.name for column in columns], [one.name for one in declared])
+    return body, tuple(
+        replace(column, name=one.name, comment=constraints_of(one)["comment"])
+        for column, one in zip(columns, declared, strict=True)
+    )
 
 
 def _renaming(body: exp.Expr, old: list[str], new: list[str]) -> exp.Expr:
