@@ -157,7 +157,7 @@ def _fill(
 
 
 def _known(names: Sequence[str], options: TableOptions) -> list[str]:
-    """The columns by which the table is partitioned, as they are spelled; ``StatementError`` when one is not there."""
+    """The columns by which the table is partitioned, as it spells them; ``StatementError`` for others."""
     if options.partition_by and options.clustering:
         raise StatementError(
             "SPECIFY_CLUSTER_BY_WITH_PARTITIONED_BY_IS_NOT_ALLOWED",
