@@ -56,8 +56,8 @@ def test_a_catalog_of_an_earlier_version_opens(tmp_path: Path) -> None:
     name = {"catalog": "main", "schema": "default", "name": "v"}
     column = {"name": "a", "type": "int", "nullable": True, "comment": None}
     view = {
-        "name": name, "kind": "VIEW", "location": None, "comment": "kept", "properties": {"k": "v"}, "clustering": [],
-        "query": "SELECT 1 AS a", "columns": [column], "created_at": 1.0, "altered_at": 2.0,
+        "name": name, "kind": "VIEW", "location": None, "comment": "kept", "properties": {"k": "v"},
+        "clustering": [], "query": "SELECT 1 AS a", "columns": [column], "created_at": 1.0, "altered_at": 2.0,
     }  # fmt: skip
     schema = {"comment": None, "created_at": 1.0, "tables": {"v": view}, "volumes": {}}
     state = {
