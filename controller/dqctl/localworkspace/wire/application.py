@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Lifespan
+from starlette.types import Lifespan, Receive, Scope, Send
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.transport.TTransport import TMemoryBuffer
 
@@ -41,6 +41,9 @@ THRIFT_THREADS = 128
 MAX_THRIFT_BYTES = 32 * 1024 * 1024
 
 _Processor: Any = TCLIService.Processor  # generated code, untyped
+# Elements of a list: far more than parameters and settings of a statement, far less than keep a thread busy.
+MAX_CONTAINER = 10_000
+_PIECE_BYTES = 256 * 1024
 _CONTENT_TYPE = "application/x-thrift"
 
 
@@ -97,24 +100,49 @@ class _Thrift:
         """Carry out one call."""
         warehouse = self._warehouses.find(request.path_params["id"])
         warehouse.state.used()
-        if int(request.headers.get("content-length") or 0) > MAX_THRIFT_BYTES:
-            raise ApiError(413, "RESOURCE_EXHAUSTED", f"a request is limited to {MAX_THRIFT_BYTES} bytes")
-        body = await request.body()
+        body = await _body(request)
         staging = Staging(self._tokens.signer, base_url(request))
         service = ThriftService(self._sessions, warehouse.id, staging, getattr(request.state, "failure", None))
         answer = await anyio.to_thread.run_sync(_process, service, body, limiter=self._threads)
-        return Response(answer, media_type=_CONTENT_TYPE)
+        return _Pieces(answer, media_type=_CONTENT_TYPE)
+
+
+class _Pieces(Response):
+    """A long answer as the connection takes it: asyncio moves all that is left of one write with each packet."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        content = memoryview(self.body)
+        for start in range(0, len(content), _PIECE_BYTES):
+            piece = bytes(content[start : start + _PIECE_BYTES])
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _body(request: Request) -> bytes:
+    """The whole body; refused as soon as it is too long, whether or not its length was said."""
+    refused = ApiError(413, "RESOURCE_EXHAUSTED", f"a request is limited to {MAX_THRIFT_BYTES} bytes")
+    if int(request.headers.get("content-length") or 0) > MAX_THRIFT_BYTES:
+        raise refused
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_THRIFT_BYTES:
+            raise refused
+    return bytes(body)
 
 
 def _process(service: ThriftService, body: bytes) -> bytes:
     answer = TMemoryBuffer()
-    # The body is bounded already; Thrift 0.25's own bound (15.6 MiB a string) is below the longest statement.
+    # Thrift 0.25's own bound of a string (15.6 MiB) is below the longest statement, and has to be lifted here.
     unbounded = {"string_length_limit": None, "container_length_limit": None}
+    asked = TBinaryProtocol(
+        TMemoryBuffer(body), string_length_limit=MAX_THRIFT_BYTES, container_length_limit=MAX_CONTAINER
+    )
     try:
-        _Processor(service).process(
-            TBinaryProtocol(TMemoryBuffer(body), **unbounded), TBinaryProtocol(answer, **unbounded)
-        )
-    except (EOFError, ValueError, TypeError) as error:
+        _Processor(service).process(asked, TBinaryProtocol(answer, **unbounded))
+    except Exception as error:  # the service answers for itself: what comes out here was read, or could not be
         raise ApiError(400, "MALFORMED_REQUEST", f"the body is no Thrift call: {error}") from error
     written: bytes = answer.getvalue()
     return written
