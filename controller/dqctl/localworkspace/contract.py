@@ -21,9 +21,10 @@ class StatementError(Exception):
         self.sqlstate = sqlstate
 
     def quoting(self, statement: str) -> "StatementError":
-        """This error with the statement below it, as a warehouse shows what it could not read."""
-        self.args = (f"{self}\n\n== SQL ==\n{statement[:_QUOTED]}",)
-        return self
+        """This error with the statement that could not be read, as a warehouse shows it."""
+        message = str(self).removeprefix(f"[{self.error_class}] ").removesuffix(f" SQLSTATE: {self.sqlstate}")
+        quoted = f"{message}\n\n== SQL ==\n{statement[:_QUOTED]}\n"
+        return StatementError(self.error_class, quoted, self.sqlstate)
 
 
 @dataclass(frozen=True)

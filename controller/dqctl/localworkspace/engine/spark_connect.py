@@ -8,7 +8,7 @@ import os
 import sys
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, cast
 
@@ -52,8 +52,8 @@ class EngineSession(Protocol):
         """Run a query, and bring its columns at once and its rows batch by batch; timestamps are of ``time_zone``."""
         ...
 
-    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
-        """Run ``sql`` and bring its rows batch by batch."""
+    def stream(self, sql: str) -> Generator[pa.RecordBatch, None, None]:
+        """Run ``sql`` and bring its rows batch by batch; who stops before the end closes it."""
         ...
 
     def relation(self, rows: pa.Table) -> AbstractContextManager[str]:
@@ -61,9 +61,9 @@ class EngineSession(Protocol):
         ...
 
     def files(
-        self, file_format: str, paths: Sequence[str], options: Mapping[str, str]
+        self, file_format: str, paths: Sequence[str], options: Mapping[str, str], schema: str | None = None
     ) -> AbstractContextManager[str]:
-        """The name under which files can be queried inside of the context."""
+        """The name under which files can be queried inside of the context; ``schema`` as DDL, else inferred."""
         ...
 
     def configure(self, settings: Mapping[str, str]) -> None:
@@ -125,7 +125,7 @@ class SparkConnectSession:
         client = self._spark.client
         return client.to_table_as_iterator(plan.to_proto(client), {})
 
-    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
+    def stream(self, sql: str) -> Generator[pa.RecordBatch, None, None]:
         """Run ``sql`` and bring its rows batch by batch."""
         # pyspark's public ways to do this go through Python objects, row by row.
         for part in self._parts(cast("Any", self._spark.sql(sql))._plan):
@@ -142,10 +142,14 @@ class SparkConnectSession:
             yield name
 
     @contextmanager
-    def files(self, file_format: str, paths: Sequence[str], options: Mapping[str, str]) -> Iterator[str]:
+    def files(
+        self, file_format: str, paths: Sequence[str], options: Mapping[str, str], schema: str | None = None
+    ) -> Iterator[str]:
         """Name files as a temporary view."""
         reader = self._spark.read.format(file_format)
-        if file_format == "csv":
+        if schema is not None:
+            reader = reader.schema(schema)
+        elif file_format == "csv":
             reader = reader.option("inferSchema", "true")
         with self._view(reader.options(**options).load(list(paths))) as name:
             yield name
