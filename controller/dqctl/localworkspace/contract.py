@@ -98,6 +98,20 @@ class Session(Protocol):
         """Columns of tables and views."""
         ...
 
+    def get_primary_keys(self, catalog: str | None, schema: str | None, table: str | None) -> pa.Table:
+        """Columns of primary keys. Names are names here, no patterns; None leaves them open."""
+        ...
+
+    def get_cross_reference(
+        self, parent: tuple[str | None, str | None, str | None], foreign: tuple[str | None, str | None, str | None]
+    ) -> pa.Table:
+        """Columns of foreign keys from ``foreign`` to ``parent``, each a catalog, schema and table as above."""
+        ...
+
+    def get_functions(self, catalog: str | None, schema: str | None, function: str | None) -> pa.Table:
+        """Functions that somebody made, by patterns."""
+        ...
+
     def close(self) -> None:
         """End the session and free what it holds in the engine."""
         ...

@@ -49,7 +49,7 @@ class EngineSession(Protocol):
         ...
 
     def read(self, query: str, time_zone: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-        """Run a query, and bring its columns at once and its rows batch by batch; timestamps are of ``time_zone``."""
+        """Run a query; its columns at once, its rows batch by batch, its timestamps in ``time_zone``."""
         ...
 
     def stream(self, sql: str) -> Generator[pa.RecordBatch, None, None]:
@@ -114,7 +114,7 @@ class SparkConnectSession:
 
     def read(self, query: str, time_zone: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """Run a query, and bring its columns at once and its rows batch by batch."""
-        # SparkSession.sql would send it as a command first, and toArrow would ask for the columns: two calls more.
+        # SparkSession.sql sends it as a command first, and toArrow asks for the columns: two calls more.
         parts = self._parts(SQL(query))
         described = next(parts)
         schema = to_arrow_schema(described, error_on_duplicated_field_names_in_struct=True, timezone=time_zone)

@@ -110,7 +110,7 @@ class _Thrift:
 class _Pieces(Response):
     """A long answer as the connection takes it: asyncio moves all that is left of one write with each packet."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
         """Send it."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         content = memoryview(self.body)
