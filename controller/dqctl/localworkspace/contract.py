@@ -21,9 +21,10 @@ class StatementError(Exception):
         self.sqlstate = sqlstate
 
     def quoting(self, statement: str) -> "StatementError":
-        """This error with the statement below it, as a warehouse shows what it could not read."""
-        self.args = (f"{self}\n\n== SQL ==\n{statement[:_QUOTED]}",)
-        return self
+        """This error with the statement that could not be read, as a warehouse shows it."""
+        message = str(self).removeprefix(f"[{self.error_class}] ").removesuffix(f" SQLSTATE: {self.sqlstate}")
+        quoted = f"{message}\n\n== SQL ==\n{statement[:_QUOTED]}\n"
+        return StatementError(self.error_class, quoted, self.sqlstate)
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,20 @@ class Session(Protocol):
         self, catalog: str | None, schema: str | None, table: str | None, column: str | None
     ) -> pa.Table:
         """Columns of tables and views."""
+        ...
+
+    def get_primary_keys(self, catalog: str | None, schema: str | None, table: str | None) -> pa.Table:
+        """Columns of primary keys. Names are names here, no patterns; None leaves them open."""
+        ...
+
+    def get_cross_reference(
+        self, parent: tuple[str | None, str | None, str | None], foreign: tuple[str | None, str | None, str | None]
+    ) -> pa.Table:
+        """Columns of foreign keys from ``foreign`` to ``parent``, each a catalog, schema and table as above."""
+        ...
+
+    def get_functions(self, catalog: str | None, schema: str | None, function: str | None) -> pa.Table:
+        """Functions that somebody made, by patterns."""
         ...
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 from sqlglot import exp
 
-from dqctl.localworkspace import errors, metadata
+from dqctl.localworkspace import errors, metadata, metadata_keys
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Parameter, Result, StatementError
 from dqctl.localworkspace.sql import identifiers
@@ -93,6 +93,18 @@ class LocalSession:
     ) -> pa.Table:
         """The rows of Thrift's GetColumns."""
         return _mapped(lambda: metadata.columns(self._context.catalog, catalog, schema, table, column))
+
+    def get_primary_keys(self, catalog: str | None, schema: str | None, table: str | None) -> pa.Table:
+        """The rows of Thrift's GetPrimaryKeys."""
+        return _mapped(lambda: metadata_keys.primary_keys(self._context.catalog, (catalog, schema, table)))
+
+    def get_cross_reference(self, parent: metadata_keys.Place, foreign: metadata_keys.Place) -> pa.Table:
+        """The rows of Thrift's GetCrossReference."""
+        return _mapped(lambda: metadata_keys.cross_reference(self._context.catalog, parent, foreign))
+
+    def get_functions(self, catalog: str | None, schema: str | None, function: str | None) -> pa.Table:
+        """The rows of Thrift's GetFunctions."""
+        return _mapped(lambda: metadata_keys.functions(self._context.catalog, catalog, schema, function))
 
     def close(self) -> None:
         """End the session and free what it holds in the engine."""

@@ -23,6 +23,7 @@ _SPARK = {
     "spark.sql.session.timezone": "TIMEZONE",
     "spark.sql.legacy.timeparserpolicy": "LEGACY_TIME_PARSER_POLICY",
 }
+_TRUTHS = ("ANSI_MODE", "USE_CACHED_RESULT", "READ_ONLY_EXTERNAL_METASTORE")
 _TIME_PARSER_POLICIES = ("EXCEPTION", "LEGACY", "CORRECTED")
 
 
@@ -46,10 +47,9 @@ class Settings:
         if name is None:
             raise StatementError("CONFIG_NOT_AVAILABLE", f"Configuration {key} is not available.", "42K0I")
         plain = value.strip()
-        if name in ("ANSI_MODE", "USE_CACHED_RESULT", "READ_ONLY_EXTERNAL_METASTORE"):
-            # Shown as it was written, which may be Python's True.
-            if plain.lower() not in ("true", "false"):
-                raise _refused(key, value, "true or false")
+        # A truth value is shown as it was written, which may be Python's True.
+        if name in _TRUTHS and plain.lower() not in ("true", "false"):
+            raise _refused(key, value, "true or false")
         if name == "LEGACY_TIME_PARSER_POLICY":
             plain = plain.upper()
             if plain not in _TIME_PARSER_POLICIES:

@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Lifespan
+from starlette.types import Lifespan, Receive, Scope, Send
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.transport.TTransport import TMemoryBuffer
 
@@ -23,7 +23,7 @@ from dqctl.localworkspace.secret_scopes import SecretScopes
 from dqctl.localworkspace.tokens import OWNER, Tokens
 from dqctl.localworkspace.wire import oauth, secrets_api, tokens_api, warehouses_api, workspace_api
 from dqctl.localworkspace.wire.authentication import Authentication
-from dqctl.localworkspace.wire.bodies import Bodies
+from dqctl.localworkspace.wire.bodies import MAX_THRIFT_BYTES, Bodies
 from dqctl.localworkspace.wire.catalog_api import CatalogApi
 from dqctl.localworkspace.wire.catalog_changes_api import CatalogChangesApi
 from dqctl.localworkspace.wire.disturbances import Disturbances, Disturber
@@ -44,6 +44,9 @@ from dqctl.localworkspace.wire.workspace_api import base_url
 THRIFT_THREADS = 128
 
 _Processor: Any = TCLIService.Processor  # generated code, untyped
+# Elements of a list: far more than parameters and settings of a statement, far less than keep a thread busy.
+MAX_CONTAINER = 10_000
+_PIECE_BYTES = 256 * 1024
 _CONTENT_TYPE = "application/x-thrift"
 
 
@@ -110,18 +113,32 @@ class _Thrift:
         staging = Staging(self._tokens.signer, base_url(request))
         service = ThriftService(self._sessions, warehouse.id, staging, getattr(request.state, "failure", None))
         answer = await anyio.to_thread.run_sync(_process, service, body, limiter=self._threads)
-        return Response(answer, media_type=_CONTENT_TYPE)
+        return _Pieces(answer, media_type=_CONTENT_TYPE)
+
+
+class _Pieces(Response):
+    """A long answer as the connection takes it: asyncio moves all that is left of one write with each packet."""
+
+    async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
+        """Send it."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        content = memoryview(self.body)
+        for start in range(0, len(content), _PIECE_BYTES):
+            piece = bytes(content[start : start + _PIECE_BYTES])
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def _process(service: ThriftService, body: bytes) -> bytes:
     answer = TMemoryBuffer()
-    # The body is bounded already; Thrift 0.25's own bound (15.6 MiB a string) is below the longest statement.
+    # Thrift 0.25's own bound of a string (15.6 MiB) is below the longest statement, and has to be lifted here.
     unbounded = {"string_length_limit": None, "container_length_limit": None}
+    asked = TBinaryProtocol(
+        TMemoryBuffer(body), string_length_limit=MAX_THRIFT_BYTES, container_length_limit=MAX_CONTAINER
+    )
     try:
-        _Processor(service).process(
-            TBinaryProtocol(TMemoryBuffer(body), **unbounded), TBinaryProtocol(answer, **unbounded)
-        )
-    except (EOFError, ValueError, TypeError) as error:
+        _Processor(service).process(asked, TBinaryProtocol(answer, **unbounded))
+    except Exception as error:  # the service answers for itself: what comes out here was read, or could not be
         raise ApiError(400, "MALFORMED_REQUEST", f"the body is no Thrift call: {error}") from error
     written: bytes = answer.getvalue()
     return written

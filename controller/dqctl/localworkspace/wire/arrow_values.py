@@ -8,10 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql.variant_utils import VariantUtils
 
-# By this mark the connector tells a VARIANT, for which Thrift has no type, from a STRING.
-_VARIANT = {"Spark:DataType:SqlName": "VARIANT"}
 _DAY = datetime.timedelta(days=1)
 
 
@@ -24,12 +21,12 @@ def plain_table(table: pa.Table, as_text: Callable[[pa.DataType], bool]) -> pa.T
     fields, columns = [], []
     for field, given in zip(table.schema, table.columns, strict=True):
         column = given
-        if _has_no_arrow_form(field.type) or as_text(field.type):
+        if _is_interval(field.type) or as_text(field.type):
             values = [None if value is None else text(value, field.type) for value in given.to_pylist()]
             column = pa.chunked_array([pa.array(values, pa.string())])
         elif (plain := plain_type(field.type)) != field.type:
             column = given.cast(plain)
-        fields.append(pa.field(field.name, column.type, metadata=_VARIANT if is_variant(field.type) else None))
+        fields.append(pa.field(field.name, column.type))
         columns.append(column)
     # From columns, not from a mapping: SQL permits two columns of one name. A table without columns has no
     # rows either, whatever it says.
@@ -41,8 +38,6 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     types = pa.types
     if types.is_dictionary(kind):
         return plain_type(kind.value_type)
-    if is_variant(kind):
-        return pa.string()
     if types.is_large_string(kind) or types.is_string_view(kind):
         return pa.string()
     if types.is_large_binary(kind) or types.is_binary_view(kind) or types.is_fixed_size_binary(kind):
@@ -65,32 +60,17 @@ def _plain_nested(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def is_variant(kind: pa.DataType) -> bool:
-    """A VARIANT in the form that Spark and Sail send it in: a struct that is marked as one."""
-    return bool(pa.types.is_struct(kind)) and any(
-        (field.metadata or {}).get(b"variant") == b"true" for field in kind
-    )
-
-
 def is_complex(kind: pa.DataType) -> bool:
     """Array, map or struct."""
-    return bool(pa.types.is_nested(kind)) and not is_variant(kind)
+    return bool(pa.types.is_nested(kind))
 
 
-def _has_no_arrow_form(kind: pa.DataType) -> bool:
-    if is_variant(kind) or pa.types.is_duration(kind) or pa.types.is_interval(kind):
-        return True
-    return is_complex(kind) and any(_is_variant_within(kind.field(index).type) for index in range(kind.num_fields))
-
-
-def _is_variant_within(kind: pa.DataType) -> bool:
-    return is_variant(kind) or (is_complex(kind) and _has_no_arrow_form(kind))
+def _is_interval(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_duration(kind) or pa.types.is_interval(kind))
 
 
 def text(value: Any, kind: pa.DataType) -> str:
     """A value that is not None as Databricks casts it to a string; complex ones as JSON."""
-    if is_variant(kind):
-        return VariantUtils.to_json(value["value"], value["metadata"])
     if is_complex(kind):
         return json.dumps(_jsonable(value, kind), ensure_ascii=False, separators=(",", ":"))
     if isinstance(value, bool):
@@ -131,8 +111,6 @@ _WRITERS: Mapping[Any, Callable[[Any], str]] = {
 def _jsonable(value: Any, kind: pa.DataType) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if is_variant(kind):
-        return json.loads(text(value, kind))
     if pa.types.is_map(kind):
         return {
             text(key, kind.key_type): _jsonable(item, kind.item_type)

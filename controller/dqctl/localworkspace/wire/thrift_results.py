@@ -16,7 +16,7 @@ T: Any = ttypes  # generated code, untyped
 BATCH_BYTES = 8 * 1024 * 1024
 DEFAULT_ROWS = 100_000
 # Clients ask for up to 100 MB at once. An answer is held several times over while it is sent, so it is smaller.
-MAX_BYTES = 16 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 
 # The first test that holds decides.
 _TYPE_IDS: tuple[tuple[Callable[[pa.DataType], bool], Any], ...] = (
@@ -125,10 +125,9 @@ class RowSets:
         overflow.forget_pages()
         return row_set, part.num_rows
 
-    def _written(self, batch: pa.RecordBatch) -> bytes:
+    def _written(self, batch: pa.RecordBatch) -> pa.Buffer:
         content = batch.serialize()
-        written: bytes = pa.compress(content, codec="lz4", asbytes=True) if self._lz4 else content.to_pybytes()
-        return written
+        return pa.compress(content, codec="lz4") if self._lz4 else content
 
     def _rows(self, max_rows: int | None, max_bytes: int | None) -> int:
         row_bytes: int = max(1, self._size // max(1, self._table.num_rows))

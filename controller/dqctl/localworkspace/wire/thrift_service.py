@@ -13,6 +13,7 @@ from dqctl.localworkspace.wire.parameters import check_limits
 from dqctl.localworkspace.wire.sessions import Operation, Sessions, State, UnknownHandle, Work
 from dqctl.localworkspace.wire.staging import Staging
 from dqctl.localworkspace.wire.thrift_operations import metadata, next_rows, operation_status, success
+from dqctl.localworkspace.wire.type_info import type_info
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +32,6 @@ _INFO = {
     T.TGetInfoType.CLI_SEARCH_PATTERN_ESCAPE: "\\",
     T.TGetInfoType.CLI_IDENTIFIER_QUOTE_CHAR: "`",
 }
-# JDBC's numbers of the types.
-_SQL_TYPES = {
-    "VOID": 0, "BOOLEAN": 16, "TINYINT": -6, "SMALLINT": 5, "INT": 4, "BIGINT": -5, "FLOAT": 6, "DOUBLE": 8,
-    "STRING": 12, "BINARY": -2, "DECIMAL": 3, "DATE": 91, "TIMESTAMP": 93, "ARRAY": 2003, "MAP": 2000,
-    "STRUCT": 2002,
-}  # fmt: skip
 
 
 def _failure(error: StatementError) -> Any:
@@ -55,6 +50,8 @@ def _answers(response: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]
         @functools.wraps(method)
         def answer(self: "ThriftService", request: Any) -> Any:
             try:
+                if request is None:
+                    raise StatementError("BAD_REQUEST", f"{method.__name__} came without its request.", "HY000")
                 return method(self, request)
             except UnknownHandle as error:
                 code = T.TStatusCode.INVALID_HANDLE_STATUS
@@ -113,18 +110,21 @@ class ThriftService:
 
     @_answers(T.TCloseSessionResp)
     def CloseSession(self, request: Any) -> Any:  # noqa: N802, D102
-        self._sessions.close(_id(request.sessionHandle.sessionId))
+        self._sessions.close(_session(request))
         return T.TCloseSessionResp(status=success())
 
     @_answers(T.TGetInfoResp)
     def GetInfo(self, request: Any) -> Any:  # noqa: N802, D102
-        self._sessions.get(_id(request.sessionHandle.sessionId))
+        self._sessions.get(_session(request))
         if request.infoType not in _INFO:
             raise StatementError("UNSUPPORTED_FEATURE", f"GetInfo {request.infoType} is not supported.", "0A000")
         return T.TGetInfoResp(status=success(), infoValue=T.TGetInfoValue(stringValue=_INFO[request.infoType]))
 
     @_answers(T.TExecuteStatementResp)
     def ExecuteStatement(self, request: Any) -> Any:  # noqa: N802, D102
+        self._sessions.get(_session(request))
+        if request.statement is None:
+            raise StatementError("BAD_REQUEST", "The request has no statement.", "42601")
         parameters = [_parameter(parameter) for parameter in request.parameters or ()]
         check_limits(request.statement, parameters)
 
@@ -187,11 +187,34 @@ class ThriftService:
 
     @_answers(T.TGetTypeInfoResp)
     def GetTypeInfo(self, request: Any) -> Any:  # noqa: N802, D102
-        types = pa.table({"TYPE_NAME": list(_SQL_TYPES), "DATA_TYPE": pa.array(_SQL_TYPES.values(), pa.int32())})
-        return self._metadata(T.TGetTypeInfoResp, request, lambda _: types)
+        return self._metadata(T.TGetTypeInfoResp, request, lambda _: type_info())
+
+    @_answers(T.TGetPrimaryKeysResp)
+    def GetPrimaryKeys(self, request: Any) -> Any:  # noqa: N802, D102
+        return self._metadata(
+            T.TGetPrimaryKeysResp,
+            request,
+            lambda session: session.get_primary_keys(request.catalogName, request.schemaName, request.tableName),
+        )
+
+    @_answers(T.TGetCrossReferenceResp)
+    def GetCrossReference(self, request: Any) -> Any:  # noqa: N802, D102
+        parent = (request.parentCatalogName, request.parentSchemaName, request.parentTableName)
+        foreign = (request.foreignCatalogName, request.foreignSchemaName, request.foreignTableName)
+        return self._metadata(
+            T.TGetCrossReferenceResp, request, lambda session: session.get_cross_reference(parent, foreign)
+        )
+
+    @_answers(T.TGetFunctionsResp)
+    def GetFunctions(self, request: Any) -> Any:  # noqa: N802, D102
+        return self._metadata(
+            T.TGetFunctionsResp,
+            request,
+            lambda session: session.get_functions(request.catalogName, request.schemaName, request.functionName),
+        )
 
     def _start(self, response: Any, request: Any, work: Work, *, arrow: bool, **wire_format: Any) -> Any:
-        session_id = _id(request.sessionHandle.sessionId)
+        session_id = _session(request)
         operation = self._sessions.start(session_id, work, attended=bool(request.getDirectResults))
         operation.wire_format = {"arrow": arrow, **wire_format}
         handle = T.TOperationHandle(
@@ -222,7 +245,7 @@ class ThriftService:
 
     @_answers(T.TGetOperationStatusResp)
     def GetOperationStatus(self, request: Any) -> Any:  # noqa: N802, D102
-        operation = self._sessions.operation(_id(request.operationHandle.operationId))
+        operation = self._sessions.operation(_operation(request))
         operation.wait(STATUS_WAIT)
         return operation_status(operation)
 
@@ -243,7 +266,7 @@ class ThriftService:
         return answer
 
     def _settled(self, request: Any) -> Operation:
-        operation = self._sessions.operation(_id(request.operationHandle.operationId))
+        operation = self._sessions.operation(_operation(request))
         # The connector asks only after it saw the end; a client that asks too early waits, as on a warehouse.
         while not operation.wait(STATUS_WAIT):
             self._sessions.operation(operation.id)
@@ -254,38 +277,34 @@ class ThriftService:
     @_answers(T.TCancelOperationResp)
     def CancelOperation(self, request: Any) -> Any:  # noqa: N802, D102
         try:
-            self._sessions.operation(_id(request.operationHandle.operationId)).cancel()
+            self._sessions.operation(_operation(request)).cancel()
         except UnknownHandle:
             logger.debug("cancelled an operation that is over")
         return T.TCancelOperationResp(status=success())
 
     @_answers(T.TCloseOperationResp)
     def CloseOperation(self, request: Any) -> Any:  # noqa: N802, D102
-        self._sessions.close_operation(_id(request.operationHandle.operationId))
+        self._sessions.close_operation(_operation(request))
         return T.TCloseOperationResp(status=success())
-
-    @_answers(T.TGetFunctionsResp)
-    def GetFunctions(self, request: Any) -> Any:  # noqa: N802, D102, ARG002
-        raise _unsupported("GetFunctions")
-
-    @_answers(T.TGetPrimaryKeysResp)
-    def GetPrimaryKeys(self, request: Any) -> Any:  # noqa: N802, D102, ARG002
-        raise _unsupported("GetPrimaryKeys")
-
-    @_answers(T.TGetCrossReferenceResp)
-    def GetCrossReference(self, request: Any) -> Any:  # noqa: N802, D102, ARG002
-        raise _unsupported("GetCrossReference")
-
-
-def _unsupported(call: str) -> StatementError:
-    return StatementError("UNSUPPORTED_FEATURE", f"{call} is not supported by the local workspace.", "0A000")
 
 
 def _identifier(handle_id: str) -> Any:
     return T.THandleIdentifier(guid=bytes.fromhex(handle_id), secret=bytes(16))
 
 
-def _id(identifier: Any) -> str:
+def _session(request: Any) -> str:
+    handle = request and request.sessionHandle
+    return _id("SessionHandle", handle and handle.sessionId)
+
+
+def _operation(request: Any) -> str:
+    handle = request and request.operationHandle
+    return _id("OperationHandle", handle and handle.operationId)
+
+
+def _id(kind: str, identifier: Any) -> str:
+    if identifier is None or identifier.guid is None:
+        raise UnknownHandle(f"Invalid {kind}: it has no identifier")
     return bytes(identifier.guid).hex()
 
 

@@ -1,6 +1,7 @@
 import datetime
 import decimal
 
+import lz4.frame
 import pyarrow as pa
 import pytest
 from databricks.sql.thrift_api.TCLIService import ttypes
@@ -90,9 +91,11 @@ def test_every_row_comes_once_however_small_the_portions(rows: int, max_rows: in
 
 def test_no_batch_is_longer_than_old_clients_read() -> None:
     table = pa.table({"s": ["x" * 1_000_000] * 40})
-    row_set, count = RowSets(table, arrow=True).fetch(0, None, None)
-    assert count == 40
-    assert max(len(batch.batch) for batch in row_set.arrowBatches) < BATCH_BYTES * 1.1
+    rows, offset = RowSets(table, arrow=True), 0
+    while offset < 40:
+        row_set, count = rows.fetch(offset, None, None)
+        assert max(len(batch.batch) for batch in row_set.arrowBatches) < BATCH_BYTES * 1.1
+        offset += count
 
 
 def test_an_empty_result_has_its_columns() -> None:
@@ -108,3 +111,27 @@ def test_a_decimal_tells_its_precision(precision: int) -> None:
     schema = thrift_schema(pa.schema([("d", pa.decimal128(precision, 1))]))
     qualifiers = schema.columns[0].typeDesc.types[0].primitiveEntry.typeQualifiers.qualifiers
     assert (qualifiers["precision"].i32Value, qualifiers["scale"].i32Value) == (precision, 1)
+
+
+def test_a_client_that_asks_for_lz4_gets_frames_of_it() -> None:
+    rows = RowSets(TABLE, arrow=True, lz4=True)
+    metadata = rows.metadata(is_staging=False)
+    assert metadata.lz4Compressed
+    schema = pa.ipc.read_schema(pa.py_buffer(metadata.arrowSchema))
+    (batch,) = rows.fetch(0, None, None)[0].arrowBatches
+    content = lz4.frame.decompress(batch.batch)
+    assert pa.ipc.read_record_batch(pa.py_buffer(content), schema).column(0).to_pylist() == [1, None]
+
+
+def test_column_sets_are_never_compressed() -> None:
+    assert not RowSets(TABLE, arrow=False, lz4=True).metadata(is_staging=False).lz4Compressed
+
+
+def test_intervals_are_text_of_their_own_types_and_void_is_a_string() -> None:
+    table = pa.table({"i": pa.array([datetime.timedelta(days=1)], pa.duration("us")), "v": pa.nulls(1)})
+    rows = RowSets(table, arrow=True)
+    types = [
+        column.typeDesc.types[0].primitiveEntry.type for column in rows.metadata(is_staging=False).schema.columns
+    ]
+    assert types == [ttypes.TTypeId.INTERVAL_DAY_TIME_TYPE, ttypes.TTypeId.STRING_TYPE]
+    assert read(rows)[0].to_pylist() == [{"i": "1 00:00:00.000000000", "v": None}]
