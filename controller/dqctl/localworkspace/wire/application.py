@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Lifespan
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
+from thrift.Thrift import TException
 from thrift.transport.TTransport import TMemoryBuffer
 
 from dqctl.localworkspace.catalog import Catalog
@@ -115,13 +116,15 @@ class _Thrift:
 
 def _process(service: ThriftService, body: bytes) -> bytes:
     answer = TMemoryBuffer()
-    # The body is bounded already; Thrift 0.25's own bound (15.6 MiB a string) is below the longest statement.
+    # Thrift 0.25's own bound (15.6 MiB a string) is below the longest statement. Nothing is longer than the body:
+    # a list that says it is would have Thrift count to two thousand millions.
+    bounded = {"string_length_limit": len(body), "container_length_limit": len(body)}
     unbounded = {"string_length_limit": None, "container_length_limit": None}
     try:
         _Processor(service).process(
-            TBinaryProtocol(TMemoryBuffer(body), **unbounded), TBinaryProtocol(answer, **unbounded)
+            TBinaryProtocol(TMemoryBuffer(body), **bounded), TBinaryProtocol(answer, **unbounded)
         )
-    except (EOFError, ValueError, TypeError) as error:
+    except (EOFError, ValueError, TypeError, TException, RecursionError) as error:
         raise ApiError(400, "MALFORMED_REQUEST", f"the body is no Thrift call: {error}") from error
     written: bytes = answer.getvalue()
     return written

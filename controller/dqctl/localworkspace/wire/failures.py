@@ -79,11 +79,12 @@ def _no_number(constant: str) -> Any:
 
 def _answer(status: int, error_code: str, message: str) -> JSONResponse:
     # Clients show the reason where they do not read the body: the Thrift connectors, HEAD requests.
-    reason = message.encode("ascii", "replace").decode().replace("\n", " ").replace("\r", " ")[:500]
+    # A header holds no control characters, and a message that quotes what was sent may have any.
+    reason = "".join(char if char.isascii() and char.isprintable() else "?" for char in " ".join(message.split()))
     return JSONResponse(
         {"error_code": error_code, "message": message, "details": _details(error_code)},
         status,
-        headers={"x-databricks-reason-phrase": reason},
+        headers={"x-databricks-reason-phrase": reason[:500]},
     )
 
 

@@ -46,8 +46,7 @@ class VolumesApi:
         ]
 
     def _path(self, request: Request) -> Path:
-        path: Path = self._lakehouse.volume_file("/" + request.path_params["path"].strip("/"))
-        return path
+        return place_of(self._lakehouse, "/" + request.path_params["path"].strip("/"))
 
     async def _upload(self, request: Request) -> Response:
         path, overwrite = self._path(request), request.query_params.get("overwrite") == "true"
@@ -109,6 +108,14 @@ class VolumesApi:
         parts = request.path_params["path"].strip("/").split("/")[:4]
         path: Path = self._lakehouse.volume_file("/" + "/".join(parts))
         return path
+
+
+def place_of(lakehouse: Lakehouse, path: str) -> Path:
+    """Where a path of a volume is on disk; ``StatementError`` or ``ApiError`` when it cannot be anywhere."""
+    place: Path = lakehouse.volume_file(path)
+    with _told():
+        place.exists()
+    return place
 
 
 class NewFile:
