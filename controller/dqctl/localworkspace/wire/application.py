@@ -75,7 +75,7 @@ def build_application(
         *StatementsApi(sessions, warehouses, tokens.signer).routes(),
         *looks.routes(),
         *CatalogChangesApi(sessions.lakehouse, looks).routes(),
-        *VolumesApi(sessions.lakehouse).routes(),
+        *VolumesApi(sessions.lakehouse, uploads.folder).routes(),
         *UploadsApi(sessions.lakehouse, uploads, tokens.signer).routes(),
     ]
     failures = (ApiError, StatementError, UnknownHandle, HTTPException, ClientDisconnect, Exception)

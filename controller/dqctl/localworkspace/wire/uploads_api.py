@@ -68,7 +68,7 @@ class UploadsApi:
         raise invalid("action is one of initiate-upload, complete-upload")
 
     def _complete(self, upload: Upload, parts: list[tuple[int, str]]) -> None:
-        new = NewFile(self._lakehouse.volume_file(upload.volume_path))
+        new = NewFile(self._lakehouse.volume_file(upload.volume_path), self._uploads.folder)
         try:
             self._uploads.complete(upload, parts, new.file)
             new.place(overwrite=upload.overwrite)
