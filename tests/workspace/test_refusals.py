@@ -238,7 +238,7 @@ FIELDS = (
     "warehouse_id wait_timeout row_limit byte_limit parameters format disposition catalog schema session_id "
     "on_wait_timeout scope key string_value principal permission name catalog_name schema_name comment token_id "
     "lifetime_seconds auto_stop_mins effect kind times matching path session_token start_part_number count parts "
-    "expire_time cluster_size session_confs"
+    "expire_time cluster_size session_confs changes"
 )
 fields = st.sampled_from(sorted(FIELDS.split()))
 calls = st.sampled_from([
@@ -249,7 +249,7 @@ calls = st.sampled_from([
     ("POST", "/api/2.1/unity-catalog/volumes"), ("PATCH", "/api/2.1/unity-catalog/schemas/main.default"),
     ("POST", "/api/2.0/fs/create-upload-part-urls"), ("POST", "/api/2.0/fs/create-abort-upload-url"),
     ("POST", "/api/2.0/fs/files/Volumes/main/default/v/x?action=complete-upload&session_token=x"),
-    ("PUT", "/api/dqctl/oauth"), ("PUT", "/api/2.0/sql/config/warehouses"),
+    ("PATCH", "/api/2.1/unity-catalog/permissions/schema/main.default"), ("PUT", "/api/dqctl/oauth"), ("PUT", "/api/2.0/sql/config/warehouses"),
 ])  # fmt: skip
 
 

@@ -4,41 +4,40 @@ What a table's columns are is Delta's business; the catalog knows names, places,
 change is on disk before it is visible: the new state is written beside the file and renamed over it.
 """
 
-import json
 import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from dqctl.localworkspace import errors
-from dqctl.localworkspace.types import Column
+from dqctl.localworkspace.catalog_entries import (
+    CatalogEntry,
+    Constraint,
+    Dropped,
+    Function,
+    Grant,
+    Name,
+    Schema,
+    State,
+    Table,
+    Volume,
+    quoted,
+    read_state,
+)  # fmt: skip
+
+__all__ = [
+    "Catalog", "CatalogEntry", "Constraint", "Dropped", "Function", "Grant", "Name", "Schema", "Table", "Volume",
+    "quoted", "valid",
+]  # fmt: skip
 
 FILE_NAME = "catalog.json"
 DEFAULT_SCHEMA = "default"
 INFORMATION_SCHEMA = "information_schema"
-
-
-@dataclass(frozen=True)
-class Name:
-    """The full name of a table, view or volume, in lower case as Unity Catalog keeps names."""
-
-    catalog: str
-    schema: str
-    name: str
-
-    def __str__(self) -> str:
-        """The name in SQL, quoted."""
-        return ".".join(quoted(part) for part in (self.catalog, self.schema, self.name))
-
-
-def quoted(part: str) -> str:
-    """An identifier in backticks."""
-    return "`" + part.replace("`", "``") + "`"
 
 
 def folder_name(name: str) -> str:
@@ -50,56 +49,6 @@ def folder_name(name: str) -> str:
     return "".join(char if char.isascii() and (char.isalnum() or char in "_-") else "_" for char in name)
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table or view. ``location`` is relative to the data directory for managed tables, None for views."""
-
-    name: Name
-    kind: Literal["MANAGED", "EXTERNAL", "VIEW"]
-    location: str | None = None
-    comment: str | None = None
-    properties: dict[str, str] = field(default_factory=dict)
-    clustering: tuple[str, ...] = ()
-    query: str | None = None
-    columns: tuple[Column, ...] = ()
-    created_at: float = 0.0
-    altered_at: float = 0.0
-
-    @property
-    def is_view(self) -> bool:
-        """Whether it is a view."""
-        return self.kind == "VIEW"
-
-
-@dataclass(frozen=True)
-class Volume:
-    """A managed volume. ``location`` is relative to the data directory."""
-
-    name: Name
-    location: str
-    comment: str | None = None
-    created_at: float = 0.0
-
-
-@dataclass
-class Schema:
-    """What is in a schema, by name."""
-
-    comment: str | None = None
-    created_at: float = field(default_factory=time.time)
-    tables: dict[str, Table] = field(default_factory=dict)
-    volumes: dict[str, Volume] = field(default_factory=dict)
-
-
-@dataclass
-class CatalogEntry:
-    """What is in a catalog, by name."""
-
-    comment: str | None = None
-    created_at: float = field(default_factory=time.time)
-    schemas: dict[str, Schema] = field(default_factory=dict)
-
-
 class Catalog:
     """The catalog of one data directory. Every method is safe to call from any thread."""
 
@@ -107,24 +56,24 @@ class Catalog:
         self._data_dir = data_dir
         self._file = data_dir / FILE_NAME
         self._lock = threading.RLock()
-        self._entries = _read(self._file)
-        missing = [name.lower() for name in catalogs if name.lower() not in self._entries]
+        self._state = _read(self._file)
+        missing = [name.lower() for name in catalogs if name.lower() not in self._state.catalogs]
         if missing or not self._file.exists():
             with self._change() as draft:
                 for name in missing:
-                    draft[valid(name)] = CatalogEntry(schemas={DEFAULT_SCHEMA: Schema()})
+                    draft.catalogs[valid(name)] = CatalogEntry(schemas={DEFAULT_SCHEMA: Schema()})
 
     # Reading
 
     def catalogs(self) -> dict[str, CatalogEntry]:
         """All catalogs, in order of name."""
         with self._lock:
-            return dict(sorted(self._entries.items()))
+            return dict(sorted(self._state.catalogs.items()))
 
     def schemas(self, catalog: str) -> dict[str, Schema]:
         """The schemas of a catalog, in order of name; ``StatementError`` when there is no such catalog."""
         with self._lock:
-            entry = self._entries.get(catalog.lower())
+            entry = self._state.catalogs.get(catalog.lower())
             if entry is None:
                 raise errors.catalog_not_found(catalog)
             return dict(sorted(entry.schemas.items()))
@@ -141,7 +90,7 @@ class Catalog:
         with self._lock:
             return [
                 table
-                for catalog_name, entry in sorted(self._entries.items())
+                for catalog_name, entry in sorted(self._state.catalogs.items())
                 if catalog is None or catalog.lower() == catalog_name
                 for schema_name, content in sorted(entry.schemas.items())
                 if schema is None or schema.lower() == schema_name
@@ -153,7 +102,7 @@ class Catalog:
         with self._lock:
             return [
                 volume
-                for catalog_name, entry in sorted(self._entries.items())
+                for catalog_name, entry in sorted(self._state.catalogs.items())
                 if catalog is None or catalog.lower() == catalog_name
                 for _, content in sorted(entry.schemas.items())
                 for _, volume in sorted(content.volumes.items())
@@ -162,7 +111,7 @@ class Catalog:
     def find(self, name: Name) -> Table | None:
         """The table or view of that name."""
         with self._lock:
-            entry = self._entries.get(name.catalog)
+            entry = self._state.catalogs.get(name.catalog)
             content = entry.schemas.get(name.schema) if entry else None
             return content.tables.get(name.name) if content else None
 
@@ -176,12 +125,29 @@ class Catalog:
     def volume(self, name: Name) -> Volume:
         """The volume of that name; ``StatementError`` when there is none."""
         with self._lock:
-            entry = self._entries.get(name.catalog)
+            entry = self._state.catalogs.get(name.catalog)
             content = entry.schemas.get(name.schema) if entry else None
             found = content.volumes.get(name.name) if content else None
         if found is None:
             raise errors.volume_not_found(str(name))
         return found
+
+    def function(self, name: Name) -> Function | None:
+        """The function of that name."""
+        with self._lock:
+            entry = self._state.catalogs.get(name.catalog)
+            content = entry.schemas.get(name.schema) if entry else None
+            return content.functions.get(name.name) if content else None
+
+    def dropped(self) -> list[Dropped]:
+        """What was dropped and can come back, in the order in which it went."""
+        with self._lock:
+            return list(self._state.dropped)
+
+    def grants(self) -> list[Grant]:
+        """All grants."""
+        with self._lock:
+            return list(self._state.grants)
 
     def path(self, entry: Table | Volume) -> Path:
         """Where it is on disk."""
@@ -194,99 +160,158 @@ class Catalog:
 
     # Changing
 
-    def create_catalog(self, name: str, comment: str | None = None) -> None:
+    def create_catalog(self, name: str, entry: CatalogEntry) -> None:
         """Add a catalog with its default schema; ``StatementError`` when it is there."""
         with self._change() as draft:
-            if name.lower() in draft:
+            if name.lower() in draft.catalogs:
                 raise errors.already_exists("CATALOG", quoted(name))
-            draft[valid(name)] = CatalogEntry(comment, schemas={DEFAULT_SCHEMA: Schema()})
+            draft.catalogs[valid(name)] = replace(entry, schemas={DEFAULT_SCHEMA: Schema(), **entry.schemas})
 
-    def create_schema(self, catalog: str, name: str, comment: str | None = None) -> None:
+    def create_schema(self, catalog: str, name: str, content: Schema) -> None:
         """Add a schema; ``StatementError`` when it is there."""
         with self._change() as draft:
             if name.lower() in self.schemas(catalog) or name.lower() == INFORMATION_SCHEMA:
                 raise errors.already_exists("SCHEMA", f"{quoted(catalog)}.{quoted(name)}")
-            draft[catalog.lower()].schemas[valid(name)] = Schema(comment)
+            draft.catalogs[catalog.lower()].schemas[valid(name)] = content
 
-    def put(self, entry: Table | Volume, *, replace_existing: bool = False) -> None:
-        """Add or replace a table, view or volume; ``StatementError`` when one is there already."""
+    def put(self, entry: Table | Volume | Function, *, replace_existing: bool = False) -> None:
+        """Add or replace something in a schema; ``StatementError`` when one is there already."""
         valid(entry.name.name)
         now = time.time()
         if isinstance(entry, Table):
-            entry = replace(entry, created_at=entry.created_at or now, altered_at=now)
-        else:
-            entry = replace(entry, created_at=entry.created_at or now)
+            entry = replace(entry, altered_at=now, id=entry.id or str(uuid.uuid4()))
+        entry = replace(entry, created_at=entry.created_at or now)
         with self._change() as draft:
             self.schema(entry.name.catalog, entry.name.schema)
             place = _place(draft, entry)
             if entry.name.name in place and not replace_existing:
-                kind = "TABLE_OR_VIEW" if isinstance(entry, Table) else "VOLUME"
+                kind = {Table: "TABLE_OR_VIEW", Volume: "VOLUME", Function: "ROUTINE"}[type(entry)]
                 raise errors.already_exists(kind, str(entry.name))
             place[entry.name.name] = entry
 
-    def remove(self, entry: Table | Volume) -> None:
-        """Forget a table, view or volume; what is on disk is the caller's."""
+    def edit(self, name: Name, change: Callable[[Table], Table]) -> Table:
+        """Change the entry of a table or view that no other session changes meanwhile."""
+        with self._lock:
+            self.put(change(self.table(name)), replace_existing=True)
+            return self.table(name)
+
+    def remove(self, entry: Table | Volume | Function) -> None:
+        """Forget something for good; what is on disk is the caller's."""
         with self._change() as draft:
             _place(draft, entry).pop(entry.name.name, None)
+            _forget_grants(draft, (entry.name.catalog, entry.name.schema, entry.name.name))
 
-    def rename(self, table: Table, new: Name) -> None:
-        """Give a table another name, in one step."""
+    def rename(self, entry: Table | Volume, new: Name) -> None:
+        """Give a table or volume another name, in one step."""
         valid(new.name)
         with self._change() as draft:
-            if new.name in self.schema(new.catalog, new.schema).tables:
-                raise errors.already_exists("TABLE_OR_VIEW", str(new))
-            _place(draft, table).pop(table.name.name, None)
-            renamed = replace(table, name=new, altered_at=time.time())
-            _place(draft, renamed)[new.name] = renamed
+            self.schema(new.catalog, new.schema)
+            renamed = replace(entry, name=new)
+            if isinstance(renamed, Table):
+                renamed = replace(renamed, altered_at=time.time())
+            place = _place(draft, renamed)
+            if new.name in place:
+                kind = "TABLE_OR_VIEW" if isinstance(entry, Table) else "VOLUME"
+                raise errors.already_exists(kind, str(new))
+            del _place(draft, entry)[entry.name.name]
+            place[new.name] = renamed
+            old = (entry.name.catalog, entry.name.schema, entry.name.name)
+            draft.grants = [
+                replace(one, name=(new.catalog, new.schema, new.name)) if one.name == old else one
+                for one in draft.grants
+            ]
 
-    def remove_schema(self, catalog: str, name: str) -> None:
-        """Forget a schema and all in it."""
+    def edit_schema(self, catalog: str, name: str, change: Callable[[Schema], Schema]) -> None:
+        """Change what is said of a schema, not what is in it."""
         with self._change() as draft:
             self.schema(catalog, name)
-            del draft[catalog.lower()].schemas[name.lower()]
+            schemas = draft.catalogs[catalog.lower()].schemas
+            schemas[name.lower()] = change(schemas[name.lower()])
 
-    def remove_catalog(self, name: str) -> None:
-        """Forget a catalog and all in it."""
+    def edit_catalog(self, name: str, change: Callable[[CatalogEntry], CatalogEntry]) -> None:
+        """Change what is said of a catalog, not what is in it."""
         with self._change() as draft:
             self.schemas(name)
-            del draft[name.lower()]
+            draft.catalogs[name.lower()] = change(draft.catalogs[name.lower()])
 
-    def set_comment(self, catalog: str, schema: str | None, comment: str | None) -> None:
-        """Comment a catalog, or a schema of it."""
+    def drop_table(self, table: Table) -> None:
+        """Take a table away; it can come back."""
         with self._change() as draft:
-            self.schemas(catalog)
-            if schema is None:
-                draft[catalog.lower()].comment = comment
+            if _place(draft, table).pop(table.name.name, None) is None:
+                raise errors.table_not_found(str(table.name))
+            name = (table.name.catalog, table.name.schema, table.name.name)
+            draft.dropped.append(Dropped("TABLE", name, table, time.time(), table.id))
+            _forget_grants(draft, name)
+
+    def drop_schema(self, catalog: str, name: str) -> None:
+        """Take a schema away with all in it; it can come back."""
+        with self._change() as draft:
+            self.schema(catalog, name)
+            content = draft.catalogs[catalog.lower()].schemas.pop(name.lower())
+            place = (catalog.lower(), name.lower())
+            draft.dropped.append(Dropped("SCHEMA", place, content, time.time(), str(uuid.uuid4())))
+            _forget_grants(draft, place)
+
+    def drop_catalog(self, name: str) -> None:
+        """Take a catalog away with all in it; it can come back."""
+        with self._change() as draft:
+            self.schemas(name)
+            content = draft.catalogs.pop(name.lower())
+            draft.dropped.append(Dropped("CATALOG", (name.lower(),), content, time.time(), str(uuid.uuid4())))
+            _forget_grants(draft, (name.lower(),))
+
+    def undrop(self, one: Dropped) -> None:
+        """Bring back what was dropped, under the name that it had; its keys are not part of it, as documented."""
+        with self._change() as draft:
+            if all(each.id != one.id for each in draft.dropped):
+                raise errors.nothing_to_undrop(one.kind, ".".join(map(quoted, one.name)))
+            draft.dropped = [each for each in draft.dropped if each.id != one.id]
+            if isinstance(one.content, Table):
+                self.schema(*one.name[:2])
+                place = _place(draft, one.content)
+                if one.name[2] in place:
+                    raise errors.already_exists("TABLE_OR_VIEW", str(one.content.name))
+                kept = tuple(each for each in one.content.constraints if each.kind == "CHECK")
+                place[one.name[2]] = replace(one.content, constraints=kept)
+            elif isinstance(one.content, Schema):
+                if one.name[1] in self.schemas(one.name[0]):
+                    raise errors.already_exists("SCHEMA", ".".join(map(quoted, one.name)))
+                draft.catalogs[one.name[0]].schemas[one.name[1]] = one.content
             else:
-                self.schema(catalog, schema)
-                draft[catalog.lower()].schemas[schema.lower()].comment = comment
+                if one.name[0] in draft.catalogs:
+                    raise errors.already_exists("CATALOG", quoted(one.name[0]))
+                draft.catalogs[one.name[0]] = one.content
+
+    def forget_dropped(self, gone: Sequence[Dropped]) -> None:
+        """What was dropped cannot come back any more; what is on disk is the caller's."""
+        with self._change() as draft:
+            ids = {one.id for one in gone}
+            draft.dropped = [one for one in draft.dropped if one.id not in ids]
+
+    def set_grants(self, change: Callable[[list[Grant]], list[Grant]]) -> None:
+        """Change the grants, in one step."""
+        with self._change() as draft:
+            draft.grants = change(draft.grants)
 
     @contextmanager
-    def _change(self) -> Iterator[dict[str, CatalogEntry]]:
+    def _change(self) -> Iterator[State]:
         """A draft to change; it is on disk when it becomes what readers see."""
         with self._lock:
-            draft = {
-                name: replace(
-                    entry,
-                    schemas={
-                        key: replace(content, tables=dict(content.tables), volumes=dict(content.volumes))
-                        for key, content in entry.schemas.items()
-                    },
-                )
-                for name, entry in self._entries.items()
-            }
+            draft = self._state.copy()
             yield draft
-            _write(self._file, json.dumps({"version": 1, "catalogs": draft}, default=_saved, indent=1))
-            self._entries = draft
+            _write(self._file, draft.text)
+            self._state = draft
 
 
-def _place(entries: dict[str, CatalogEntry], entry: Table | Volume) -> dict[str, Any]:
-    content = entries[entry.name.catalog].schemas[entry.name.schema]
+def _place(state: State, entry: Table | Volume | Function) -> dict[str, Any]:
+    content = state.catalogs[entry.name.catalog].schemas[entry.name.schema]
+    if isinstance(entry, Function):
+        return content.functions
     return content.tables if isinstance(entry, Table) else content.volumes
 
 
-def _saved(entry: Any) -> dict[str, Any]:
-    return dict(vars(entry))
+def _forget_grants(state: State, name: tuple[str, ...]) -> None:
+    state.grants = [one for one in state.grants if one.name[: len(name)] != name]
 
 
 def valid(name: str) -> str:
@@ -313,32 +338,8 @@ def _write(file: Path, text: str) -> None:
         os.close(folder)
 
 
-def _read(file: Path) -> dict[str, CatalogEntry]:
+def _read(file: Path) -> State:
     try:
-        return _from_json(json.loads(file.read_text(encoding="utf-8")))
+        return read_state(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}
-
-
-def _from_json(state: dict[str, Any]) -> dict[str, CatalogEntry]:
-    def table(saved: dict[str, Any]) -> Table:
-        columns = tuple(Column(**column) for column in saved.pop("columns"))
-        clustering = tuple(saved.pop("clustering"))
-        return Table(**{**saved, "name": Name(**saved["name"])}, columns=columns, clustering=clustering)
-
-    def schema(saved: dict[str, Any]) -> Schema:
-        return Schema(
-            saved["comment"],
-            saved["created_at"],
-            {name: table(one) for name, one in saved["tables"].items()},
-            {name: Volume(**{**one, "name": Name(**one["name"])}) for name, one in saved["volumes"].items()},
-        )
-
-    return {
-        name: CatalogEntry(
-            entry["comment"],
-            entry["created_at"],
-            {schema_name: schema(saved) for schema_name, saved in entry["schemas"].items()},
-        )
-        for name, entry in state["catalogs"].items()
-    }
+        return State()

@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -13,10 +13,12 @@ from dqctl.localworkspace import errors
 from dqctl.localworkspace.catalog import Catalog, Table
 from dqctl.localworkspace.engine import EngineSession
 from dqctl.localworkspace.settings import Settings
+from dqctl.localworkspace.sql import query_rules  # noqa: F401 - registers its rules
 from dqctl.localworkspace.sql.dialect import to_sql
 from dqctl.localworkspace.sql.names import Namespace
 from dqctl.localworkspace.sql.relations import Relations
 from dqctl.localworkspace.sql.rules import recover, rewrite
+from dqctl.localworkspace.sql.star_except import expand
 from dqctl.localworkspace.volumes import Volumes
 
 
@@ -56,13 +58,21 @@ class Context:
     namespace: Namespace
     settings: Settings = field(default_factory=Settings)
     stop: threading.Event = field(default_factory=threading.Event)
+    # The temporary views of the session, by name.
+    temporary: dict[str, Table] = field(default_factory=dict)
+
+    def relation(self, parts: Sequence[str]) -> Table:
+        """The table or view that a name means here; ``StatementError`` when there is none."""
+        if len(parts) == 1 and (view := self.temporary.get(parts[0].lower())):
+            return view
+        return self.catalog.table(self.namespace.full(parts))
 
     @contextmanager
     def planned(self, tree: exp.Expr) -> Iterator[str]:
         """The text for the engine: relations resolved, gaps closed. It holds inside of the context only."""
         with ExitStack() as stack:
-            relations = Relations(self.catalog, self.volumes, self.engine, self.namespace, stack)
-            yield to_sql(rewrite(relations.resolve(tree), self.namespace))
+            relations = Relations(self, stack)
+            yield to_sql(expand(rewrite(relations.resolve(tree), self.namespace), self.engine))
 
     def query(self, tree: exp.Expr) -> pa.Table:
         """The rows of a query; a second try where a rule knows the engine's failure."""

@@ -5,7 +5,9 @@ what it did is read from the table's log.
 """
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from deltalake import ColumnProperties, CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
-from deltalake.schema import Field
+from deltalake.schema import Field, Schema
 
 from dqctl.localworkspace.types import Column, columns_from_delta
 
@@ -30,6 +32,10 @@ class Counted:
         self.failure: Exception | None = None
         self.schema = schema
         self._batches = batches
+
+    def renamed(self, schema: pa.Schema) -> "Counted":
+        """The same batches under another schema of the same types; they are counted here, too."""
+        return Counted(schema, self._passing())
 
     def reader(self) -> pa.RecordBatchReader:
         """The batches, once; each takes on the names, metadata and nullability of the schema."""
@@ -116,7 +122,13 @@ def is_table(location: Path) -> bool:
 
 def columns(location: Path) -> tuple[Column, ...]:
     """The table's columns as of its newest commit."""
-    return columns_from_delta(_schema_json(str(location), _log_changed_at(location)))
+    return _read(location).columns
+
+
+def fields(location: Path) -> list[dict[str, Any]]:
+    """The fields of the newest version, in Delta's JSON."""
+    found: list[dict[str, Any]] = json.loads(_read(location).schema_json)["fields"]
+    return found
 
 
 def arrow_schema(location: Path) -> pa.Schema:
@@ -124,9 +136,14 @@ def arrow_schema(location: Path) -> pa.Schema:
     return pa.schema(DeltaTable(str(location)).schema().to_arrow())
 
 
+def schema_of(schema_json: str) -> pa.Schema:
+    """The columns of Delta's JSON schema for Arrow, with nullability and metadata."""
+    return pa.schema(Schema.from_json(schema_json).to_arrow())
+
+
 def partition_columns(location: Path) -> list[str]:
     """The columns that the table is partitioned by."""
-    return list(DeltaTable(str(location)).metadata().partition_columns)
+    return list(_read(location).partition_columns)
 
 
 def version(location: Path) -> int:
@@ -145,24 +162,21 @@ def add_columns(location: Path, fields: Iterable[Mapping[str, Any]]) -> None:
     DeltaTable(str(location)).alter.add_columns([Field.from_json(json.dumps(field)) for field in fields])
 
 
-def comment_column(location: Path, name: str, comment: str) -> None:
-    """Comment a column."""
-    table = DeltaTable(str(location))
-    field = next(field for field in table.schema().fields if field.name == name)
-    table.alter.set_column_metadata(name, {**field.metadata, "comment": comment})
-
-
-def allow_nulls(location: Path, name: str) -> None:
-    """Take NOT NULL from a column."""
-    DeltaTable(str(location)).alter.drop_column_not_null(name)
-
-
 def copied_files(location: Path) -> set[str]:
     """The files that COPY INTO has loaded into the table."""
     found: set[str] = set()
     for entry in DeltaTable(str(location)).history():
-        found.update(json.loads(entry.get(COPIED_FILES) or "[]"))
+        files = entry.get(COPIED_FILES) or []
+        # Commits before 0.2 have the list as text.
+        found.update(json.loads(files) if isinstance(files, str) else files)
     return found
+
+
+# What DESCRIBE HISTORY says of commits that a job or a notebook made: none of these, here.
+_JOB = pa.struct(
+    [(name, pa.string()) for name in ("jobId", "jobName", "jobRunId", "runId", "jobOwnerId", "triggerType")]
+)
+_NOTEBOOK = pa.struct([("notebookId", pa.string())])
 
 
 def history(location: Path) -> pa.Table:
@@ -187,7 +201,14 @@ def history(location: Path) -> pa.Table:
             "userName": pa.nulls(len(entries), pa.string()),
             "operation": pa.array([entry.get("operation") for entry in entries], pa.string()),
             "operationParameters": pa.array([texts(entry, "operationParameters") for entry in entries], strings),
+            "job": pa.nulls(len(entries), _JOB),
+            "notebook": pa.nulls(len(entries), _NOTEBOOK),
+            "clusterId": pa.nulls(len(entries), pa.string()),
+            "readVersion": pa.array([entry.get("readVersion") for entry in entries], pa.int64()),
+            "isolationLevel": pa.array([entry.get("isolationLevel") for entry in entries], pa.string()),
+            "isBlindAppend": pa.array([entry.get("isBlindAppend") for entry in entries], pa.bool_()),
             "operationMetrics": pa.array([texts(entry, "operationMetrics") for entry in entries], strings),
+            "userMetadata": pa.array([entry.get("userMetadata") for entry in entries], pa.string()),
             "engineInfo": pa.array([entry.get("engineInfo") for entry in entries], pa.string()),
         }
     )
@@ -205,12 +226,29 @@ def size(location: Path) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
-def _log_changed_at(location: Path) -> int:
-    return (location / "_delta_log").stat().st_mtime_ns
+@dataclass(frozen=True)
+class _Kept:
+    """What is asked of a table all the time."""
+
+    version: int
+    schema_json: str
+    columns: tuple[Column, ...]
+    partition_columns: tuple[str, ...]
+
+
+def _read(location: Path) -> _Kept:
+    log = f"{location}/_delta_log"
+    found = _read_once(str(location), os.stat(log).st_mtime_ns)  # noqa: PTH116 - three times as fast
+    if os.access(f"{log}/{found.version + 1:020d}.json", os.F_OK):
+        # Two commits within one tick of the file system's clock: the folder's time did not change.
+        return _read_once.__wrapped__(str(location), 0)
+    return found
 
 
 # A commit changes the second argument, which makes the cached answer void.
-@lru_cache(maxsize=4096)
-def _schema_json(location: str, _changed_at: int) -> str:
-    text: str = DeltaTable(location).schema().to_json()
-    return text
+@lru_cache(maxsize=65536)
+def _read_once(location: str, _changed_at: int) -> _Kept:
+    table = DeltaTable(location)
+    schema = table.schema().to_json()
+    partitions = tuple(table.metadata().partition_columns)
+    return _Kept(table.version(), schema, columns_from_delta(schema), partitions)

@@ -50,11 +50,47 @@ class AlreadyExistsError(StatementError):
 
 def already_exists(kind: str, name: str) -> AlreadyExistsError:
     """``kind`` is one of CATALOG, SCHEMA, TABLE_OR_VIEW, VOLUME; ``name`` is quoted."""
-    states = {"CATALOG": "42P06", "SCHEMA": "42P06", "TABLE_OR_VIEW": "42P07", "VOLUME": "42000"}
+    states = {
+        "CATALOG": "42P06", "SCHEMA": "42P06", "TABLE_OR_VIEW": "42P07", "VOLUME": "42000", "ROUTINE": "42723",
+        "TEMP_TABLE_OR_VIEW": "42P07",
+    }  # fmt: skip
     what = kind.lower().replace("_", " ")
     return AlreadyExistsError(
         f"{kind}_ALREADY_EXISTS", f"Cannot create {what} {name} because it already exists.", states[kind]
     )
+
+
+def nothing_to_undrop(kind: str, name: str) -> StatementError:
+    """Nothing of that name, or with that id, was dropped in the last days."""
+    states = {"TABLE": "TABLE_OR_VIEW_NOT_FOUND", "SCHEMA": "SCHEMA_NOT_FOUND", "CATALOG": "CATALOG_NOT_FOUND"}
+    return StatementError(
+        states[kind],
+        f"No dropped {kind.lower()} {name} can be found: see SHOW TABLES DROPPED.",
+        "42P01" if kind == "TABLE" else "42704",
+    )
+
+
+def function_not_found(name: str) -> StatementError:
+    """There is no such function; ``name`` is quoted."""
+    return StatementError(
+        "ROUTINE_NOT_FOUND",
+        f"The routine {name} cannot be found. Verify the spelling and correctness of the schema and catalog.",
+        "42883",
+    )
+
+
+def unsupported_as_json() -> StatementError:
+    """AS JSON goes with DESCRIBE TABLE EXTENDED only."""
+    return StatementError(
+        "DESCRIBE_JSON_NOT_EXTENDED",
+        "DESCRIBE TABLE ... AS JSON only supported when [EXTENDED|FORMATTED] is specified.",
+        "0A000",
+    )
+
+
+def column_exists(name: str) -> StatementError:
+    """A name is there twice among the columns; ``name`` is quoted."""
+    return StatementError("COLUMN_ALREADY_EXISTS", f"The column {name} already exists.", "42711")
 
 
 def unresolved_column(name: str) -> StatementError:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dqctl.localworkspace import retention
 from dqctl.localworkspace.catalog import DEFAULT_SCHEMA, Catalog, Table, Volume
 from dqctl.localworkspace.context import Context, WriterLocks
 from dqctl.localworkspace.contract import Session
@@ -38,6 +39,7 @@ class LocalLakehouse:
         self._locks = WriterLocks()
         self._lock = lock
         self.catalog = self._catalog  # for REST, which looks things up without a session
+        retention.expire(self._catalog)
         _sweep(self._doorway.path, self._catalog)
 
     def open_session(self, catalog: str | None, schema: str | None, configuration: Mapping[str, str]) -> Session:
@@ -121,6 +123,7 @@ class _Doorway:
 def _sweep(data_dir: Path, catalog: Catalog) -> None:
     """Remove the folders of tables and volumes that no entry names: the remains of a crash."""
     entries: list[Table | Volume] = [*catalog.tables(), *catalog.volumes()]
+    entries += [entry for one in catalog.dropped() for entry in one.entries]
     known_places = {catalog.path(entry) for entry in entries if entry.location}
     for kind in ("tables", "volumes"):
         for folder in (data_dir / kind).glob("*/*/*"):

@@ -14,6 +14,8 @@ from dqctl.localworkspace.errors import unsupported
 
 # Delta keeps a VARCHAR(n) or CHAR(n) as a string and its declared type in the field's metadata.
 CHAR_VARCHAR = "__CHAR_VARCHAR_TYPE_STRING"
+# ... and the text of a column's default, which is what a row gets that says nothing.
+DEFAULT = "CURRENT_DEFAULT"
 
 _DELTA = {
     "tinyint": "byte",
@@ -52,6 +54,7 @@ class Column:
     type: str
     nullable: bool = True
     comment: str | None = None
+    default: str | None = None
 
     @property
     def base_type(self) -> str:
@@ -83,13 +86,20 @@ class Column:
 
 
 def delta_field(
-    name: str, kind: exp.DataType, *, nullable: bool = True, comment: str | None = None
+    name: str,
+    kind: exp.DataType,
+    *,
+    nullable: bool = True,
+    comment: str | None = None,
+    default: str | None = None,
 ) -> dict[str, Any]:
     """A field of Delta's JSON schema from a parsed column definition."""
     delta, declared = _delta_type(kind)
     metadata = {"comment": comment} if comment is not None else {}
     if declared:
         metadata[CHAR_VARCHAR] = declared
+    if default is not None:
+        metadata[DEFAULT] = default
     return {"name": name, "type": delta, "nullable": nullable, "metadata": metadata}
 
 
@@ -125,16 +135,20 @@ def _struct_field(definition: exp.Expr) -> dict[str, Any]:
 
 
 def constraints_of(definition: exp.Expr) -> dict[str, Any]:
-    """Nullability and comment of a column definition; ``StatementError`` for what a table here cannot keep."""
-    found: dict[str, Any] = {"nullable": True, "comment": None}
+    """Nullability, comment and default of a column; ``StatementError`` for what a table here cannot keep."""
+    found: dict[str, Any] = {"nullable": True, "comment": None, "default": None}
     for constraint in definition.args.get("constraints") or ():
         kind = constraint.args.get("kind")
         if isinstance(kind, exp.NotNullColumnConstraint):
             found["nullable"] = bool(kind.args.get("allow_null"))
         elif isinstance(kind, exp.CommentColumnConstraint):
             found["comment"] = kind.name
-        elif not isinstance(kind, (exp.PrimaryKeyColumnConstraint, exp.Reference)):
-            # Informational keys are not enforced by Databricks either; everything else would change values.
+        elif isinstance(kind, exp.DefaultColumnConstraint):
+            found["default"] = kind.this.sql("databricks")
+        elif isinstance(kind, exp.PrimaryKeyColumnConstraint):
+            found["nullable"] = False
+        elif not isinstance(kind, exp.Reference):
+            # Keys inform only, on Databricks too; everything else would change values.
             raise unsupported(f"The column clause {constraint.sql('databricks')}")
     return found
 
@@ -146,15 +160,44 @@ def arrow_schema(fields: Sequence[Mapping[str, Any]]) -> pa.Schema:
 
 def columns_from_delta(schema_json: str) -> tuple[Column, ...]:
     """The columns of a Delta table from its schema's JSON."""
-    return tuple(
-        Column(
-            name=field["name"],
-            type=field["metadata"].get(CHAR_VARCHAR) or text_from_delta(field["type"]),
-            nullable=field["nullable"],
-            comment=field["metadata"].get("comment"),
-        )
-        for field in json.loads(schema_json)["fields"]
+    return tuple(column_of(field) for field in json.loads(schema_json)["fields"])
+
+
+def column_of(field: Mapping[str, Any]) -> Column:
+    """A column from a field of Delta's JSON schema."""
+    return Column(
+        name=field["name"],
+        type=field["metadata"].get(CHAR_VARCHAR) or text_from_delta(field["type"]),
+        nullable=field["nullable"],
+        comment=field["metadata"].get("comment"),
+        default=field["metadata"].get(DEFAULT),
     )
+
+
+_INTEGERS = {"tinyint": 3, "smallint": 5, "int": 10, "bigint": 20}
+
+
+def widens(old: str, new: str) -> bool:
+    """Whether type widening takes ``old`` to ``new``, both in SQL's words: no value is lost."""
+    if old in _INTEGERS:
+        if new in _INTEGERS:
+            return _INTEGERS[new] > _INTEGERS[old]
+        if new == "double":
+            return old != "bigint"
+    if (old, new) in (("float", "double"), ("date", "timestamp_ntz")):
+        return True
+    limit = re.fullmatch(r"(?:var)?char\((\d+)\)", old)
+    if limit:
+        wider = re.fullmatch(r"varchar\((\d+)\)", new)
+        return new == "string" or (wider is not None and int(wider[1]) >= int(limit[1]))
+    numbers = re.fullmatch(r"decimal\((\d+),(\d+)\)", new)
+    if numbers is None:
+        return False
+    digits, scale = int(numbers[1]), int(numbers[2])
+    if old in _INTEGERS:
+        return digits - scale >= _INTEGERS[old]
+    before = re.fullmatch(r"decimal\((\d+),(\d+)\)", old)
+    return before is not None and scale >= int(before[2]) and digits - scale >= int(before[1]) - int(before[2])
 
 
 def text_from_delta(kind: Any) -> str:

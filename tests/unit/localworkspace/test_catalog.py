@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from dqctl.localworkspace.catalog import Catalog, Name, Table
+from dqctl.localworkspace.catalog import Catalog, Name, Schema, Table
 from dqctl.localworkspace.contract import Lakehouse, Parameter, StatementError
 from dqctl.localworkspace.lakehouse import open_lakehouse
 from lakehouse_client import Client
@@ -148,7 +148,7 @@ def test_a_change_that_cannot_be_written_is_not_made(tmp_path: Path, monkeypatch
     catalog = Catalog(tmp_path, ["main"])
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        catalog.create_schema("main", "s")
+        catalog.create_schema("main", "s", Schema())
     assert list(catalog.schemas("main")) == ["default"]
     monkeypatch.undo()
     assert list(Catalog(tmp_path, ["main"]).schemas("main")) == ["default"]

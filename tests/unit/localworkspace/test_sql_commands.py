@@ -2,7 +2,7 @@ import pytest
 from sqlglot import exp
 
 from dqctl.localworkspace.contract import StatementError
-from dqctl.localworkspace.sql import commands
+from dqctl.localworkspace.sql import commands, grants, inspection, maintenance
 from dqctl.localworkspace.sql.dialect import to_sql
 from dqctl.localworkspace.sql.statement import parse
 from lakehouse_client import Client
@@ -20,15 +20,15 @@ from lakehouse_client import Client
         ("SET TIME ZONE 'Europe/Berlin'", commands.SetParameter("TIMEZONE", "Europe/Berlin")),
         ("SET TIMEZONE = America/New_York", commands.SetParameter("TIMEZONE", "America/New_York")),
         ("SET", commands.SetParameter(None, None)),
-        ("SHOW CATALOGS", commands.Show("CATALOGS", (), None)),
-        ("SHOW DATABASES IN main LIKE 'a*'", commands.Show("SCHEMAS", ("main",), "a*")),
-        ("SHOW TABLES FROM a.b 'x|y'", commands.Show("TABLES", ("a", "b"), "x|y")),
-        ("SHOW COLUMNS IN t IN a.b", commands.Show("COLUMNS", ("a", "b", "t"), None)),
-        ("SHOW CREATE TABLE `a`.`b`.`c``d`", commands.Show("CREATE TABLE", ("a", "b", "c`d"), None)),
-        ("DESC t", commands.Describe("TABLE", ("t",))),
-        ("DESCRIBE TABLE EXTENDED a.t", commands.Describe("EXTENDED", ("a", "t"))),
-        ("describe history a.b.t", commands.Describe("HISTORY", ("a", "b", "t"))),
-        ("DESCRIBE SCHEMA EXTENDED a.b", commands.Describe("SCHEMA", ("a", "b"))),
+        ("SHOW CATALOGS", inspection.Show("CATALOGS", (), None)),
+        ("SHOW DATABASES IN main LIKE 'a*'", inspection.Show("SCHEMAS", ("main",), "a*")),
+        ("SHOW TABLES FROM a.b 'x|y'", inspection.Show("TABLES", ("a", "b"), "x|y")),
+        ("SHOW COLUMNS IN t IN a.b", inspection.Show("COLUMNS", ("a", "b", "t"), None)),
+        ("SHOW CREATE TABLE `a`.`b`.`c``d`", inspection.Show("CREATE TABLE", ("a", "b", "c`d"), None)),
+        ("DESC t", inspection.Describe("TABLE", ("t",))),
+        ("DESCRIBE TABLE EXTENDED a.t", inspection.Describe("TABLE", ("a", "t"), extended=True)),
+        ("describe history a.b.t", inspection.Describe("HISTORY", ("a", "b", "t"))),
+        ("DESCRIBE SCHEMA EXTENDED a.b", inspection.Describe("SCHEMA", ("a", "b"), extended=True)),
         ("CREATE VOLUME IF NOT EXISTS a.b.c COMMENT 'x'", commands.CreateVolume(("a", "b", "c"), True, "x")),
         ("CREATE SCHEMA s", commands.CreateSchema(("s",), False, None)),
         ("DROP SCHEMA IF EXISTS a.b CASCADE", commands.Drop("SCHEMA", ("a", "b"), True, True)),
@@ -40,8 +40,8 @@ from lakehouse_client import Client
         ("REMOVE '/Volumes/a/b/c/x'", commands.Stage("REMOVE", "/Volumes/a/b/c/x", None, False)),
         ("LIST '/Volumes/a/b/c'", commands.ListFiles("/Volumes/a/b/c")),
         ("TRUNCATE TABLE a.t", commands.Truncate(("a", "t"))),
-        ("OPTIMIZE t ZORDER BY (a)", commands.Maintain("OPTIMIZE")),
-        ("GRANT SELECT ON TABLE t TO `a@b.c`", commands.Authorize("GRANT")),
+        ("OPTIMIZE t ZORDER BY (a)", maintenance.Optimize(("t",), ("a",))),
+        ("GRANT SELECT ON TABLE t TO `a@b.c`", grants.Permit(False, ("SELECT",), "TABLE", ("t",), "a@b.c")),
         ("/* SELECT 1; */ -- DROP TABLE t\nUSE x -- y", commands.UseSchema(("x",))),
     ],
 )  # fmt: skip
@@ -63,10 +63,12 @@ def test_what_cannot_be_read_is_a_syntax_error(statement: str) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["CREATE FUNCTION f() RETURNS INT RETURN 1", "ALTER TABLE t OWNER TO x", "SHOW ROLES", "BEGIN",
-     "DESCRIBE QUERY x",
-     "CREATE TABLE t (a VARIANT)", "CREATE TABLE t (a INT) USING csv", "CREATE TABLE t (a INT DEFAULT 3)",
-     "CREATE TABLE t (a BIGINT GENERATED ALWAYS AS IDENTITY)", "CREATE TEMPORARY VIEW v AS SELECT 1"],
+    ["CREATE FUNCTION f() RETURNS INT LANGUAGE PYTHON AS $$ return 1 $$", "SHOW ROLES", "BEGIN",
+     "ALTER TABLE t SET ROW FILTER f ON (a)", "CREATE SCHEMA s MANAGED LOCATION 's3://x'",
+     "CREATE MATERIALIZED VIEW v AS SELECT 1", "CREATE STREAMING TABLE v AS SELECT 1",
+     "CREATE GLOBAL TEMPORARY VIEW v AS SELECT 1",
+     "CREATE TABLE t (a VARIANT)", "CREATE TABLE t (a INT) USING csv",
+     "CREATE TABLE t (a BIGINT GENERATED ALWAYS AS IDENTITY)"],
 )  # fmt: skip
 def test_what_is_read_but_not_supported_says_so(statement: str, client: Client) -> None:
     error = client.error(statement)

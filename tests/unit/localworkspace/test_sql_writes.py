@@ -71,7 +71,7 @@ def test_insert_from_json_parameter(table: Client) -> None:
         ("INSERT INTO t (name) VALUES ('x')", "DELTA_NOT_NULL_CONSTRAINT_VIOLATED"),
         ("INSERT INTO t (id) VALUES ('x')", "CAST_INVALID_INPUT"),
         ("INSERT INTO t REPLACE WHERE run_id = 'r1' SELECT 9, 'x', 'r9', 1", "DELTA_REPLACE_WHERE_MISMATCH"),
-        ("INSERT INTO t REPLACE WHERE length(run_id) = 2 SELECT 9, 'x', 'r1', 1", "UNSUPPORTED_FEATURE"),
+        ("INSERT INTO t REPLACE WHERE length(run_id) = 3 SELECT 9, 'x', 'r1', 1", "DELTA_REPLACE_WHERE_MISMATCH"),
         ("INSERT INTO t REPLACE WHERE nope = 2 SELECT 9, 'x', 'r1', 1", "UNRESOLVED_COLUMN.WITHOUT_SUGGESTION"),
         ("UPDATE t SET id = NULL", "DELTA_NOT_NULL_CONSTRAINT_VIOLATED"),
         ("INSERT INTO v VALUES (1)", "EXPECT_TABLE_NOT_VIEW"),

@@ -8,7 +8,7 @@ import os
 import sys
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, cast
 
@@ -42,8 +42,8 @@ class EngineSession(Protocol):
         """The columns that ``sql`` would return."""
         ...
 
-    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
-        """Run ``sql`` and bring its rows batch by batch."""
+    def stream(self, sql: str) -> Generator[pa.RecordBatch, None, None]:
+        """Run ``sql`` and bring its rows batch by batch; who stops before the end closes it."""
         ...
 
     def relation(self, rows: pa.Table) -> AbstractContextManager[str]:
@@ -51,9 +51,9 @@ class EngineSession(Protocol):
         ...
 
     def files(
-        self, file_format: str, paths: Sequence[str], options: Mapping[str, str]
+        self, file_format: str, paths: Sequence[str], options: Mapping[str, str], schema: str | None = None
     ) -> AbstractContextManager[str]:
-        """The name under which files can be queried inside of the context."""
+        """The name under which files can be queried inside of the context; ``schema`` as DDL, else inferred."""
         ...
 
     def configure(self, settings: Mapping[str, str]) -> None:
@@ -99,7 +99,7 @@ class SparkConnectSession:
         """The columns that ``sql`` would return."""
         return self._spark.sql(sql).limit(0).toArrow().schema
 
-    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
+    def stream(self, sql: str) -> Generator[pa.RecordBatch, None, None]:
         """Run ``sql`` and bring its rows batch by batch."""
         # pyspark's public ways to do this go through Python objects, row by row.
         plan = cast("Any", self._spark.sql(sql))._plan
@@ -117,10 +117,14 @@ class SparkConnectSession:
             yield name
 
     @contextmanager
-    def files(self, file_format: str, paths: Sequence[str], options: Mapping[str, str]) -> Iterator[str]:
+    def files(
+        self, file_format: str, paths: Sequence[str], options: Mapping[str, str], schema: str | None = None
+    ) -> Iterator[str]:
         """Name files as a temporary view."""
         reader = self._spark.read.format(file_format)
-        if file_format == "csv":
+        if schema is not None:
+            reader = reader.schema(schema)
+        elif file_format == "csv":
             reader = reader.option("inferSchema", "true")
         with self._view(reader.options(**options).load(list(paths))) as name:
             yield name

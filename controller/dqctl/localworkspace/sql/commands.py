@@ -1,13 +1,14 @@
 """The commands that only the catalog answers, read token by token into one dataclass each."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from dqctl.localworkspace import errors
-from dqctl.localworkspace.sql.tokens import Reader
-
-Parts = tuple[str, ...]
+from dqctl.localworkspace.sql.alterations import read_alter
+from dqctl.localworkspace.sql.grants import read_permit
+from dqctl.localworkspace.sql.inspection import read_describe, read_show
+from dqctl.localworkspace.sql.tokens import Parts, Reader
 
 
 @dataclass(frozen=True)
@@ -40,23 +41,6 @@ class ResetParameter:
 
 
 @dataclass(frozen=True)
-class Show:
-    """``SHOW <what> [IN <parts>] [LIKE <pattern>]``."""
-
-    what: Literal["CATALOGS", "SCHEMAS", "TABLES", "VIEWS", "COLUMNS", "VOLUMES", "CREATE TABLE", "TBLPROPERTIES"]
-    parts: Parts
-    pattern: str | None
-
-
-@dataclass(frozen=True)
-class Describe:
-    """``DESCRIBE [<what>] <parts>``; what is TABLE, EXTENDED, HISTORY, DETAIL, SCHEMA, CATALOG or VOLUME."""
-
-    what: str
-    parts: Parts
-
-
-@dataclass(frozen=True)
 class CreateCatalog:
     """``CREATE CATALOG``."""
 
@@ -67,11 +51,12 @@ class CreateCatalog:
 
 @dataclass(frozen=True)
 class CreateSchema:
-    """``CREATE SCHEMA``."""
+    """``CREATE SCHEMA``; ``properties`` are its DBPROPERTIES."""
 
     parts: Parts
     if_not_exists: bool
     comment: str | None
+    properties: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,12 +70,22 @@ class CreateVolume:
 
 @dataclass(frozen=True)
 class Drop:
-    """``DROP <what> [IF EXISTS] <parts> [CASCADE]``."""
+    """``DROP <what> [IF EXISTS] <parts> [CASCADE]``; with ``purge`` it cannot come back."""
 
-    what: Literal["CATALOG", "SCHEMA", "TABLE", "VIEW", "VOLUME"]
+    what: Literal["CATALOG", "SCHEMA", "TABLE", "VIEW", "VOLUME", "FUNCTION"]
     parts: Parts
     if_exists: bool
     cascade: bool
+    purge: bool = False
+
+
+@dataclass(frozen=True)
+class Undrop:
+    """``UNDROP <what> <parts>``, or ``WITH ID <id>``."""
+
+    what: Literal["CATALOG", "SCHEMA", "TABLE"]
+    parts: Parts
+    id: str | None
 
 
 @dataclass(frozen=True)
@@ -129,13 +124,6 @@ class Truncate:
 @dataclass(frozen=True)
 class Maintain:
     """``OPTIMIZE``, ``VACUUM``, ``ANALYZE``, ``REFRESH``, ``MSCK``, ``CACHE``: nothing that a reader could see."""
-
-    what: str
-
-
-@dataclass(frozen=True)
-class Authorize:
-    """``GRANT``, ``REVOKE``, ``ALTER ... OWNER TO``: accepted; a local workspace has one user."""
 
     what: str
 
@@ -194,71 +182,60 @@ def _reset(reader: Reader) -> object:
     return ResetParameter(key)
 
 
-def _show(reader: Reader) -> object:
-    if reader.accept("CREATE", "TABLE"):
-        command = Show("CREATE TABLE", reader.name(), None)
-        reader.end()
-        return command
-    reader.accept("ALL")
-    what = reader.one_of(
-        "CATALOGS", "SCHEMAS", "DATABASES", "TABLES", "VIEWS", "COLUMNS", "VOLUMES", "TBLPROPERTIES"
-    )
-    if what is None:
-        raise errors.unsupported(f"SHOW {reader.value().upper()}")
-    parts: Parts = ()
-    if what == "TBLPROPERTIES":
-        parts = reader.name()
-    elif reader.one_of("IN", "FROM"):
-        parts = reader.name()
-        if what == "COLUMNS" and reader.one_of("IN", "FROM"):
-            parts = (*reader.name(), *parts)
-    pattern = None
-    if not reader.at_end() and what != "TBLPROPERTIES":
-        reader.accept("LIKE")
-        pattern = reader.string()
-    reader.end()
-    return Show("SCHEMAS" if what == "DATABASES" else what, parts, pattern)  # type: ignore[arg-type]  # by one_of
-
-
-def _describe(reader: Reader) -> object | None:
-    if refused := reader.one_of("QUERY", "FUNCTION"):
-        raise errors.unsupported(f"DESCRIBE {refused}")
-    what = reader.one_of("HISTORY", "DETAIL", "SCHEMA", "DATABASE", "CATALOG", "VOLUME", "TABLE") or "TABLE"
-    if reader.accept("EXTENDED") and what == "TABLE":
-        what = "EXTENDED"
-    parts = reader.name()
-    if reader.accept("AS", "JSON"):
-        return None
-    reader.end()
-    return Describe("SCHEMA" if what == "DATABASE" else what, parts)
-
-
-def _create(read: Callable[[Parts, bool, str | None], object]) -> Callable[[Reader], object]:
+def _create(what: Literal["CATALOG", "SCHEMA", "VOLUME"]) -> Callable[[Reader], object]:
     def command(reader: Reader) -> object:
         if_not_exists = reader.accept("IF", "NOT", "EXISTS")
-        parts = reader.name()
-        comment = None
+        parts = (reader.identifier(),) if what == "CATALOG" else reader.name()
+        comment, properties = None, {}
         while not reader.at_end():
-            # MANAGED LOCATION and DBPROPERTIES say nothing to a local workspace.
             if reader.accept("COMMENT"):
                 comment = reader.string()
-            else:
-                reader.value()
-        return read(parts, if_not_exists, comment)
+            elif what == "SCHEMA" and reader.accept("WITH", "DBPROPERTIES"):
+                properties = reader.properties()
+            elif reader.accept("MANAGED", "LOCATION") or reader.accept("LOCATION"):
+                # Where managed tables are kept is the local workspace's own business.
+                raise errors.unsupported(f"CREATE {what} with LOCATION")
+            elif not (what == "CATALOG" and reader.accept("DEFAULT", "COLLATION", "UTF8_BINARY")):
+                raise reader.error()
+        if what == "CATALOG":
+            return CreateCatalog(parts[0], if_not_exists, comment)
+        if what == "VOLUME":
+            return CreateVolume(parts, if_not_exists, comment)
+        return CreateSchema(parts, if_not_exists, comment, properties)
 
     return command
 
 
-def _drop(what: Literal["CATALOG", "SCHEMA", "TABLE", "VIEW", "VOLUME"]) -> Callable[[Reader], object]:
+def _refuse(what: str) -> Callable[[Reader], object]:
+    def command(_: Reader) -> object:
+        raise errors.unsupported(what)
+
+    return command
+
+
+def _drop(
+    what: Literal["CATALOG", "SCHEMA", "TABLE", "VIEW", "VOLUME", "FUNCTION"],
+) -> Callable[[Reader], object]:
     def command(reader: Reader) -> object:
         if_exists = reader.accept("IF", "EXISTS")
         parts = reader.name()
-        cascade = reader.accept("CASCADE")
-        reader.one_of("RESTRICT", "PURGE")
+        word = reader.one_of("CASCADE", "RESTRICT", "PURGE")
         reader.end()
-        return Drop(what, parts, if_exists, cascade)
+        return Drop(what, parts, if_exists, word == "CASCADE", word == "PURGE")
 
     return command
+
+
+def _undrop(reader: Reader) -> object:
+    what = reader.one_of("TABLE", "SCHEMA", "CATALOG")
+    if what is None:
+        raise errors.unsupported(f"UNDROP {reader.value().upper()}")
+    parts: Parts = ()
+    identity = reader.string() if reader.accept("WITH", "ID") else None
+    if identity is None:
+        parts = reader.name()
+    reader.end()
+    return Undrop(what, parts, identity)  # type: ignore[arg-type]  # by one_of
 
 
 def _comment(reader: Reader) -> object:
@@ -318,7 +295,7 @@ def _truncate(reader: Reader) -> object:
     return Truncate(parts)
 
 
-def _ignored(kind: type[Maintain] | type[Authorize], what: str) -> Callable[[Reader], object]:
+def _ignored(kind: type[Maintain], what: str) -> Callable[[Reader], object]:
     def command(reader: Reader) -> object:
         reader.rest()
         return kind(what)
@@ -330,13 +307,18 @@ _COMMANDS: tuple[tuple[Parts, Callable[[Reader], object | None]], ...] = (
     (("USE",), _use),
     (("SET",), _set),
     (("RESET",), _reset),
-    (("SHOW",), _show),
-    (("DESCRIBE",), _describe),
-    (("DESC",), _describe),
-    (("CREATE", "CATALOG"), _create(lambda parts, if_not, text: CreateCatalog(parts[-1], if_not, text))),
-    (("CREATE", "SCHEMA"), _create(CreateSchema)),
-    (("CREATE", "DATABASE"), _create(CreateSchema)),
-    (("CREATE", "VOLUME"), _create(CreateVolume)),
+    (("SHOW",), read_show),
+    (("DESCRIBE",), read_describe),
+    (("DESC",), read_describe),
+    (("ALTER",), read_alter),
+    (("CREATE", "CATALOG"), _create("CATALOG")),
+    (("CREATE", "SCHEMA"), _create("SCHEMA")),
+    (("CREATE", "DATABASE"), _create("SCHEMA")),
+    (("CREATE", "VOLUME"), _create("VOLUME")),
+    (("CREATE", "EXTERNAL", "VOLUME"), _refuse("CREATE EXTERNAL VOLUME")),
+    (("CREATE", "FOREIGN", "CATALOG"), _refuse("CREATE FOREIGN CATALOG")),
+    (("UNDROP",), _undrop),
+    (("DROP", "FUNCTION"), _drop("FUNCTION")),
     (("DROP", "CATALOG"), _drop("CATALOG")),
     (("DROP", "SCHEMA"), _drop("SCHEMA")),
     (("DROP", "DATABASE"), _drop("SCHEMA")),
@@ -354,5 +336,12 @@ _COMMANDS: tuple[tuple[Parts, Callable[[Reader], object | None]], ...] = (
         ((word,), _ignored(Maintain, word))
         for word in ("OPTIMIZE", "VACUUM", "ANALYZE", "REFRESH", "MSCK", "CACHE")
     ),
-    *(((word,), _ignored(Authorize, word)) for word in ("GRANT", "REVOKE", "DENY")),
+    # Keys of a catalog of Hive's: there is nothing that could be out of step.
+    (("REPAIR", "TABLE"), _ignored(Maintain, "REPAIR")),
+    (("GRANT",), lambda reader: read_permit(reader, revoke=False)),
+    (("REVOKE",), lambda reader: read_permit(reader, revoke=True)),
+    (("DENY",), _refuse("DENY")),
+    (("DECLARE",), _refuse("DECLARE VARIABLE")),
+    (("EXECUTE", "IMMEDIATE"), _refuse("EXECUTE IMMEDIATE")),
+    (("CALL",), _refuse("CALL")),
 )

@@ -1,6 +1,6 @@
 """Names in a statement: which of them are relations, and their full form."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -85,10 +85,13 @@ def _is_common_table_expression(table: exp.Table) -> bool:
     return False
 
 
-def qualify(tree: exp.Expr, namespace: Namespace) -> exp.Expr:
-    """Give every relation its full name: a view must mean the same wherever it is read from."""
+def qualify(tree: exp.Expr, namespace: Namespace, keep: Container[str] = ()) -> exp.Expr:
+    """Give every relation its full name: a view must mean the same wherever it is read from.
+
+    ``keep`` are the temporary views of the session, which have no other name than their own.
+    """
     for table in named_relations(tree):
-        if is_path(table):
+        if is_path(table) or (not table.db and table.name.lower() in keep):
             continue
         name = namespace.full(parts_of(table))
         table.set("this", exp.to_identifier(table.name, quoted=True))

@@ -5,33 +5,63 @@ So the engine needs no catalog, and a session of it is ready at once however man
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
 
 from sqlglot import exp
 
 from dqctl.localworkspace import errors, information_schema
 from dqctl.localworkspace.catalog import Catalog, Name, Table
 from dqctl.localworkspace.contract import StatementError
+from dqctl.localworkspace.delta import is_table
 from dqctl.localworkspace.engine import EngineSession
+from dqctl.localworkspace.sql.functions import inline
 from dqctl.localworkspace.sql.names import Namespace, is_information_schema, is_path, named_relations, parts_of
+from dqctl.localworkspace.sql.read_files import METADATA, relation
 from dqctl.localworkspace.sql.statement import parse_tree
 from dqctl.localworkspace.volumes import Volumes
 
 _SCOPES = (exp.Select, exp.Update, exp.Delete, exp.Merge)
 _MAX_VIEW_DEPTH = 100
+_RESOLVED = "resolved"
+
+
+def at_path(location: Path, version: int | None = None) -> exp.Table:
+    """A relation that is the Delta table at ``location``, whatever the catalog says."""
+    table = exp.Table(this=exp.to_identifier(str(location), quoted=True), db=exp.to_identifier("delta"))
+    if version is not None:
+        table.set(
+            "version", exp.Version(this="VERSION", kind="AS OF", expression=exp.Literal.number(str(version)))
+        )
+    table.meta[_RESOLVED] = True
+    return table
+
+
+class Place(Protocol):
+    """What the names of a statement are looked up in: the session's context."""
+
+    catalog: Catalog
+    volumes: Volumes
+    engine: EngineSession
+    namespace: Namespace
+
+    def relation(self, parts: Sequence[str]) -> Table:
+        """The table or view that a name means."""
+        ...
 
 
 class Relations:
     """Resolves the relations of one statement; what it puts into the engine for it goes when ``stack`` closes."""
 
-    def __init__(
-        self, catalog: Catalog, volumes: Volumes, engine: EngineSession, namespace: Namespace, stack: ExitStack
-    ) -> None:
-        self._catalog = catalog
-        self._volumes = volumes
-        self._engine = engine
-        self._namespace = namespace
+    def __init__(self, place: Place, stack: ExitStack) -> None:
+        self._place = place
+        self._catalog = place.catalog
+        self.volumes = place.volumes
+        self.engine = place.engine
+        self._namespace = place.namespace
         self._stack = stack
         self._information: dict[Name, str] = {}
 
@@ -39,8 +69,11 @@ class Relations:
         """``tree`` with every relation resolved, in place; ``StatementError`` for one that is not there."""
         if depth > _MAX_VIEW_DEPTH:
             raise StatementError("VIEW_EXCEED_MAX_NESTED_DEPTH", "The views nest too deeply.", "54K00")
+        inline(tree, self._catalog, self._namespace)
         shortened: list[tuple[exp.Expr | None, Name, str]] = []
         for table in list(named_relations(tree)):
+            if table.meta.get(_RESOLVED):
+                continue
             if is_path(table):
                 self._path(table)
                 continue
@@ -54,7 +87,7 @@ class Relations:
             if is_information_schema(table):
                 _point_to(table, exp.to_identifier(self._information_relation(name), quoted=True))
             else:
-                self._table_or_view(table, self._catalog.table(name), depth)
+                self._table_or_view(table, self._place.relation(parts_of(table)), depth)
         _shorten_columns(tree, shortened)
         for function in list(tree.find_all(exp.Anonymous)):
             if function.name.lower() == "read_files" and isinstance(function.parent, exp.Table):
@@ -69,6 +102,10 @@ class Relations:
             raise errors.wrong_object(str(table.name), "TABLE")
         query = self.resolve(parse_tree(table.query or ""), depth + 1)
         alias = relation.args["alias"]
+        if _is_star(query):
+            # What its tables have got since is no part of the view.
+            own = [exp.column(exp.to_identifier(column.name, quoted=True)) for column in table.columns]
+            query = exp.select(*own).from_(exp.Subquery(this=query, alias=exp.to_identifier("_view")))
         if not alias.columns:
             alias.set("columns", [exp.to_identifier(column.name, quoted=True) for column in table.columns])
         kept = {
@@ -79,27 +116,48 @@ class Relations:
     def _information_relation(self, name: Name) -> str:
         if name not in self._information:
             rows = information_schema.rows(self._catalog, name)
-            self._information[name] = self._stack.enter_context(self._engine.relation(rows))
+            self._information[name] = self._stack.enter_context(self.engine.relation(rows))
         return self._information[name]
 
     def _path(self, table: exp.Table) -> None:
-        if table.db.lower() == "delta" or not table.name.startswith("/Volumes/"):
+        if not table.name.startswith("/Volumes/"):
             raise errors.unsupported(f"Reading {table.db}.`{table.name}`: only files of volumes are,")
-        relation = self._stack.enter_context(
-            self._engine.files(table.db.lower(), [str(self._volumes.file(table.name))], {})
-        )
-        _point_to(table, exp.to_identifier(relation, quoted=True))
+        if table.db.lower() == "delta":
+            place = self.volumes.file(table.name)
+            if not is_table(place):
+                raise StatementError("DELTA_TABLE_NOT_FOUND", f"There is no Delta table at {table.name}.", "42P01")
+            _point_to(table, exp.to_identifier(str(place), quoted=True), "delta")
+            return
+        # Such a name says nothing of a header; types are inferred, as for read_files.
+        self._files(table, table.name, {"format": table.db.lower()})
 
     def _read_files(self, function: exp.Anonymous, table: exp.Table) -> None:
         path, options = read_files_arguments(function)
-        file_format = options.pop("format", "parquet").lower()
-        if file_format not in ("parquet", "csv", "json", "text"):
-            raise errors.unsupported(f"read_files of format {file_format}")
-        place = self._volumes.file(path)
-        if not place.exists() and not any(char in path for char in "*?[{"):
-            raise StatementError("CLOUD_FILE_SOURCE_FILE_NOT_FOUND", f"No such file: {path}", "42K03")
-        relation = self._stack.enter_context(self._engine.files(file_format, [str(place)], options))
-        _point_to(table, exp.to_identifier(relation, quoted=True))
+        self._files(table, path, options)
+
+    def _files(self, table: exp.Table, path: str, options: Mapping[str, str]) -> None:
+        scope = table.find_ancestor(exp.Select)
+        wanted = scope is not None and _asks_for_metadata(scope)
+        found = relation(self, path, options, self._stack, metadata=wanted)
+        if isinstance(found, exp.Table):
+            _point_to(table, found.this)
+            return
+        kept = {key: value for key, value in table.args.items() if key not in ("this", "db", "catalog")}
+        table.replace(exp.Subquery(this=found.this, **kept))
+        if scope is not None:
+            _hide_metadata(scope)
+
+
+def _asks_for_metadata(scope: exp.Select) -> bool:
+    return any(METADATA in {part.name.lower() for part in each.parts[:2]} for each in scope.find_all(exp.Column))
+
+
+def _hide_metadata(scope: exp.Select) -> None:
+    """``*`` is the files' own columns: ``_metadata`` comes to who names it."""
+    for each in list(scope.expressions):
+        star = each.this if isinstance(each, exp.Column) else each
+        if isinstance(star, exp.Star) and not star.args.get("except_"):
+            star.set("except_", [exp.to_identifier(METADATA)])
 
 
 def read_files_arguments(function: exp.Anonymous) -> tuple[str, dict[str, str]]:
@@ -117,6 +175,10 @@ def read_files_arguments(function: exp.Anonymous) -> tuple[str, dict[str, str]]:
     if path is None:
         raise errors.invalid_parameter("read_files needs a path.")
     return path, options
+
+
+def _is_star(query: exp.Expr) -> bool:
+    return isinstance(query, exp.Query) and any(one.is_star for one in query.selects)
 
 
 def _point_to(table: exp.Table, this: exp.Identifier, db: str | None = None) -> None:

@@ -8,9 +8,25 @@ from sqlglot import exp
 from dqctl.localworkspace import errors
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result
-from dqctl.localworkspace.sql import commands
+from dqctl.localworkspace.sql import alterations, commands, grants, inspection, maintenance
 from dqctl.localworkspace.sql.statement import Explanation
-from dqctl.localworkspace.statements import schemas, session, show, tables, volumes, write
+from dqctl.localworkspace.statements import (
+    alter,
+    change,
+    copy_into,
+    describe,
+    functions,
+    insert,
+    merge,
+    permissions,
+    schemas,
+    session,
+    show,
+    tables,
+    upkeep,
+    versions,
+    volumes,
+)
 from dqctl.localworkspace.statements.results import nothing
 
 Handler = Callable[[Any, Context], Result]
@@ -30,6 +46,8 @@ def route(statement: object, context: Context) -> Result:
 def _if_not_exists(statement: object) -> bool:
     if isinstance(statement, exp.Create):
         return bool(statement.args.get("exists"))
+    if isinstance(statement, maintenance.CloneTable):
+        return statement.if_not_exists
     if isinstance(statement, commands.CreateCatalog | commands.CreateSchema | commands.CreateVolume):
         return statement.if_not_exists
     return False
@@ -53,6 +71,8 @@ def _create(statement: exp.Create, context: Context) -> Result:
         return tables.create_table(statement, context)
     if kind == "VIEW":
         return tables.create_view(statement, context)
+    if kind == "FUNCTION":
+        return functions.create_function(statement, context)
     raise errors.unsupported(f"CREATE {kind}")
 
 
@@ -76,8 +96,12 @@ _HANDLERS: dict[type, Handler] = {
     commands.UseSchema: session.use_schema,
     commands.SetParameter: session.set_parameter,
     commands.ResetParameter: session.reset_parameter,
-    commands.Show: show.show,
-    commands.Describe: show.describe,
+    inspection.Show: show.show,
+    inspection.Describe: describe.describe,
+    inspection.DescribeQuery: describe.describe_query,
+    alterations.Alter: alter.alter,
+    grants.Permit: permissions.permit,
+    commands.Undrop: schemas.undrop,
     commands.CreateCatalog: schemas.create_catalog,
     commands.CreateSchema: schemas.create_schema,
     commands.CreateVolume: volumes.create_volume,
@@ -85,15 +109,18 @@ _HANDLERS: dict[type, Handler] = {
     commands.Comment: schemas.comment,
     commands.Stage: volumes.stage,
     commands.ListFiles: volumes.list_files,
-    commands.Truncate: write.truncate,
+    commands.Truncate: change.truncate,
     commands.Maintain: _ignored,
-    commands.Authorize: _ignored,
     Explanation: _explain,
-    exp.Alter: tables.alter,
-    exp.Copy: write.copy_into,
-    exp.Delete: write.delete,
-    exp.Insert: write.insert,
-    exp.Merge: write.merge,
-    exp.Update: write.update,
+    maintenance.Analyze: upkeep.analyze,
+    maintenance.CloneTable: versions.clone,
+    maintenance.Optimize: upkeep.optimize,
+    maintenance.Restore: versions.restore,
+    maintenance.Vacuum: upkeep.vacuum,
+    exp.Copy: copy_into.copy_into,
+    exp.Delete: change.delete,
+    exp.Insert: insert.insert,
+    exp.Merge: merge.merge,
+    exp.Update: change.update,
     exp.Values: _values,
 }

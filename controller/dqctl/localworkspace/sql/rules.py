@@ -78,11 +78,12 @@ def _swap(old: exp.Expr, new: exp.Expr, tree: exp.Expr) -> exp.Expr:
 
 @rule("where_am_i", "the engine's catalog and user are not the session's", "Sail 0.7.2", exp.Func)
 def where_am_i(tree: exp.Expr, namespace: Namespace) -> exp.Expr:
-    """``current_catalog()``, ``current_schema()``, ``current_database()`` and ``current_user()``."""
+    """``current_catalog()``, ``current_schema()``, ``current_database()``, ``current_user()``."""
     answers = {
         "current_catalog": namespace.catalog,
         "current_schema": namespace.schema,
         "current_database": namespace.schema,
+        "current_metastore": "local",
         "current_user": USER,
         "session_user": USER,
         "user": USER,

@@ -10,7 +10,9 @@ from sqlglot.tokenizer_core import Token, TokenType
 from dqctl.localworkspace import errors
 from dqctl.localworkspace.sql.commands import Explain, read_command
 from dqctl.localworkspace.sql.dialect import Warehouse
+from dqctl.localworkspace.sql.maintenance import read_maintenance
 from dqctl.localworkspace.sql.tokens import Reader, tokenize
+from dqctl.localworkspace.sql.writing_words import evolving, without_evolution
 
 # What a tree can be; anything else is an expression that stands where a statement should.
 _STATEMENTS = (
@@ -31,10 +33,14 @@ def parse(statement: str) -> object:
     tokens = tokenize(statement)
     if tokens[0].token_type == TokenType.TABLE:
         return parse_tree(f"FROM {statement[tokens[0].end + 1 :]}")
-    command = read_command(Reader(tokens))
+    command = read_maintenance(Reader(tokens, statement)) or read_command(Reader(tokens, statement))
     if isinstance(command, Explain):
         return Explanation(parse_tree(statement[command.start :]))
-    return command if command is not None else parse_tree(statement, tokens)
+    if command is not None:
+        return command
+    tokens, evolves = without_evolution(tokens)
+    tree = parse_tree(statement, tokens)
+    return evolving(tree) if evolves else tree
 
 
 def parse_tree(statement: str, tokens: Sequence[Token] | None = None) -> exp.Expr:

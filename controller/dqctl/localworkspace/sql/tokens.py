@@ -1,6 +1,7 @@
 """Reading a statement token by token: for the commands that no grammar of sqlglot covers."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
 from sqlglot.errors import TokenError
 from sqlglot.tokenizer_core import Token, TokenType
@@ -22,14 +23,59 @@ def tokenize(statement: str) -> list[Token]:
     for token in tokens:
         if token.token_type == TokenType.SEMICOLON:
             raise errors.syntax_error("Syntax error at or near ';': one statement at a time.")
+    return _spelled_out(tokens)
+
+
+def _spelled_out(tokens: list[Token]) -> list[Token]:
+    """``IDENTIFIER('a.b')`` is the name that it spells, wherever it stands; see ``identifiers`` for parameters in it."""
+    place = 0
+    while place + 3 < len(tokens):
+        word, opened, text, closed = tokens[place : place + 4]
+        call = word.token_type == TokenType.VAR and word.text.upper() == "IDENTIFIER"
+        if call and (opened.text, closed.text) == ("(", ")") and text.token_type == TokenType.STRING:
+            tokens[place : place + 4] = _name_of(text.text, word, closed)
+        place += 1
     return tokens
+
+
+def _name_of(text: str, first: Token, last: Token) -> list[Token]:
+    """The tokens of a name, and of nothing else, in the place of those from ``first`` to ``last``."""
+    reader = Reader(Warehouse().tokenize(text))
+    parts = reader.name()
+    reader.end()
+    found: list[Token] = []
+    for part in parts:
+        kinds = [(TokenType.DOT, ".")] if found else []
+        for kind, spelled in (*kinds, (TokenType.IDENTIFIER, part)):
+            found.append(Token(kind, spelled, line=first.line, col=first.col, start=first.start, end=last.end))
+    return found
+
+
+Parts = tuple[str, ...]
+
+_BRACKETS = {"(": 1, ")": -1}
+# Around the arguments of a type; in an expression they compare.
+_ANGLES = {**_BRACKETS, "<": 1, ">": -1}
+
+
+def _words(token: Token) -> Iterator[Token]:
+    """The words of a token: the tokenizer makes one of PRIMARY KEY, CLUSTER BY and their like."""
+    if token.token_type in (TokenType.STRING, TokenType.IDENTIFIER, TokenType.RAW_STRING) or " " not in token.text:
+        yield token
+        return
+    for word in re.finditer(r"\S+", token.text):
+        start = token.start + word.start()
+        yield Token(
+            TokenType.VAR, word[0], line=token.line, col=token.col, start=start, end=start + len(word[0]) - 1
+        )
 
 
 class Reader:
     """A cursor over tokens. What does not fit is PARSE_SYNTAX_ERROR at the token where it stops fitting."""
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
-        self._tokens = tokens
+    def __init__(self, tokens: Sequence[Token], source: str = "") -> None:
+        self._tokens = [word for token in tokens for word in _words(token)]
+        self._source = source
         self._index = 0
 
     def accept(self, *words: str) -> bool:
@@ -42,6 +88,20 @@ class Reader:
                 return False
         self._index += len(words)
         return True
+
+    def next_is(self, *words: str) -> bool:
+        """Whether one of these words comes next, or nothing does."""
+        before = self._index
+        found = self.at_end() or self.one_of(*words) is not None
+        self._index = before
+        return found
+
+    def number(self) -> int:
+        """Take a whole number."""
+        token = self._peek()
+        if token is None or not token.text.isdecimal():
+            raise self.error()
+        return int(self.value())
 
     def one_of(self, *words: str) -> str | None:
         """Take one of these words if it comes next, and say which."""
@@ -95,6 +155,69 @@ class Reader:
         left = self._tokens[self._index :]
         self._index = len(self._tokens)
         return left
+
+    def text(self, tokens: Sequence[Token]) -> str:
+        """What the client wrote from the first to the last of these."""
+        return self._source[tokens[0].start : tokens[-1].end + 1]
+
+    def until(self, *words: str, angles: bool = False) -> str:
+        """Take everything before one of these words outside of all brackets, as the client wrote it."""
+        begin, depth, brackets = self._index, 0, _ANGLES if angles else _BRACKETS
+        while (token := self._peek()) is not None:
+            plain = token.token_type not in (TokenType.STRING, TokenType.IDENTIFIER)
+            if plain and depth == 0 and token.text.upper() in words:
+                break
+            depth += brackets.get(token.text, 0) if plain else 0
+            self._index += 1
+        if begin == self._index:
+            raise self.error()
+        return self.text(self._tokens[begin : self._index])
+
+    def bracketed(self, *, angles: bool = False) -> list[Sequence[Token]]:
+        """Take everything up to the bracket that closes the one just taken, cut at its commas."""
+        pieces: list[Sequence[Token]] = []
+        begin, depth, brackets = self._index, 0, _ANGLES if angles else _BRACKETS
+        while (token := self._peek()) is not None:
+            plain = token.token_type not in (TokenType.STRING, TokenType.IDENTIFIER)
+            if plain and token.text in (",", ")") and depth == 0:
+                pieces.append(self._tokens[begin : self._index])
+                begin = self._index + 1
+                if token.text == ")":
+                    self._index += 1
+                    return pieces
+            depth += brackets.get(token.text, 0) if plain else 0
+            self._index += 1
+        raise self.error()
+
+    def properties(self) -> dict[str, str]:
+        """Take ``('key' = 'value', a.b = 3)``."""
+        self.expect("(")
+        found: dict[str, str] = {}
+        while True:
+            key = self.property_key()
+            self.accept("=")
+            found[key] = self.string() if self._is_string() else self._plain_value()
+            if not self.accept(","):
+                break
+        self.expect(")")
+        return found
+
+    def property_key(self) -> str:
+        """Take a property's name: a string, or words between points."""
+        if self._is_string():
+            return self.string()
+        key = self.identifier()
+        while self.accept("."):
+            key += f".{self.identifier()}"
+        return key
+
+    def _plain_value(self) -> str:
+        sign = "-" if self.accept("-") else ""
+        return sign + self.value().lower()
+
+    def _is_string(self) -> bool:
+        token = self._peek()
+        return token is not None and token.token_type in (TokenType.STRING, TokenType.RAW_STRING)
 
     def at_end(self) -> bool:
         """Whether nothing is left."""

@@ -1,185 +1,189 @@
-"""SHOW and DESCRIBE."""
+"""SHOW."""
 
 import re
 from collections.abc import Callable
-from pathlib import Path
+from datetime import UTC, datetime
 
 import pyarrow as pa
+from sqlglot import exp
 
-from dqctl.localworkspace import delta, errors
+from dqctl.localworkspace import delta
 from dqctl.localworkspace.catalog import INFORMATION_SCHEMA, Name, Table
 from dqctl.localworkspace.context import Context
-from dqctl.localworkspace.contract import Result
-from dqctl.localworkspace.information_schema import OWNER, columns_of
-from dqctl.localworkspace.information_schema import rows as information_rows
-from dqctl.localworkspace.sql import commands
+from dqctl.localworkspace.contract import Result, StatementError
+from dqctl.localworkspace.information_schema import OWNER, columns_of, names_of
+from dqctl.localworkspace.sql.inspection import Show
+from dqctl.localworkspace.statements.describe import facts_of, plain
+from dqctl.localworkspace.statements.permissions import show_grants
 from dqctl.localworkspace.statements.results import strings
-from dqctl.localworkspace.types import columns_from_arrow, quoted_if_needed
+from dqctl.localworkspace.types import Column, quoted_if_needed
 
 
-def show(command: commands.Show, context: Context) -> Result:
+def show(command: Show, context: Context) -> Result:
     """Names of things."""
     return _SHOW[command.what](command, context)
 
 
-def describe(command: commands.Describe, context: Context) -> Result:
-    """What one thing is like."""
-    if command.what == "CATALOG":
-        entry = context.catalog.catalogs().get(command.parts[-1].lower())
-        if entry is None:
-            raise errors.catalog_not_found(command.parts[-1])
-        return strings(
-            ("info_name", "info_value"),
-            [("Catalog Name", command.parts[-1].lower()), ("Comment", entry.comment), ("Owner", OWNER)],
-        )
-    if command.what == "SCHEMA":
-        catalog, schema = context.namespace.schema_of(command.parts)
-        content = context.catalog.schema(catalog, schema)
-        return strings(
-            ("database_description_item", "database_description_value"),
-            [
-                ("Catalog Name", catalog),
-                ("Namespace Name", schema),
-                ("Comment", content.comment),
-                ("Owner", OWNER),
-            ],
-        )
-    if command.what == "VOLUME":
-        volume = context.catalog.volume(context.namespace.full(command.parts))
-        return strings(
-            ("name", "catalog", "database", "owner", "volumeType", "storageLocation", "comment"),
-            [(volume.name.name, volume.name.catalog, volume.name.schema, OWNER, "MANAGED",
-              str(context.catalog.path(volume)), volume.comment)],
-        )  # fmt: skip
-    return _describe_table(command, context)
-
-
-def _describe_table(command: commands.Describe, context: Context) -> Result:
-    name = context.namespace.full(command.parts)
-    if name.schema == INFORMATION_SCHEMA:
-        columns = columns_from_arrow(information_rows(context.catalog, name).schema)
-        return strings(("col_name", "data_type", "comment"), [(c.name, c.type, None) for c in columns])
-    table = context.catalog.table(name)
-    if command.what == "HISTORY":
-        return Result(delta.history(_place(table, context)))
-    if command.what == "DETAIL":
-        return _detail(table, context)
-    rows: list[tuple[str, str, str | None]] = [
-        (column.name, column.type, column.comment) for column in columns_of(context.catalog, table)
-    ]
-    if command.what == "EXTENDED":
-        rows += _extended(table, context)
-    return strings(("col_name", "data_type", "comment"), rows)
-
-
-def _place(table: Table, context: Context) -> Path:
-    if table.is_view:
-        raise errors.wrong_object(str(table.name), "TABLE")
-    return context.catalog.path(table)
-
-
-def _extended(table: Table, context: Context) -> list[tuple[str, str, str | None]]:
-    facts = [
-        ("Catalog", table.name.catalog),
-        ("Database", table.name.schema),
-        ("Table", table.name.name),
-        ("Owner", OWNER),
-        ("Type", table.kind),
-        ("Comment", table.comment or ""),
-    ]
-    if table.is_view:
-        facts.append(("View Text", table.query or ""))
-    else:
-        properties = ",".join(f"{key}={value}" for key, value in sorted(table.properties.items()))
-        facts += [
-            ("Provider", "delta"),
-            ("Location", str(context.catalog.path(table))),
-            ("Table Properties", f"[{properties}]"),
-        ]
-    return [("", "", ""), ("# Detailed Table Information", "", ""), *((key, value, "") for key, value in facts)]
-
-
-def _detail(table: Table, context: Context) -> Result:
-    path = _place(table, context)
-    files, size = delta.size(path)
-    return Result(
-        pa.table(
-            {
-                "format": ["delta"],
-                "name": [str(table.name).replace("`", "")],
-                "description": pa.array([table.comment], pa.string()),
-                "location": [str(path)],
-                "createdAt": pa.array([int(table.created_at * 1000)], pa.timestamp("ms", "UTC")),
-                "lastModified": pa.array([delta.newest_commit(path)["timestamp"]], pa.timestamp("ms", "UTC")),
-                "partitionColumns": pa.array([delta.partition_columns(path)], pa.list_(pa.string())),
-                "clusteringColumns": pa.array([list(table.clustering)], pa.list_(pa.string())),
-                "numFiles": pa.array([files], pa.int64()),
-                "sizeInBytes": pa.array([size], pa.int64()),
-                "properties": pa.array([list(table.properties.items())], pa.map_(pa.string(), pa.string())),
-            }
-        )
-    )
-
-
-def _catalogs(command: commands.Show, context: Context) -> Result:
+def _catalogs(command: Show, context: Context) -> Result:
     return strings(("catalog",), [(name,) for name in context.catalog.catalogs() if _like(command.pattern, name)])
 
 
-def _schemas(command: commands.Show, context: Context) -> Result:
+def _schemas(command: Show, context: Context) -> Result:
     catalog = command.parts[-1].lower() if command.parts else context.namespace.catalog
     names = [*context.catalog.schemas(catalog), INFORMATION_SCHEMA]
     return strings(("databaseName",), [(name,) for name in sorted(names) if _like(command.pattern, name)])
 
 
-def _content(command: commands.Show, context: Context) -> list[Table]:
+def _place(command: Show, context: Context) -> tuple[str, str]:
     catalog, schema = context.namespace.schema_of(command.parts)
-    context.catalog.schema(catalog, schema)
-    return [table for table in context.catalog.tables(catalog, schema) if _like(command.pattern, table.name.name)]
+    if schema == INFORMATION_SCHEMA:
+        context.catalog.schemas(catalog)
+    else:
+        context.catalog.schema(catalog, schema)
+    return catalog, schema
 
 
-def _tables(command: commands.Show, context: Context) -> Result:
-    found = _content(command, context)
-    return _named("database", "tableName", found, ("isTemporary",))
+def _content(command: Show, context: Context) -> list[Table]:
+    catalog, schema = _place(command, context)
+    found = context.catalog.tables(catalog, schema)
+    if schema == INFORMATION_SCHEMA:
+        found = [Table(Name(catalog, schema, name), "VIEW") for name in names_of()]
+    # A session's temporary views are shown whichever schema is asked for.
+    found += [view for _, view in sorted(context.temporary.items())]
+    return [table for table in found if _like(command.pattern, table.name.name)]
 
 
-def _views(command: commands.Show, context: Context) -> Result:
+def _tables(command: Show, context: Context) -> Result:
+    return _named("database", "tableName", _content(command, context))
+
+
+def _views(command: Show, context: Context) -> Result:
     found = [table for table in _content(command, context) if table.is_view]
-    return _named("namespace", "viewName", found, ("isTemporary", "isMaterialized"))
+    return _named("namespace", "viewName", found, "isMaterialized")
 
 
-def _named(space: str, name: str, found: list[Table], flags: tuple[str, ...]) -> Result:
-    texts = {
+def _named(space: str, name: str, found: list[Table], *flags: str) -> Result:
+    columns = {
         space: pa.array([table.name.schema for table in found], pa.string()),
         name: pa.array([table.name.name for table in found], pa.string()),
+        "isTemporary": pa.array([not table.name.schema for table in found], pa.bool_()),
     }
-    return Result(pa.table(texts | {flag: pa.array([False] * len(found), pa.bool_()) for flag in flags}))
+    return Result(pa.table(columns | {flag: pa.array([False] * len(found), pa.bool_()) for flag in flags}))
 
 
-def _volumes(command: commands.Show, context: Context) -> Result:
-    catalog, schema = context.namespace.schema_of(command.parts)
-    names = sorted(context.catalog.schema(catalog, schema).volumes)
+def _extended(command: Show, context: Context) -> Result:
+    found = _content(command, context)
+    return Result(
+        pa.table(
+            {
+                "database": pa.array([table.name.schema for table in found], pa.string()),
+                "tableName": pa.array([table.name.name for table in found], pa.string()),
+                "isTemporary": pa.array([not table.name.schema for table in found], pa.bool_()),
+                "information": pa.array([_information(table, context) for table in found], pa.string()),
+            }
+        )
+    )
+
+
+def _information(table: Table, context: Context) -> str:
+    """All that is known of a table, a fact a line, and its columns as a tree."""
+    facts = [f"{key}: {value}" for key, value in facts_of(table, context)]
+    columns = [
+        f" |-- {column.name}: {_TREE.get(column.base_type, column.type)}"
+        f" (nullable = {str(column.nullable).lower()})"
+        for column in columns_of(context.catalog, table)
+    ]
+    return "\n".join([*facts, "Schema: root", *columns]) + "\n"
+
+
+# What Spark calls types where it draws a schema as a tree.
+_TREE = {"tinyint": "byte", "smallint": "short", "int": "integer", "bigint": "long"}
+
+
+def _dropped(command: Show, context: Context) -> Result:
+    place = _place(command, context)
+    found = [
+        (one, one.content)
+        for one in reversed(context.catalog.dropped())
+        if isinstance(one.content, Table) and one.name[:2] == place
+    ][: command.limit]
+    rows = [
+        (
+            *one.name, one.id, table.kind, _when(one.at), _when(table.created_at), _when(table.altered_at),
+            OWNER, table.owner or OWNER, table.comment,
+        )
+        for one, table in found
+    ]  # fmt: skip
+    return strings(
+        (
+            "catalogName", "schemaName", "tableName", "tableId", "tableType", "deletedAt", "createdAt",
+            "updatedAt", "createdBy", "owner", "comment",
+        ),
+        rows,
+    )  # fmt: skip
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(" ", "milliseconds")
+
+
+def _volumes(command: Show, context: Context) -> Result:
+    catalog, schema = _place(command, context)
+    names = sorted(one.name.name for one in context.catalog.volumes(catalog) if one.name.schema == schema)
     return strings(("database", "volume_name"), [(schema, name) for name in names if _like(command.pattern, name)])
 
 
-def _columns(command: commands.Show, context: Context) -> Result:
-    table = context.catalog.table(context.namespace.full(command.parts))
-    return strings(("col_name",), [(column.name,) for column in columns_of(context.catalog, table)])
+def _functions(command: Show, context: Context) -> Result:
+    catalog, schema = _place(command, context)
+    own = [] if schema == INFORMATION_SCHEMA else list(context.catalog.schema(catalog, schema).functions)
+    own = [f"{catalog}.{schema}.{name}" for name in sorted(own) if _like(command.pattern, name)]
+    names = [] if command.kind == "SYSTEM" else own
+    if command.kind != "USER":
+        known: list[str] = context.engine.query("SHOW SYSTEM FUNCTIONS").column(0).to_pylist()
+        names = [*(name for name in known if _like(command.pattern, name)), *names]
+    return strings(("function",), [(name,) for name in names])
 
 
-def _properties(command: commands.Show, context: Context) -> Result:
-    table = context.catalog.table(context.namespace.full(command.parts))
-    return strings(("key", "value"), sorted(table.properties.items()))
-
-
-def _create_table(command: commands.Show, context: Context) -> Result:
-    table = context.catalog.table(context.namespace.full(command.parts))
-    columns = ",\n  ".join(
-        f"{quoted_if_needed(column.name)}"
-        + ("" if table.is_view else f" {column.type.upper()}{'' if column.nullable else ' NOT NULL'}")
-        + (f" COMMENT {_text(column.comment)}" if column.comment else "")
-        for column in columns_of(context.catalog, table)
+def _columns(command: Show, context: Context) -> Result:
+    table = context.relation(command.parts)
+    return strings(
+        ("col_name",),
+        [(one.name,) for one in columns_of(context.catalog, table) if _like(command.pattern, one.name)],
     )
-    lines = [f"CREATE {'VIEW' if table.is_view else 'TABLE'} {_plain(table.name)} (\n  {columns})"]
+
+
+def _properties(command: Show, context: Context) -> Result:
+    table = context.relation(command.parts)
+    checks = {
+        f"delta.constraints.{one.name}": one.expression or "" for one in table.constraints if one.kind == "CHECK"
+    }
+    properties = {**table.properties, **checks}
+    if command.key is None:
+        return strings(("key", "value"), sorted(properties.items()))
+    missing = f"Table {plain(table.name)} does not have property: {command.key}"
+    return strings(("key", "value"), [(command.key, properties.get(command.key, missing))])
+
+
+def _partitions(command: Show, context: Context) -> Result:
+    table = context.relation(command.parts)
+    names = [] if table.is_view else delta.partition_columns(context.catalog.path(table))
+    if not names:
+        raise StatementError(
+            "INVALID_PARTITION_OPERATION.PARTITION_SCHEMA_IS_EMPTY",
+            f"The partition command is invalid. Table {table.name} is not partitioned.",
+            "42601",
+        )
+    columns = [exp.column(exp.to_identifier(name, quoted=True)) for name in names]
+    relation = exp.to_table(str(table.name), dialect="databricks")
+    return Result(context.query(exp.select(*columns).distinct().from_(relation).order_by(*columns)))
+
+
+def _create_table(command: Show, context: Context) -> Result:
+    table = context.relation(command.parts)
+    parts = [_column_text(table, column) for column in columns_of(context.catalog, table)]
+    parts += [f"CONSTRAINT {quoted_if_needed(one.name)} {one.sql}" for one in table.constraints]
+    columns = ",\n  ".join(parts)
+    lines = [f"CREATE {'VIEW' if table.is_view else 'TABLE'} {plain(table.name)} (\n  {columns})"]
     if not table.is_view:
         lines.append("USING delta")
         partitions = delta.partition_columns(context.catalog.path(table))
@@ -200,8 +204,12 @@ def _create_table(command: commands.Show, context: Context) -> Result:
     return strings(("createtab_stmt",), [("\n".join(lines) + "\n",)])
 
 
-def _plain(name: Name) -> str:
-    return ".".join(quoted_if_needed(part) for part in (name.catalog, name.schema, name.name))
+def _column_text(table: Table, column: Column) -> str:
+    text = quoted_if_needed(column.name)
+    if not table.is_view:
+        text += f" {column.type.upper()}{'' if column.nullable else ' NOT NULL'}"
+        text += f" DEFAULT {column.default}" if column.default is not None else ""
+    return text + (f" COMMENT {_text(column.comment)}" if column.comment else "")
 
 
 def _text(value: str) -> str:
@@ -216,7 +224,7 @@ def _like(pattern: str | None, name: str) -> bool:
     return any(re.fullmatch(one, name, re.IGNORECASE) for one in alternatives)
 
 
-_SHOW: dict[str, Callable[[commands.Show, Context], Result]] = {
+_SHOW: dict[str, Callable[[Show, Context], Result]] = {
     "CATALOGS": _catalogs,
     "SCHEMAS": _schemas,
     "TABLES": _tables,
@@ -225,4 +233,9 @@ _SHOW: dict[str, Callable[[commands.Show, Context], Result]] = {
     "COLUMNS": _columns,
     "TBLPROPERTIES": _properties,
     "CREATE TABLE": _create_table,
+    "TABLE EXTENDED": _extended,
+    "TABLES DROPPED": _dropped,
+    "FUNCTIONS": _functions,
+    "PARTITIONS": _partitions,
+    "GRANTS": show_grants,
 }

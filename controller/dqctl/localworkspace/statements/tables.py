@@ -1,11 +1,11 @@
-"""CREATE TABLE, CREATE VIEW and ALTER.
+"""CREATE TABLE and CREATE VIEW.
 
 Data first, then the catalog's entry: what a crash leaves behind is a folder that no entry names, and the next
 start of the lakehouse sweeps it away.
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,26 @@ import pyarrow as pa
 from sqlglot import exp
 
 from dqctl.localworkspace import delta, errors
-from dqctl.localworkspace.catalog import Name, Table, quoted, valid
+from dqctl.localworkspace.catalog import Constraint, Name, Table, quoted, valid
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result, StatementError
+from dqctl.localworkspace.sql.alterations import AddConstraint, constraints_in
 from dqctl.localworkspace.sql.dialect import to_sql
 from dqctl.localworkspace.sql.names import named_relations, parts_of, qualify
+from dqctl.localworkspace.sql.statement import parse_tree
+from dqctl.localworkspace.statements import constraints
 from dqctl.localworkspace.statements.results import nothing
-from dqctl.localworkspace.statements.schemas import comment_column
-from dqctl.localworkspace.types import arrow_schema, columns_from_arrow, constraints_of, delta_field
+from dqctl.localworkspace.types import (
+    DEFAULT,
+    Column,
+    arrow_schema,
+    columns_from_arrow,
+    constraints_of,
+    delta_field,
+)
 
-# Informational only on Databricks, too: accepted and forgotten.
-_INFORMATIONAL = (exp.PrimaryKey, exp.ForeignKey, exp.Constraint)
+# What stands among the columns and is none.
+_CONSTRAINTS = (exp.PrimaryKey, exp.ForeignKey, exp.Constraint, exp.CheckColumnConstraint)
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class TableOptions:
     location: str | None = None
     clustering: tuple[str, ...] = ()
     partition_by: tuple[str, ...] = ()
+    partition_columns: tuple[exp.ColumnDef, ...] = ()
     like: exp.Table | None = None
     temporary: bool = False
     properties: Mapping[str, str] | None = None
@@ -50,12 +60,16 @@ def create_table(create: exp.Create, context: Context) -> Result:
     context.catalog.schema(name.catalog, name.schema)
     if old is not None and not create.args.get("replace"):
         raise errors.already_exists("TABLE_OR_VIEW", str(name))
+    if old is not None and old.is_view:
+        raise errors.wrong_object(str(name), "TABLE")
     options = _options(create)
     if options.temporary:
         raise errors.unsupported("CREATE TEMPORARY TABLE")
-    query = _source(create, options)
-    if options.location is not None and query is None and not isinstance(create.this, exp.Schema):
+    query = _source(create)
+    declared = create.this.expressions if isinstance(create.this, exp.Schema) else []
+    if options.location is not None and query is None and options.like is None and not declared:
         return _register(name, options, context)
+    fields, keys = _declared(declared, options, context)
     in_place = old is not None and old.kind == "MANAGED"
     table = Table(
         name=name,
@@ -66,10 +80,15 @@ def create_table(create: exp.Create, context: Context) -> Result:
         properties=dict(options.properties or {}),
         clustering=options.clustering,
         created_at=old.created_at if old else 0.0,
+        id=old.id if old else "",
+        owner=old.owner if old else None,
     )
+    for key in keys:
+        constraint = constraints.named(key, table, [field["name"] for field in fields], context)
+        table = replace(table, constraints=(*table.constraints, constraint))
     with context.writing(table):
         try:
-            rows = _fill(create, table, query, options, context, overwrite=in_place)
+            rows = _fill(table, query, fields, options, context, overwrite=in_place)
             context.catalog.put(table, replace_existing=bool(create.args.get("replace")))
         except BaseException:
             if not in_place and table.kind == "MANAGED":
@@ -82,10 +101,29 @@ def create_table(create: exp.Create, context: Context) -> Result:
     return Result(pa.table({"num_affected_rows": empty, "num_inserted_rows": empty}), affected_rows=rows)
 
 
+def _declared(
+    definitions: list[exp.Expr], options: TableOptions, context: Context
+) -> tuple[list[dict[str, Any]], list[AddConstraint]]:
+    """The fields and constraints that the statement names, or those of the table that this one is to be LIKE."""
+    if options.like is not None:
+        model = context.relation(parts_of(options.like))
+        if not model.is_view:
+            return delta.fields(context.catalog.path(model)), []
+        return fields_of(parse_tree(f"CREATE TABLE t ({_columns_text(model)})").this.expressions)
+    fields, keys = fields_of([*definitions, *options.partition_columns])
+    if any(DEFAULT in field["metadata"] for field in fields):
+        allow_defaults(options.properties or {})
+    return fields, keys
+
+
+def _columns_text(view: Table) -> str:
+    return ", ".join(f"{quoted(column.name)} {column.type}" for column in view.columns)
+
+
 def _fill(
-    create: exp.Create,
     table: Table,
     query: exp.Expr | None,
+    fields: list[dict[str, Any]],
     options: TableOptions,
     context: Context,
     *,
@@ -93,30 +131,49 @@ def _fill(
 ) -> int:
     """Write the table's first version, or the next one of a table that is replaced, in one commit."""
 
-    def write(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+    def write(schema: pa.Schema, batches: Iterable[pa.RecordBatch], partition_by: list[str]) -> int:
         return delta.write(
             context.catalog.path(table),
             delta.Counted(schema, batches),
             mode="overwrite" if overwrite else "error",
             new_schema=overwrite,
-            partition_by=list(options.partition_by),
+            partition_by=partition_by,
             description=options.comment,
         )
 
-    if isinstance(create.this, exp.Schema) and query is None:
-        return write(arrow_schema(_fields(create.this.expressions)), ())
-    if isinstance(create.this, exp.Schema):
-        raise errors.unsupported("CREATE TABLE with both a list of columns and AS")
     if query is None:
-        return write(pa.schema([]), ())
+        if not fields:
+            raise errors.unsupported("CREATE TABLE without columns")
+        return write(arrow_schema(fields), (), _known([field["name"] for field in fields], options))
+    if fields:
+        raise errors.unsupported("CREATE TABLE with both a list of columns and AS")
     with context.planned(query) as sql:
         schema = pa.schema([_stored(field) for field in context.engine.schema(sql)])
         duplicates = {field.name for field in schema if len(schema.get_all_field_indices(field.name)) > 1}
         if duplicates:
+            raise errors.column_exists(quoted(duplicates.pop()))
+        by = _known(schema.names, options)
+        return write(schema, context.engine.stream(sql), by)
+
+
+def _known(names: Sequence[str], options: TableOptions) -> list[str]:
+    """The columns by which the table is partitioned, as it spells them; ``StatementError`` for others."""
+    if options.partition_by and options.clustering:
+        raise StatementError(
+            "SPECIFY_CLUSTER_BY_WITH_PARTITIONED_BY_IS_NOT_ALLOWED",
+            "Cannot specify both CLUSTER BY and PARTITIONED BY.",
+            "42908",
+        )
+    there = {name.lower(): name for name in names}
+    for name in (*options.partition_by, *options.clustering):
+        if name.lower() not in there and options.clustering != ("AUTO",):
             raise StatementError(
-                "COLUMN_ALREADY_EXISTS", f"The column {quoted(duplicates.pop())} already exists.", "42711"
+                "COLUMN_NOT_DEFINED_IN_TABLE",
+                f"The column {quoted(name)} is not defined in the table: "
+                f"the columns are ({', '.join(map(quoted, names))}).",
+                "42703",
             )
-        return write(schema, context.engine.stream(sql))
+    return [there[name.lower()] for name in options.partition_by]
 
 
 def _stored(field: pa.Field) -> pa.Field:
@@ -124,28 +181,61 @@ def _stored(field: pa.Field) -> pa.Field:
     return pa.field(field.name, pa.string() if pa.types.is_null(field.type) else field.type)
 
 
-def _fields(definitions: Iterable[exp.Expr]) -> list[dict[str, Any]]:
+def fields_of(definitions: Iterable[exp.Expr]) -> tuple[list[dict[str, Any]], list[AddConstraint]]:
+    """The columns, in Delta's JSON, and the constraints of a list of definitions."""
     fields: list[dict[str, Any]] = []
+    keys: list[AddConstraint] = []
     for definition in definitions:
-        if isinstance(definition, _INFORMATIONAL) and not definition.find(exp.CheckColumnConstraint):
+        if isinstance(definition, _CONSTRAINTS):
+            keys.append(constraints_in(definition))
             continue
         if not isinstance(definition, exp.ColumnDef) or not isinstance(definition.kind, exp.DataType):
             raise errors.unsupported(f"The clause {definition.sql('databricks')}")
         if definition.name.lower() in {field["name"].lower() for field in fields}:
-            raise StatementError(
-                "COLUMN_ALREADY_EXISTS", f"The column {quoted(definition.name)} already exists.", "42711"
-            )
+            raise errors.column_exists(quoted(definition.name))
         fields.append(delta_field(definition.name, definition.kind, **constraints_of(definition)))
-    return fields
+        keys += _keys_of(definition)
+    required = {
+        name.lower() for key in keys if key.constraint.kind == "PRIMARY KEY" for name in key.constraint.columns
+    }
+    for field in fields:
+        field["nullable"] = field["nullable"] and field["name"].lower() not in required
+    return fields, keys
 
 
-def _source(create: exp.Create, options: TableOptions) -> exp.Expr | None:
+def _keys_of(definition: exp.ColumnDef) -> list[AddConstraint]:
+    """The keys that stand behind a column."""
+    keys = []
+    for one in definition.args.get("constraints") or ():
+        kind, own = one.args.get("kind"), (definition.name,)
+        if isinstance(kind, exp.PrimaryKeyColumnConstraint):
+            keys.append(AddConstraint(Constraint(one.name, "PRIMARY KEY", own)))
+        elif isinstance(kind, exp.Reference):
+            target = kind.this.this if isinstance(kind.this, exp.Schema) else kind.this
+            columns = [each.name for each in kind.this.expressions] if isinstance(kind.this, exp.Schema) else []
+            parent = Constraint(
+                one.name, "FOREIGN KEY", own, parent=Name("", "", ""), parent_columns=tuple(columns)
+            )
+            keys.append(AddConstraint(parent, parts_of(target)))
+    return keys
+
+
+def allow_defaults(properties: Mapping[str, str]) -> None:
+    """``StatementError`` unless the table has the feature of Delta that column defaults are."""
+    if properties.get("delta.feature.allowColumnDefaults", "").lower() not in ("supported", "enabled"):
+        raise StatementError(
+            "WRONG_COLUMN_DEFAULTS_FOR_DELTA_FEATURE_NOT_ENABLED",
+            "Failed to execute the command because it assigned a column DEFAULT value, but the table feature is "
+            "not enabled: set the table property 'delta.feature.allowColumnDefaults' = 'supported'.",
+            "0AKDE",
+        )
+
+
+def _source(create: exp.Create) -> exp.Expr | None:
     """The query whose rows the table begins with."""
     clone = create.args.get("clone")
     if clone is not None:
         return exp.select("*").from_(clone.this.copy())
-    if options.like is not None:
-        return exp.select("*").from_(options.like.copy()).limit(0)
     query: exp.Expr | None = create.expression
     return query if isinstance(query, exp.Expr) else None
 
@@ -167,6 +257,8 @@ def _options(create: exp.Create) -> TableOptions:
             properties |= _property(one)
         elif isinstance(one, exp.FileFormatProperty) and one.this.name.lower() == "delta":
             continue
+        elif type(one) in _REFUSED:
+            raise errors.unsupported(_REFUSED[type(one)])
         elif type(one) in _CLAUSES:
             options = replace(options, **_CLAUSES[type(one)](one))
         else:
@@ -194,121 +286,126 @@ def _local_path(location: str) -> str:
     return path
 
 
+# Tables that a pipeline of a warehouse keeps up to date, and what only its clusters have.
+_REFUSED = {
+    exp.MaterializedProperty: "CREATE MATERIALIZED VIEW",
+    exp.StreamingTableProperty: "CREATE STREAMING TABLE",
+    exp.GlobalProperty: "CREATE GLOBAL TEMPORARY VIEW",
+}
 _CLAUSES: dict[type[exp.Expr], Callable[[Any], dict[str, Any]]] = {
     exp.SchemaCommentProperty: lambda one: {"comment": one.name},
     exp.LocationProperty: lambda one: {"location": _local_path(one.name)},
     exp.ClusterProperty: lambda one: {"clustering": _clustering(one)},
-    exp.PartitionedByProperty: lambda one: {"partition_by": tuple(part.name for part in one.this.expressions)},
+    exp.PartitionedByProperty: lambda one: {
+        "partition_by": tuple(part.name for part in one.this.expressions),
+        "partition_columns": tuple(part for part in one.this.expressions if isinstance(part, exp.ColumnDef)),
+    },
     exp.LikeProperty: lambda one: {"like": one.this},
     exp.TemporaryProperty: lambda _: {"temporary": True},
+    # How a view takes to changes of its tables: its columns are those that it was made with.
+    exp.WithSchemaBindingProperty: lambda _: {},
 }
 
 
 def create_view(create: exp.Create, context: Context) -> Result:
     """CREATE VIEW. The query is kept with full names: it means the same wherever the view is read from."""
     target = create.this.this if isinstance(create.this, exp.Schema) else create.this
+    options = _options(create)
+    declared = create.this.expressions if isinstance(create.this, exp.Schema) else []
+    replacing = bool(create.args.get("replace"))
+    if options.temporary:
+        return _temporary_view(target, create.expression, declared, context, replacing=replacing)
     name = context.namespace.full(parts_of(target))
     old = context.catalog.find(name)
-    options = _options(create)
-    if options.temporary:
-        raise errors.unsupported("CREATE TEMPORARY VIEW")
-    if old is not None and not create.args.get("replace"):
+    if old is not None and not replacing:
         raise errors.already_exists("TABLE_OR_VIEW", str(name))
     if old is not None and not old.is_view:
         raise errors.wrong_object(str(name), "VIEW")
-    declared = create.this.expressions if isinstance(create.this, exp.Schema) else []
-    view = _view(name, create.expression, declared, context)
-    view = replace(view, comment=options.comment, properties=dict(options.properties or {}))
+    view = view_of(name, create.expression, declared, context)
+    view = replace(
+        view,
+        comment=options.comment,
+        properties=dict(options.properties or {}),
+        created_at=old.created_at if old else 0.0,
+        id=old.id if old else "",
+        owner=old.owner if old else None,
+    )
     # Not whether there was one: another session may have made it in between.
-    context.catalog.put(view, replace_existing=bool(create.args.get("replace")))
+    context.catalog.put(view, replace_existing=replacing)
     return nothing()
 
 
-def _view(name: Name, query: exp.Expr, declared: list[exp.Expr], context: Context) -> Table:
-    body = qualify(query, context.namespace)
-    if any(context.namespace.full(parts_of(table)) == name for table in named_relations(body)):
-        raise StatementError("RECURSIVE_VIEW", f"Recursive view {name} detected.", "42K0H")
-    text = to_sql(body.copy())
-    with context.planned(body) as sql:
+def _temporary_view(
+    target: exp.Table, query: exp.Expr, declared: list[exp.Expr], context: Context, *, replacing: bool
+) -> Result:
+    """A view that the session alone sees, and that goes with it."""
+    if target.db:
+        raise StatementError(
+            "TEMP_VIEW_NAME_TOO_MANY_NAME_PARTS",
+            f"CREATE TEMPORARY VIEW does not allow a name of several parts: {target.sql('databricks')}.",
+            "428EK",
+        )
+    name = target.name.lower()
+    if name in context.temporary and not replacing:
+        raise errors.already_exists("TEMP_TABLE_OR_VIEW", quoted(name))
+    context.temporary[name] = view_of(Name("", "", name), query, declared, context)
+    return nothing()
+
+
+def view_of(name: Name, query: exp.Expr, declared: list[exp.Expr], context: Context) -> Table:
+    """A view as the catalog keeps it: its query with full names, and its columns."""
+    for table in named_relations(query):
+        if table.db or table.name.lower() not in context.temporary:
+            continue
+        if name.schema:
+            raise StatementError(
+                "INVALID_TEMP_OBJ_REFERENCE",
+                f"Cannot create the persistent object {name} of the type VIEW because it references to the "
+                f"temporary object {quoted(table.name)} of the type VIEW.",
+                "42K0F",
+            )
+        if table.name.lower() == name.name:
+            raise _recursive(name)
+    body = qualify(query, context.namespace, context.temporary)
+    if name.schema and any(context.namespace.full(parts_of(table)) == name for table in named_relations(body)):
+        raise _recursive(name)
+    with context.planned(body.copy()) as sql:
         columns = columns_from_arrow(context.engine.schema(sql))
     if declared:
-        if len(declared) != len(columns):
-            raise StatementError(
-                "CREATE_VIEW_COLUMN_ARITY_MISMATCH",
-                f"Cannot create view {name}: it declares {len(declared)} columns, its query has {len(columns)}.",
-                "21S01",
-            )
-        columns = tuple(
-            replace(column, name=one.name, comment=constraints_of(one)["comment"])
-            for column, one in zip(columns, declared, strict=True)
+        body, columns = _declare(name, body, columns, declared)
+    names = [column.name.lower() for column in columns]
+    for column in columns:
+        if names.count(column.name.lower()) > 1:
+            raise errors.column_exists(quoted(column.name))
+    return Table(name, "VIEW", query=to_sql(body), columns=columns)
+
+
+def _declare(
+    name: Name, body: exp.Expr, columns: tuple[Column, ...], declared: list[exp.Expr]
+) -> tuple[exp.Expr, tuple[Column, ...]]:
+    """The query and the columns of a view that says what its columns are called."""
+    if len(declared) != len(columns):
+        raise StatementError(
+            "CREATE_VIEW_COLUMN_ARITY_MISMATCH",
+            f"Cannot create view {name}: it declares {len(declared)} columns, its query has {len(columns)}.",
+            "21S01",
         )
-    return Table(name, "VIEW", query=text, columns=columns)
+    if isinstance(body, exp.Query) and any(one.is_star for one in body.selects):
+        body = _renaming(body, [column.name for column in columns], [one.name for one in declared])
+    return body, tuple(
+        replace(column, name=one.name, comment=constraints_of(one)["comment"])
+        for column, one in zip(columns, declared, strict=True)
+    )
 
 
-def alter(statement: exp.Alter, context: Context) -> Result:
-    """ALTER TABLE and ALTER VIEW."""
-    table = context.catalog.table(context.namespace.full(parts_of(statement.this)))
-    actions: list[exp.Expr] = statement.args["actions"]
-    definitions = [
-        definition
-        for action in actions
-        for definition in (action.expressions if isinstance(action, exp.Schema) else [action])
-        if isinstance(definition, exp.ColumnDef)
+def _renaming(body: exp.Expr, old: list[str], new: list[str]) -> exp.Expr:
+    """A query around one with a star, which says what each of its columns is called."""
+    selected = [
+        exp.alias_(exp.column(exp.to_identifier(before, quoted=True)), after, quoted=True)
+        for before, after in zip(old, new, strict=True)
     ]
-    if definitions:
-        _add_columns(table, definitions, context)
-        return nothing()
-    for action in actions:
-        _alter(table, action, context)
-    return nothing()
+    return exp.select(*selected).from_(exp.Subquery(this=body, alias=exp.to_identifier("_view")))
 
 
-def _alter(table: Table, action: exp.Expr, context: Context) -> None:
-    if isinstance(action, exp.AlterRename):
-        context.catalog.rename(table, context.namespace.full(parts_of(action.this)))
-    elif isinstance(action, exp.ClusterProperty):
-        context.catalog.put(replace(table, clustering=_clustering(action)), replace_existing=True)
-    elif isinstance(action, exp.AlterSet):
-        added = {
-            key: value
-            for properties in action.find_all(exp.Properties)
-            for one in properties.expressions
-            for key, value in _property(one).items()
-        }
-        context.catalog.put(replace(table, properties={**table.properties, **added}), replace_existing=True)
-    elif isinstance(action, exp.AlterColumn) and action.args.get("comment"):
-        comment_column(table, action.name, action.args["comment"].name, context)
-    elif isinstance(action, exp.AlterColumn) and action.args.get("drop") and action.args.get("allow_null"):
-        with context.writing(table):
-            delta.allow_nulls(context.catalog.path(table), action.name)
-    elif isinstance(action, exp.Query) and table.is_view:
-        view = replace(_view(table.name, action, [], context), created_at=table.created_at, comment=table.comment)
-        context.catalog.put(view, replace_existing=True)
-    else:
-        raise errors.unsupported(f"ALTER {table.kind} ... {action.sql('databricks')}")
-
-
-def _add_columns(table: Table, definitions: list[exp.ColumnDef], context: Context) -> None:
-    if table.is_view:
-        raise errors.wrong_object(str(table.name), "TABLE")
-    if any(definition.args.get("position") for definition in definitions):
-        raise errors.unsupported("ADD COLUMNS with FIRST or AFTER")
-    fields = _fields(definitions)
-    path = context.catalog.path(table)
-    with context.writing(table):
-        there = {column.name.lower() for column in delta.columns(path)}
-        for field in fields:
-            if field["name"].lower() in there:
-                raise StatementError(
-                    "FIELD_ALREADY_EXISTS",
-                    f"Cannot add column, because {quoted(field['name'])} already exists in {table.name}.",
-                    "42710",
-                )
-            if not field["nullable"]:
-                raise StatementError(
-                    "DELTA_ADD_COLUMN_NOT_NULL",
-                    "NOT NULL is not supported in ALTER TABLE ADD COLUMNS.",
-                    "0AKDC",
-                )
-        delta.add_columns(path, fields)
-        context.catalog.put(table, replace_existing=True)
+def _recursive(name: Name) -> StatementError:
+    return StatementError("RECURSIVE_VIEW", f"Recursive view {name} detected.", "42K0H")

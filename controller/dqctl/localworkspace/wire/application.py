@@ -29,6 +29,7 @@ from dqctl.localworkspace.wire.catalog_api import CatalogApi
 from dqctl.localworkspace.wire.catalog_changes_api import CatalogChangesApi
 from dqctl.localworkspace.wire.disturbances import Disturbances, Disturber
 from dqctl.localworkspace.wire.failures import ApiError, answer_failure
+from dqctl.localworkspace.wire.permissions_api import PermissionsApi
 from dqctl.localworkspace.wire.postgres_api import PostgresApi
 from dqctl.localworkspace.wire.sessions import Sessions, UnknownHandle
 from dqctl.localworkspace.wire.staging import Staging
@@ -62,6 +63,7 @@ def build_application(
 ) -> Starlette:
     """The application over ``sessions``; see ``workspace_api.routes`` for ``description``."""
     warehouses, looks = disturbances.warehouses, CatalogApi(catalog)
+    changes = CatalogChangesApi(sessions.lakehouse, looks)
     routes = [
         Route("/sql/1.0/warehouses/{id}", _Thrift(sessions, warehouses, tokens).answer, methods=["POST"]),
         *workspace_api.routes(description),
@@ -74,7 +76,8 @@ def build_application(
         *PostgresApi(projects).routes(),
         *StatementsApi(sessions, warehouses, tokens.signer).routes(),
         *looks.routes(),
-        *CatalogChangesApi(sessions.lakehouse, looks).routes(),
+        *changes.routes(),
+        *PermissionsApi(changes).routes(),
         *VolumesApi(sessions.lakehouse, uploads.folder).routes(),
         *UploadsApi(sessions.lakehouse, uploads, tokens.signer).routes(),
     ]

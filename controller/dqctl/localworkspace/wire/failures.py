@@ -22,7 +22,6 @@ _FEATURES = (
     (r"/api/[\d.]+/dbfs/", "DBFS (use volumes)"),
     (r"/api/[\d.]+/(workspace|repos|git-credentials|workspace-files)", "Notebooks and workspace files"),
     (r"/api/[\d.]+/unity-catalog/entity-tag-assignments/", "Tags"),
-    (r"/api/[\d.]+/unity-catalog/(effective-)?permissions/", "Grants by REST (nothing is enforced here)"),
     (r"/api/[\d.]+/unity-catalog/functions", "Functions by REST"),
     (r"/api/[\d.]+/unity-catalog/", "This part of Unity Catalog"),
     (r"/api/[\d.]+/sql/history/", "Query history"),
