@@ -21,7 +21,7 @@ from databricks.sdk.errors import (
     ResourceAlreadyExists,
     ResourceDoesNotExist,
 )
-from databricks.sdk.service.catalog import TableType, VolumeType
+from databricks.sdk.service.catalog import PermissionsChange, Privilege, TableType, VolumeType
 
 from dqctl.localworkspace.endpoint import Endpoint
 from rest_clients import ask, by_name, sdk_client
@@ -175,6 +175,35 @@ def test_volumes_come_and_go(client: WorkspaceClient) -> None:
     client.volumes.delete("main.volumed.incoming")
     with pytest.raises(NotFound):
         client.files.get_metadata("/Volumes/main/volumed/incoming/a.csv")
+
+
+@pytest.mark.feature("REST", "Unity Catalog: grants are kept and shown, inherited ones as well")
+def test_grants_are_kept_and_shown(client: WorkspaceClient) -> None:
+    execute(client, "CREATE SCHEMA main.granted", "CREATE TABLE main.granted.t (n INT)")
+    who = "o'neill@example.com"
+    given = client.grants.update(
+        "table",
+        "main.granted.t",
+        changes=[PermissionsChange(principal=who, add=[Privilege.SELECT, Privilege.MODIFY])],
+    )
+    assert [(each.principal, set(each.privileges or [])) for each in given.privilege_assignments or []] == [
+        (who, {Privilege.SELECT, Privilege.MODIFY})
+    ]
+    on_schema = [PermissionsChange(principal=who, add=[Privilege.USE_SCHEMA])]
+    client.grants.update("schema", "main.granted", changes=on_schema)
+    client.grants.update(
+        "table", "main.granted.t", changes=[PermissionsChange(principal=who, remove=[Privilege.MODIFY])]
+    )
+    (left,) = client.grants.get("table", "main.granted.t").privilege_assignments or []
+    assert left.privileges == [Privilege.SELECT]
+    (effective,) = client.grants.get_effective("table", "main.granted.t").privilege_assignments or []
+    found = {(each.privilege, each.inherited_from_name) for each in effective.privileges or []}
+    assert found == {(Privilege.SELECT, None), (Privilege.USE_SCHEMA, "main.granted")}
+    assert not client.grants.get("table", "main.granted.t", principal="nobody").privilege_assignments
+    with pytest.raises(NotFound):
+        client.grants.get("table", "main.granted.nothing")
+    with pytest.raises(errors.NotImplemented, match="external_location"):
+        client.grants.get("external_location", "x")
 
 
 @pytest.mark.feature("REST", "Jobs, clusters, DBFS, tags, notebooks: refused by name with 501")

@@ -38,8 +38,8 @@ class LocalLakehouse:
         self._engine = engine
         self._locks = WriterLocks()
         self._lock = lock
-        retention.expire(self._catalog)
         self.catalog = self._catalog  # for REST, which looks things up without a session
+        retention.expire(self._catalog)
         _sweep(self._doorway.path, self._catalog)
 
     def open_session(self, catalog: str | None, schema: str | None, configuration: Mapping[str, str]) -> Session:

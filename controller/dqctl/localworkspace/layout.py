@@ -21,7 +21,7 @@ class Layout:
     server/warehouse.json  settings of every warehouse's sessions
     server/warehouses.json  the warehouses, once one was made or changed
     server/postgres-programs  where PostgreSQL's programs are, once Lakebase was asked for
-    uploads/           parts of multipart uploads, until they are files of a volume
+    uploads/           what is being uploaded, until it is a file of a volume
     lakebase/          the projects of Lakebase, a PostgreSQL each
     server/ports.json  the ports of the last time, taken again when they are free
     faults.json        a script of faults to begin with, if somebody put one there
@@ -68,7 +68,7 @@ class Layout:
 
     @property
     def uploads(self) -> Path:
-        """Parts of multipart uploads; on the file system of the volumes, and nobody else's to read."""
+        """Files that are not whole yet; on the file system of the volumes, and nobody else's to read."""
         return self.data_dir / "uploads"
 
     @property

@@ -32,6 +32,7 @@ from dqctl.localworkspace.listeners import ADDRESS, Ports, existing, further, li
 from dqctl.localworkspace.proxy import ConnectProxy
 from dqctl.localworkspace.tokens import Tokens
 from dqctl.localworkspace.wire.application import build_application
+from dqctl.localworkspace.wire.connections import BoundedProtocol, allow_open_files
 from dqctl.localworkspace.wire.disturbances import Disturbances
 from dqctl.localworkspace.wire.sessions import Sessions
 from dqctl.localworkspace.wire.uploads import Uploads
@@ -77,6 +78,7 @@ def run(options: Options) -> None:
     """Serve until SIGTERM or SIGINT. ``AlreadyRunning`` when another server has the data directory."""
     layout = Layout(options.data_dir.resolve())
     layout.make()
+    allow_open_files()
     with _held(layout), _ending_in_time() as ending:
         tokens = Tokens(layout.server)
         certificates = Certificates(layout.server, HOST)
@@ -173,6 +175,7 @@ class _Service:
         )
         config = uvicorn.Config(
             application,
+            http=BoundedProtocol,
             ssl_certfile=self._certificates.server_file,
             ssl_keyfile=self._certificates.server_key_file,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,

@@ -23,11 +23,12 @@ from dqctl.localworkspace.secret_scopes import SecretScopes
 from dqctl.localworkspace.tokens import OWNER, Tokens
 from dqctl.localworkspace.wire import oauth, secrets_api, tokens_api, warehouses_api, workspace_api
 from dqctl.localworkspace.wire.authentication import Authentication
-from dqctl.localworkspace.wire.bodies import MAX_THRIFT_BYTES, Bodies
+from dqctl.localworkspace.wire.bodies import Bodies
 from dqctl.localworkspace.wire.catalog_api import CatalogApi
 from dqctl.localworkspace.wire.catalog_changes_api import CatalogChangesApi
 from dqctl.localworkspace.wire.disturbances import Disturbances, Disturber
 from dqctl.localworkspace.wire.failures import ApiError, answer_failure
+from dqctl.localworkspace.wire.permissions_api import PermissionsApi
 from dqctl.localworkspace.wire.postgres_api import PostgresApi
 from dqctl.localworkspace.wire.sessions import Sessions, UnknownHandle
 from dqctl.localworkspace.wire.staging import Staging
@@ -64,6 +65,7 @@ def build_application(
 ) -> Starlette:
     """The application over ``sessions``; see ``workspace_api.routes`` for ``description``."""
     warehouses, looks = disturbances.warehouses, CatalogApi(catalog)
+    changes = CatalogChangesApi(sessions.lakehouse, looks)
     routes = [
         Route("/sql/1.0/warehouses/{id}", _Thrift(sessions, warehouses, tokens).answer, methods=["POST"]),
         *workspace_api.routes(description),
@@ -76,8 +78,9 @@ def build_application(
         *PostgresApi(projects).routes(),
         *StatementsApi(sessions, warehouses, tokens.signer).routes(),
         *looks.routes(),
-        *CatalogChangesApi(sessions.lakehouse, looks).routes(),
-        *VolumesApi(sessions.lakehouse).routes(),
+        *changes.routes(),
+        *PermissionsApi(changes).routes(),
+        *VolumesApi(sessions.lakehouse, uploads.folder).routes(),
         *UploadsApi(sessions.lakehouse, uploads, tokens.signer).routes(),
     ]
     failures = (ApiError, StatementError, UnknownHandle, HTTPException, ClientDisconnect, Exception)
@@ -131,13 +134,13 @@ class _Pieces(Response):
 
 def _process(service: ThriftService, body: bytes) -> bytes:
     answer = TMemoryBuffer()
-    # Thrift 0.25's own bound of a string (15.6 MiB) is below the longest statement, and has to be lifted here.
+    # Thrift 0.25's own bound of a string (15.6 MiB) is below the longest statement. Nothing is longer than the body.
+    bounded = {"string_length_limit": len(body), "container_length_limit": MAX_CONTAINER}
     unbounded = {"string_length_limit": None, "container_length_limit": None}
-    asked = TBinaryProtocol(
-        TMemoryBuffer(body), string_length_limit=MAX_THRIFT_BYTES, container_length_limit=MAX_CONTAINER
-    )
     try:
-        _Processor(service).process(asked, TBinaryProtocol(answer, **unbounded))
+        _Processor(service).process(
+            TBinaryProtocol(TMemoryBuffer(body), **bounded), TBinaryProtocol(answer, **unbounded)
+        )
     except Exception as error:  # the service answers for itself: what comes out here was read, or could not be
         raise ApiError(400, "MALFORMED_REQUEST", f"the body is no Thrift call: {error}") from error
     written: bytes = answer.getvalue()

@@ -11,8 +11,7 @@ from dqctl.localworkspace.wire.failures import ApiError, answer_failure
 
 MEBIBYTE = 1024 * 1024
 # A statement is at most 16 MiB and its parameters 1 MB; JSON writes most of that in two bytes for one at worst.
-MAX_THRIFT_BYTES = 32 * MEBIBYTE
-_LARGE = {"/sql/1.0/warehouses/": MAX_THRIFT_BYTES, "/api/2.0/sql/statements": 40 * MEBIBYTE}
+_LARGE = {"/sql/1.0/warehouses/": 32 * MEBIBYTE, "/api/2.0/sql/statements": 40 * MEBIBYTE}
 _USUAL = 2 * MEBIBYTE
 # Files stream to disk: their size is the disk's business.
 _FILES = ("/api/2.0/fs/files/", f"{staging.PATH}/", f"{presigned.PATH}/")

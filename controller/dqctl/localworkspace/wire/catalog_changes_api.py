@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
 from sqlglot import exp
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -27,6 +28,7 @@ _CODES: Mapping[str, tuple[int, str]] = {
     "NO_SUCH_CATALOG_EXCEPTION": (404, "CATALOG_DOES_NOT_EXIST"),
     "SCHEMA_NOT_FOUND": (404, "SCHEMA_DOES_NOT_EXIST"),
     "TABLE_OR_VIEW_NOT_FOUND": (404, "TABLE_DOES_NOT_EXIST"),
+    "ROUTINE_NOT_FOUND": (404, "FUNCTION_DOES_NOT_EXIST"),
     "VOLUME_NOT_FOUND": (404, "VOLUME_DOES_NOT_EXIST"),
     "UNSUPPORTED_FEATURE": (501, "NOT_IMPLEMENTED"),
 }
@@ -54,7 +56,7 @@ class CatalogChangesApi:
                 raise not_implemented("A volume that is not managed")
             name = ".".join(_text(body, each) for each in (*parents, "name"))
             comment = f" COMMENT {_literal(body['comment'])}" if body.get("comment") else ""
-            await self._execute(f"CREATE {kind} {_quoted(name, len(parents) + 1)}{comment}")
+            await run_in_threadpool(self.execute, f"CREATE {kind} {quoted_name(name, len(parents) + 1)}{comment}")
             return JSONResponse(await run_in_threadpool(self._looks.described, kind, name))
 
         async def update(request: Request) -> Response:
@@ -63,15 +65,17 @@ class CatalogChangesApi:
                 raise not_implemented(f"Changing a {kind.lower()}'s {', '.join(sorted(set(body) - {'comment'}))}")
             await run_in_threadpool(self._looks.described, kind, name)
             if "comment" in body:
-                statement = f"COMMENT ON {kind} {_quoted(name, len(parents) + 1)} IS {_literal(body['comment'])}"
-                await self._execute(statement)
+                statement = (
+                    f"COMMENT ON {kind} {quoted_name(name, len(parents) + 1)} IS {_literal(body['comment'])}"
+                )
+                await run_in_threadpool(self.execute, statement)
             return JSONResponse(await run_in_threadpool(self._looks.described, kind, name))
 
         async def delete(request: Request) -> Response:
             name = request.path_params["name"]
             await run_in_threadpool(self._looks.described, kind, name)
             cascade = " CASCADE" if kind != "VOLUME" and request.query_params.get("force") == "true" else ""
-            await self._execute(f"DROP {kind} {_quoted(name, len(parents) + 1)}{cascade}")
+            await run_in_threadpool(self.execute, f"DROP {kind} {quoted_name(name, len(parents) + 1)}{cascade}")
             return JSONResponse({})
 
         return [
@@ -82,19 +86,14 @@ class CatalogChangesApi:
 
     async def _drop_table(self, request: Request) -> Response:
         table = await run_in_threadpool(self._looks.table_named, request.path_params["name"])
-        await self._execute(f"DROP {'VIEW' if table.is_view else 'TABLE'} {table.name}")
+        await run_in_threadpool(self.execute, f"DROP {'VIEW' if table.is_view else 'TABLE'} {table.name}")
         return JSONResponse({})
 
-    async def _execute(self, statement: str) -> None:
-        def execute() -> None:
-            session = self._lakehouse.open_session(None, None, {})
-            try:
-                session.execute(statement)
-            finally:
-                session.close()
-
+    def execute(self, statement: str) -> pa.Table:
+        """The rows of a statement; ``ApiError``, in Unity Catalog's words, when it fails."""
+        session = self._lakehouse.open_session(None, None, {})
         try:
-            await run_in_threadpool(execute)
+            return session.execute(statement).table
         except StatementError as error:
             if error.error_class.endswith("_ALREADY_EXISTS"):
                 if error.error_class.startswith("VOLUME"):
@@ -102,6 +101,8 @@ class CatalogChangesApi:
                 raise ApiError(400, error.error_class, str(error)) from error
             status, code = _CODES.get(error.error_class, (400, "INVALID_PARAMETER_VALUE"))
             raise ApiError(status, code, str(error)) from error
+        finally:
+            session.close()
 
 
 async def _body(request: Request, what: str) -> Document:
@@ -121,7 +122,10 @@ def _text(body: Document, name: str) -> str:
     return value
 
 
-def _quoted(full_name: str, count: int) -> str:
+def quoted_name(full_name: str, count: int | None) -> str:
+    """A name of ``count`` parts in SQL (None: of one, whatever is in it); ``ApiError`` when it has others."""
+    if count is None:
+        return quoted(full_name)
     parts = full_name.split(".")
     if len(parts) != count:
         raise invalid(f"'{full_name}' does not have {count} parts")

@@ -22,7 +22,6 @@ _FEATURES = (
     (r"/api/[\d.]+/dbfs/", "DBFS (use volumes)"),
     (r"/api/[\d.]+/(workspace|repos|git-credentials|workspace-files)", "Notebooks and workspace files"),
     (r"/api/[\d.]+/unity-catalog/entity-tag-assignments/", "Tags"),
-    (r"/api/[\d.]+/unity-catalog/(effective-)?permissions/", "Grants by REST (nothing is enforced here)"),
     (r"/api/[\d.]+/unity-catalog/functions", "Functions by REST"),
     (r"/api/[\d.]+/unity-catalog/", "This part of Unity Catalog"),
     (r"/api/[\d.]+/sql/history/", "Query history"),
@@ -79,11 +78,12 @@ def _no_number(constant: str) -> Any:
 
 def _answer(status: int, error_code: str, message: str) -> JSONResponse:
     # Clients show the reason where they do not read the body: the Thrift connectors, HEAD requests.
-    reason = message.encode("ascii", "replace").decode().replace("\n", " ").replace("\r", " ")[:500]
+    # A header holds no control characters, and a message that quotes what was sent may have any.
+    reason = "".join(char if char.isascii() and char.isprintable() else "?" for char in " ".join(message.split()))
     return JSONResponse(
         {"error_code": error_code, "message": message, "details": _details(error_code)},
         status,
-        headers={"x-databricks-reason-phrase": reason},
+        headers={"x-databricks-reason-phrase": reason[:500]},
     )
 
 

@@ -85,7 +85,7 @@ class StatementsApi:
             raise invalid("statement is required")
         self._warehouse(body)
         form, disposition = body.get("format") or "JSON_ARRAY", body.get("disposition") or _INLINE
-        if form not in MEDIA_TYPES or disposition not in _DISPOSITIONS:
+        if form not in tuple(MEDIA_TYPES) or disposition not in _DISPOSITIONS:
             raise invalid(f"format is one of {_listed(MEDIA_TYPES)}, disposition one of {_listed(_DISPOSITIONS)}")
         if disposition == _INLINE and form != "JSON_ARRAY":
             raise invalid("The format field must be JSON_ARRAY when the disposition field is INLINE.")

@@ -36,7 +36,7 @@ class Uploads:
     """
 
     def __init__(self, folder: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._folder = folder
+        self.folder = folder
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._all: dict[str, Upload] = {}
@@ -47,7 +47,7 @@ class Uploads:
         """Begin one."""
         self._expire()
         token = secrets.token_hex(16)
-        folder = self._folder / token
+        folder = self.folder / token
         folder.mkdir(mode=0o700)
         upload = Upload(token, volume_path, overwrite, folder, self._monotonic())
         with self._lock:

@@ -20,7 +20,7 @@ from dqctl.localworkspace.wire.failures import ApiError, invalid, json_object, n
 from dqctl.localworkspace.wire.presigned import Presigner
 from dqctl.localworkspace.wire.staging import Staging
 from dqctl.localworkspace.wire.uploads import MOST_PARTS, Upload, Uploads, checksum
-from dqctl.localworkspace.wire.volumes_api import NewFile, stream_to
+from dqctl.localworkspace.wire.volumes_api import NewFile, place_of, stream_to
 from dqctl.localworkspace.wire.workspace_api import base_url
 
 _BASE = "/api/2.0/fs"
@@ -53,7 +53,7 @@ class UploadsApi:
         path, query = _path(request), request.query_params
         if query.get("action") == "initiate-upload":
             overwrite = query.get("overwrite") == "true"
-            place = self._lakehouse.volume_file(path)
+            place = place_of(self._lakehouse, path)
             if place.is_dir():
                 raise invalid("The path is a directory, not a file.")
             if place.exists() and not overwrite:
@@ -68,7 +68,7 @@ class UploadsApi:
         raise invalid("action is one of initiate-upload, complete-upload")
 
     def _complete(self, upload: Upload, parts: list[tuple[int, str]]) -> None:
-        new = NewFile(self._lakehouse.volume_file(upload.volume_path))
+        new = NewFile(self._lakehouse.volume_file(upload.volume_path), self._uploads.folder)
         try:
             self._uploads.complete(upload, parts, new.file)
             new.place(overwrite=upload.overwrite)
@@ -130,7 +130,7 @@ class UploadsApi:
 
     async def _download_url(self, request: Request) -> Response:
         path = "/" + request.query_params.get("path", "").strip("/")
-        place = self._lakehouse.volume_file(path)
+        place = place_of(self._lakehouse, path)
         if not place.is_file():
             raise not_found(f"The file {path} being accessed is not found.")
         url = Staging(self._signer, base_url(request)).url(StagingResult("GET", None, path))

@@ -20,15 +20,15 @@ from dqctl.localworkspace.wire.failures import ApiError, invalid, not_found
 from dqctl.localworkspace.wire.pages import page
 
 _PAGE = 1000  # entries; Databricks' default, and the most
-_TEMPORARY = ".upload-"  # the dot keeps a half-written file out of read_files and COPY INTO, which skip such names
 _EXISTS = ApiError(409, "ALREADY_EXISTS", "The file being created already exists.")
 
 
 class VolumesApi:
     """The routes below ``/api/2.0/fs`` and the one of staging; those of multipart uploads are in uploads_api."""
 
-    def __init__(self, lakehouse: Lakehouse) -> None:
+    def __init__(self, lakehouse: Lakehouse, uploads: Path) -> None:
         self._lakehouse = lakehouse
+        self._uploads = uploads
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -46,18 +46,17 @@ class VolumesApi:
         ]
 
     def _path(self, request: Request) -> Path:
-        path: Path = self._lakehouse.volume_file("/" + request.path_params["path"].strip("/"))
-        return path
+        return place_of(self._lakehouse, "/" + request.path_params["path"].strip("/"))
 
     async def _upload(self, request: Request) -> Response:
         path, overwrite = self._path(request), request.query_params.get("overwrite") == "true"
         if not overwrite and path.is_file():
             raise _EXISTS
-        return await _store(request, path, overwrite=overwrite)
+        return await _store(request, path, self._uploads, overwrite=overwrite)
 
     async def _staged_upload(self, request: Request) -> Response:
         # Whether it may overwrite was decided when the statement ran.
-        return await _store(request, self._path(request), overwrite=True)
+        return await _store(request, self._path(request), self._uploads, overwrite=True)
 
     async def _download(self, request: Request) -> Response:
         path = _existing(self._path(request), request)
@@ -86,8 +85,7 @@ class VolumesApi:
         base = "/" + request.path_params["path"].strip("/")
 
         def contents() -> dict[str, Any]:
-            shown = [each for each in path.iterdir() if not each.name.startswith(_TEMPORARY)]
-            found, token = page(request, "page_size", shown, lambda each: each.name, _PAGE)
+            found, token = page(request, "page_size", list(path.iterdir()), lambda each: each.name, _PAGE)
             entries = [entry for each in found if (entry := _entry(base, each)) is not None]
             return {"contents": entries} | ({"next_page_token": token} if token else {})
 
@@ -111,19 +109,28 @@ class VolumesApi:
         return path
 
 
+def place_of(lakehouse: Lakehouse, path: str) -> Path:
+    """Where a path of a volume is on disk; ``StatementError`` or ``ApiError`` when it cannot be anywhere."""
+    place: Path = lakehouse.volume_file(path)
+    with _told():
+        place.exists()
+    return place
+
+
 class NewFile:
     """A file that appears as a whole, or not at all, also when the client goes away or the machine dies.
 
-    Until it is placed it is beside ``path`` under another name. ``ApiError`` when there can be none.
+    Until it is placed it is in ``folder``, on the same file system, where a server that starts leaves nothing.
+    ``ApiError`` when there can be none.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, folder: Path) -> None:
         if path.is_dir():
             raise invalid("The path is a directory, not a file.")
         self._path = path
         with _told():
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+            descriptor, name = tempfile.mkstemp(dir=folder)
         self._name = Path(name)
         self.file = os.fdopen(descriptor, "wb")
 
@@ -154,8 +161,8 @@ async def stream_to(file: Any, body: AsyncIterator[bytes]) -> None:
             await run_in_threadpool(file.write, chunk)
 
 
-async def _store(request: Request, path: Path, *, overwrite: bool) -> Response:
-    new = await run_in_threadpool(NewFile, path)
+async def _store(request: Request, path: Path, folder: Path, *, overwrite: bool) -> Response:
+    new = await run_in_threadpool(NewFile, path, folder)
     try:
         await stream_to(new.file, request.stream())
         await run_in_threadpool(lambda: new.place(overwrite=overwrite))
