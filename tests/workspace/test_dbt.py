@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import signal
 import subprocess
 import threading
 from collections import Counter
@@ -18,7 +19,7 @@ from databricks import sql
 from dqctl.localworkspace.endpoint import Endpoint
 from workspaces import connector_python, foreign_environment, running_workspace
 
-pytestmark = [pytest.mark.local, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.local, pytest.mark.timeout(1200)]
 
 # The newest that installs: dbt-core 1.12 has a part that is fetched from elsewhere than a package index.
 DBT = "dbt-databricks==1.12.7,dbt-core==1.11.16"
@@ -26,7 +27,7 @@ PROBE = Path(__file__).parent / "dbt_probe.py"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dbt"
 
 FIRST, LAST = "2013-01-03", "2013-01-05"
-_SECONDS = 280
+_SECONDS = 800
 
 Rows = list[tuple[Any, ...]]
 
@@ -38,7 +39,7 @@ class Dbt:
         self._said: list[str] = []
         token = endpoint.token_file.read_text().strip()
         self._process = subprocess.Popen(
-            [connector_python(DBT), str(PROBE)],
+            [connector_python(DBT), "-X", "faulthandler", str(PROBE)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -47,7 +48,8 @@ class Dbt:
             env=foreign_environment(endpoint)
             | {"DATABRICKS_HOST": f"https://{endpoint.host}", "DATABRICKS_TOKEN": token, "HOME": str(project)},
         )
-        self._late = threading.Timer(_SECONDS, self._process.kill)
+        # Aborted, it says where it was.
+        self._late = threading.Timer(_SECONDS, self._process.send_signal, [signal.SIGABRT])
         self._late.start()
 
     def __call__(self, *arguments: str, **variables: object) -> dict[str, Any]:

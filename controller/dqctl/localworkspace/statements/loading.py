@@ -246,7 +246,7 @@ def _check(batch: pa.RecordBatch, target: Target, first: int) -> None:
         # As in Delta, a condition that is unknown does not hold.
         holds = pc.fill_null(batch.column(first + number), False)
         if not pc.all(holds, min_count=0).as_py():
-            row = batch.filter(pc.invert(holds)).slice(0, 1).select(range(len(target.columns))).to_pylist()[0]
+            row = _without_views(batch).filter(pc.invert(holds)).slice(0, 1).select(range(len(target.columns))).to_pylist()[0]
             values_text = "\n".join(f" - {key} : {value}" for key, value in row.items())
             raise StatementError(
                 "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES",
