@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.local, pytest.mark.timeout(1200)]
 
 # The newest that installs: dbt-core 1.12 has a part that is fetched from elsewhere than a package index.
 DBT = "dbt-databricks==1.12.7,dbt-core==1.11.16"
-PROBE = Path(__file__).parent / "dbt_probe.py"
+PROBE = Path(__file__).parent / "invoking_dbt.py"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dbt"
 
 FIRST, LAST = "2013-01-03", "2013-01-05"

@@ -1,6 +1,7 @@
 """dbt, kept running: its arguments as a line of JSON in, what came of them as a line that begins with ANSWER out.
 
-Starting dbt anew for each invocation costs three seconds of processor time; ``dbtRunner`` is dbt's own way around that.
+Starting dbt anew for each invocation costs three seconds of processor time; ``dbtRunner`` is dbt's own way around that. The file's name must not begin with ``dbt_``: dbt takes such a module for a plugin of its own
+and imports it.
 """
 
 import json
