@@ -1,6 +1,6 @@
 """What stock TestGen sends, answered by the embedded engine as a real Spark answered it.
 
-``tests/contract/record_statements.py`` records both: a profile, generation and a test of every type of TestGen 5.134.0.
+``tests/contract/record_statements.py`` records both, for TestGen 5.134.0: a profile, generation, all types of tests.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ VERSION = "5.134.0"
 
 # The few differences, each with its reason (docs/local-workspace.md tells users).
 #
-# Columns whose values are not compared: approx_percentile. Spark returns a value of the column that lies near the share
-# asked for, the embedded engine (Sail 0.7.2) one between two of them, as a double. Both are within their error.
+# Columns whose values are not compared: approx_percentile. Spark returns a value of the column that lies near the
+# share asked for, the embedded engine (Sail 0.7.2) one between two of them, a double. Both are within their error.
 APPROXIMATE = {"percentile_25", "percentile_50", "percentile_75"}
-# Numbers inside of texts are compared as numbers: Spark writes 7.4E-4 and 1.0E10 where Sail writes 0.00074, and the last
-# digits of a sum of floats depend on the order of its rows.
+# Numbers inside of texts are compared as numbers: Spark writes 7.4E-4 where Sail writes 0.00074, and the last digits
+# of a sum of floats depend on the order of its rows.
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 # Where Spark 4.2.0 itself breaks off (a ClassCastException over string_agg(DISTINCT ...) WITHIN GROUP beside other
 # aggregates), the engine may answer: TestGen asks such a batch again, test by test, and those are here too.
@@ -63,12 +63,17 @@ def _equal(before: object, after: object) -> bool:
         return (
             _NUMBER.sub("#", before) == _NUMBER.sub("#", after)
             and len(numbers) == len(others)
-            and all(math.isclose(float(one), float(two), rel_tol=1e-9) for one, two in zip(numbers, others, strict=True))
+            and all(
+                math.isclose(float(one), float(two), rel_tol=1e-9)
+                for one, two in zip(numbers, others, strict=True)
+            )
         )
     return before == after
 
 
-@pytest.mark.feature("Clients", "TestGen 5.134.0: profiling, generation and all types of tests, with Spark's values")
+@pytest.mark.feature(
+    "Clients", "TestGen 5.134.0: profiling, generation and all types of tests, with Spark's values"
+)
 def test_every_statement_of_testgen_is_answered_as_spark_answers_it(replay: Replay) -> None:
     different = {}
     for statement in recorded(VERSION):
@@ -84,7 +89,14 @@ def test_what_was_recorded_is_all_that_testgen_does() -> None:
     assert [statement["error"] for statement in statements if "error" in statement] == [BROKEN]
     # Types that are batched name only what they measure; those with a query of their own say which they are.
     asked = " ".join(str(statement["sql"]) for statement in statements)
-    for kind in ("Aggregate_Balance", "Combo_Match", "Distribution_Shift", "Dupe_Rows", "Timeframe_Combo_Gain", "CUSTOM"):
+    for kind in (
+        "Aggregate_Balance",
+        "Combo_Match",
+        "Distribution_Shift",
+        "Dupe_Rows",
+        "Timeframe_Combo_Gain",
+        "CUSTOM",
+    ):
         assert f"'{kind}'" in asked
 
 

@@ -1,4 +1,4 @@
-"""A real dbt-databricks project, examples/dbt, unchanged against the workspace: built, loaded further, documented."""
+"""A real dbt-databricks project, examples/dbt, on the workspace: built, loaded further, documented, cloned."""
 
 import csv
 import json
@@ -165,7 +165,9 @@ def test_everything_is_built(story: Story) -> None:
     ], "Puerto Rico's airports are missing in the data"
 
 
-@pytest.mark.feature("Clients", "dbt-databricks: incremental by merge, append, insert_overwrite, replace_where, delete+insert")
+@pytest.mark.feature(
+    "Clients", "dbt-databricks: incremental by merge, append, insert_overwrite, replace_where, delete+insert"
+)
 def test_incremental_models_take_in_what_is_new(story: Story) -> None:
     for step, through in (("first", FIRST), ("second", LAST)):
         rows, flights = story.rows[step], _flights(through)
@@ -250,7 +252,8 @@ def test_contracts_are_kept_by_the_table(story: Story) -> None:
 @pytest.mark.feature("Clients", "dbt-databricks: persist_docs and dbt docs generate")
 def test_descriptions_are_in_the_catalog_and_in_the_documentation(story: Story) -> None:
     (comment,) = story.query(
-        "SELECT comment FROM main.information_schema.tables WHERE table_schema = 'flights' AND table_name = 'carriers'"
+        "SELECT comment FROM main.information_schema.tables"
+        " WHERE table_schema = 'flights' AND table_name = 'carriers'"
     )
     assert comment == ("Who flies, how much, and how late. It's one row a carrier.",)
     comments = dict(
@@ -265,7 +268,7 @@ def test_descriptions_are_in_the_catalog_and_in_the_documentation(story: Story) 
     catalog = json.loads((story.project / "target" / "catalog.json").read_text())
     assert catalog["errors"] is None
     assert len(catalog["nodes"]) == 14, "three seeds, nine models that are there, two snapshots"
-    documented = catalog["nodes"]["model.flights.carriers"]
+    documented = catalog["nodes"]["model.nyc_flights.carriers"]
     assert documented["metadata"]["comment"] == comment[0]
     assert documented["metadata"]["type"] == "managed"
     assert documented["columns"]["mean_dep_delay"]["type"] == "decimal(10,2)"
