@@ -49,7 +49,10 @@ DECLARED: dict[str, tuple[tuple[str, str], dict[str, str]]] = {
     "Timeframe_Combo_Match": (("payments", "status"), _WINDOW),
     "CUSTOM": (
         ("payments", "amount"),
-        {"custom_query": "SELECT payment_id, amount FROM main.contract.payments WHERE amount > 100", "skip_errors": "0"},
+        {
+            "custom_query": "SELECT payment_id, amount FROM main.contract.payments WHERE amount > 100",
+            "skip_errors": "0",
+        },
     ),
     "SQL_Metric": (
         ("payments", "amount"),
@@ -62,7 +65,10 @@ DECLARED: dict[str, tuple[tuple[str, str], dict[str, str]]] = {
     "Metric_Trend": (("payments", "amount"), _HISTORY | {"custom_query": "AVG(amount)"}),
     "Volume_Trend": (("payments", ""), _HISTORY | {"custom_query": "COUNT(*)", "subset_condition": "1=1"}),
     "Table_Freshness": (("payments", ""), {"custom_query": "CAST(COUNT(*) AS STRING)", "subset_condition": "1=1"}),
-    "Freshness_Trend": (("payments", ""), _HISTORY | {"custom_query": "CAST(COUNT(*) AS STRING)", "subset_condition": "1=1"}),
+    "Freshness_Trend": (
+        ("payments", ""),
+        _HISTORY | {"custom_query": "CAST(COUNT(*) AS STRING)", "subset_condition": "1=1"},
+    ),
     "Condition_Flag": (("payments", "amount"), _LOW | {"custom_query": "amount < 1"}),
     "Row_Ct": (("payments", ""), {"threshold_value": "600"}),
     "Row_Ct_Pct": (("payments", ""), {"baseline_ct": "590", "threshold_value": "1"}),
@@ -77,7 +83,10 @@ DECLARED: dict[str, tuple[tuple[str, str], dict[str, str]]] = {
     "Valid_US_Zip3": (("people", "zip_code"), _LOW),
     "Valid_Month": (("people", "birth_month"), {"baseline_value": "'01','02','03'", "threshold_value": "0"}),
     "Required_No_Placeholder": (("people", "note"), {"baseline_value": "N/A", "threshold_value": "0"}),
-    "Text_Length_Range": (("people", "note"), {"lower_tolerance": "1", "upper_tolerance": "6", "threshold_value": "0"}),
+    "Text_Length_Range": (
+        ("people", "note"),
+        {"lower_tolerance": "1", "upper_tolerance": "6", "threshold_value": "0"},
+    ),
     "Match_True_Ct": (("people", "active"), _COUNTS),
     "Dec_Trunc": (("payments", "rate"), _LOW),
     "Match_Fractional_Sum": (("payments", "rate"), _MOMENTS),
@@ -113,7 +122,7 @@ def declared(connection: "psycopg.Connection[Any]") -> None:
         names = ", ".join(values)
         marks = ", ".join(f"%({name})s" for name in values)
         connection.execute(
-            f"INSERT INTO test_definitions (table_groups_id, test_suite_id, {names})"  # noqa: S608 - names from here
+            f"INSERT INTO test_definitions (table_groups_id, test_suite_id, {names})"
             f" SELECT table_groups_id, id, {marks} FROM test_suites WHERE test_suite = 'all-types'".encode(),
             values,
         )

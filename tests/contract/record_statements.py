@@ -2,13 +2,15 @@
 
     python tests/contract/record_statements.py sc://127.0.0.1:15002
 
-Stock TestGen profiles, generates and tests ``data.sql`` in a local workspace over the embedded engine, which writes every
-statement down; a test of each type is declared that generation leaves out. The queries among them are then asked of the
-Spark Connect server over the same data (docs/operations.md, "On Spark"). ``tests/workspace/test_contract.py`` asks the
-embedded engine, and compares.
+Stock TestGen profiles, generates and tests ``data.sql`` in a local workspace over the embedded engine, which
+writes every statement down; a test of each type is declared that generation leaves out. The queries among them are
+then asked of the Spark Connect server over the same data (docs/operations.md, "On Spark").
+``tests/workspace/test_contract.py`` asks the embedded engine, and compares.
 
 It needs what the local tier needs, and takes a minute or two.
 """
+
+# ruff: noqa: T201 - a program that says what it did
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Statements of TestGen asked again: the data that they are about, and answers that two engines can be compared by."""
+"""Statements of TestGen asked again: the data that they are about, and answers that can be compared."""
 
 import datetime
 import decimal

@@ -36,7 +36,10 @@ def test_columns_by_name_and_a_query_without_an_alias(days: Client) -> None:
 
 
 def test_nothing_comes_and_nothing_goes_where_the_query_is_empty(days: Client) -> None:
-    assert days.affected("INSERT INTO days AS t REPLACE ON (t.day = s.day) (SELECT * FROM days WHERE n > 99) AS s") == 0
+    assert (
+        days.affected("INSERT INTO days AS t REPLACE ON (t.day = s.day) (SELECT * FROM days WHERE n > 99) AS s")
+        == 0
+    )
     assert len(days.rows(_ROWS)) == 4
 
 
@@ -64,7 +67,9 @@ def test_half_a_clause_is_a_syntax_error_or_refused(days: Client, text: str) -> 
 def test_values_that_functions_make_can_replace_others(client: Client) -> None:
     client.execute("CREATE TABLE hashes (id STRING, n INT)")
     client.execute("INSERT INTO hashes SELECT md5('a'), 1")
-    client.execute("CREATE VIEW computed AS SELECT md5(concat_ws('|', t, 'x')) AS id, 2 AS n FROM VALUES ('y') AS v(t)")
+    client.execute(
+        "CREATE VIEW computed AS SELECT md5(concat_ws('|', t, 'x')) AS id, 2 AS n FROM VALUES ('y') AS v(t)"
+    )
     client.execute("INSERT INTO hashes AS t REPLACE ON (t.id <=> s.id) (SELECT id, n FROM computed) AS s")
     assert client.value("SELECT count(DISTINCT id) FROM hashes") == 2
     client.execute("INSERT INTO hashes AS t REPLACE ON (t.id <=> s.id) (SELECT id, n + 1 AS n FROM computed) AS s")

@@ -41,7 +41,7 @@ CASES: dict[str, tuple[str, list[tuple[object, ...]], str]] = {
         "SELECT count(DISTINCT t) || '', count(DISTINCT CAST(t AS DATE)) || '' FROM"
         " VALUES (TIMESTAMP'2024-01-01'), (TIMESTAMP'2024-01-01 10:00:00') AS v(t)",
         [("2", "1")],
-        "SELECT count(DISTINCT t) || '', count(DISTINCT coalesce(CAST(t AS DATE), NULL)) || '' FROM"
+        "SELECT count(DISTINCT t) || '', count(DISTINCT coalesce(CAST(t AS DATE), NULL, NULL)) || '' FROM"
         " VALUES (CAST('2024-01-01' AS TIMESTAMP)), (CAST('2024-01-01 10:00:00' AS TIMESTAMP)) AS v(t)",
     ),
     "group_by_all": (

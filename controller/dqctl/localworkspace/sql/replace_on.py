@@ -1,4 +1,4 @@
-"""``INSERT INTO t REPLACE ON (condition) query``, which sqlglot 30.30 does not read: dbt writes it in every load."""
+"""``INSERT INTO t REPLACE ON (condition) query``, which sqlglot 30.30 does not read; dbt loads with it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,7 +80,11 @@ def _without_alias(tokens: Sequence[Token]) -> tuple[list[Token], str | None]:
     if _text(left, len(left) - 2) == "AS":
         alias = left.pop().text
         left.pop()
-    elif len(left) > 2 and left[-2].token_type != TokenType.DOT and _text(left, len(left) - 2) not in ("INTO", "TABLE"):
+    elif (
+        len(left) > 2
+        and left[-2].token_type != TokenType.DOT
+        and _text(left, len(left) - 2) not in ("INTO", "TABLE")
+    ):
         if left[-1].token_type == TokenType.R_PAREN:
             raise errors.unsupported("INSERT with REPLACE ON and a list of columns")
         alias = left.pop().text

@@ -174,17 +174,17 @@ _OTHER_AGGREGATES = (
 )
 def aggregates_of_a_cast(tree: exp.Expr, _: Namespace) -> exp.Expr:
     """Where two aggregates of a statement differ in a cast only, the cast is wrapped: same value, another name."""
-    forms: defaultdict[str, set[str]] = defaultdict(set)
+    forms: defaultdict[str, dict[str, int]] = defaultdict(dict)
     calls = [(node, *_forms(node)) for node in tree.find_all(exp.Anonymous) if _called(node, *_AGGREGATES)]
     for _call, form, bare in calls:
-        forms[bare].add(form)
-    for call, _form, bare in calls:
+        forms[bare].setdefault(form, len(forms[bare]) + 1)
+    for call, form, bare in calls:
         if len(forms[bare]) < 2:
             continue
-        arguments = call.expressions
-        for holder in (call, *arguments):
+        # As a name knows no casts, a third one of the same argument needs a wrap of its own.
+        for holder in (call, *call.expressions):
             if holder is call or isinstance(holder, exp.Distinct):
-                wrapped = [_wrapped(one) for one in holder.expressions]
+                wrapped = [_wrapped(one, forms[bare][form]) for one in holder.expressions]
                 holder.set("expressions", wrapped)
     return tree
 
@@ -200,10 +200,10 @@ def _forms(call: exp.Anonymous) -> tuple[str, str]:
     return form, bare.sql().lower()
 
 
-def _wrapped(argument: exp.Expr) -> exp.Expr:
+def _wrapped(argument: exp.Expr, nulls: int) -> exp.Expr:
     if not isinstance(argument, exp.Cast):
         return argument
-    return exp.Anonymous(this="coalesce", expressions=[argument.copy(), exp.null()])
+    return exp.Anonymous(this="coalesce", expressions=[argument.copy(), *(exp.null() for _ in range(nulls))])
 
 
 @rule("group_by_all", "GROUP BY ALL is read as the column ALL", "Sail 0.7.2", exp.Group)

@@ -119,13 +119,15 @@ def _replace_on(
     kept = loading.planned(exp.select(*loading.outputs(target)).from_(relation), context, stack)
     ours, theirs = (quoted(alias) for alias in (clause.target or target.table.name.name, clause.source or _SOURCE))
     mixed = (
-        f"SELECT {ours}.*, {KEPT} AS {ACTION} FROM ({kept}) AS {ours}"
+        f"SELECT {ours}.*, {KEPT} AS {ACTION} FROM ({kept}) AS {ours}"  # noqa: S608 - quoted names
         f" LEFT ANTI JOIN ({source.sql}) AS {theirs} ON {to_sql(condition.copy())} UNION ALL "
         f"SELECT *, {INSERTED} AS {ACTION} FROM ({rows}) AS s"
     )
     tally = Tally()
     added = loading.write(mixed, target, context, tally)
-    loading.commit(target, written("Overwrite", target, added, condition=condition), added=added, removed=files.values())
+    loading.commit(
+        target, written("Overwrite", target, added, condition=condition), added=added, removed=files.values()
+    )
     return tally.rows[INSERTED]
 
 

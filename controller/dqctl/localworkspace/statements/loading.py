@@ -199,7 +199,7 @@ def _checked(
 
 
 def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with plain texts and bytes: pyarrow 26 filters no string views, which Sail returns of functions."""
+    """The batch with plain texts and bytes: pyarrow 26 filters no string views, which functions of Sail return."""
     plain = [
         pa.string() if pa.types.is_string_view(kind) else pa.binary() if pa.types.is_binary_view(kind) else kind
         for kind in batch.schema.types
@@ -249,7 +249,13 @@ def _check(batch: pa.RecordBatch, target: Target, first: int) -> None:
         # As in Delta, a condition that is unknown does not hold.
         holds = pc.fill_null(batch.column(first + number), False)
         if not pc.all(holds, min_count=0).as_py():
-            row = batch.filter(pc.invert(holds)).slice(0, 1).select(range(len(target.columns))).to_pylist()[0]
+            row = (
+                _without_views(batch)
+                .filter(pc.invert(holds))
+                .slice(0, 1)
+                .select(range(len(target.columns)))
+                .to_pylist()[0]
+            )
             values_text = "\n".join(f" - {key} : {value}" for key, value in row.items())
             raise StatementError(
                 "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES",

@@ -1,0 +1,74 @@
+"""What docs/local-workspace.md tells people to copy does what it says."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dqctl.localworkspace.endpoint import Endpoint
+from workspaces import foreign_environment, running_workspace
+
+pytestmark = pytest.mark.local
+
+_ROOT = Path(__file__).parents[2]
+_PAGE = _ROOT / "docs" / "local-workspace.md"
+
+
+def _block(heading: str) -> str:
+    """The first block of Python below a heading."""
+    section = _PAGE.read_text(encoding="utf-8").split(f" {heading}\n", 1)[1]
+    return section.split("```python\n", 1)[1].split("```", 1)[0]
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Endpoint]:
+    with running_workspace() as running:
+        yield running
+
+
+def _run(program: str, environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=240, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.feature("Clients", "databricks-sql-connector and databricks-sdk by environment variables alone")
+def test_the_clients_need_nothing_but_the_variables(endpoint: Endpoint) -> None:
+    environment = foreign_environment(endpoint) | {
+        "DATABRICKS_HOST": f"https://{endpoint.host}",
+        "DATABRICKS_TOKEN": endpoint.token_file.read_text().strip(),
+    }
+    assert "Ada" in _run(_block("databricks-sql-connector"), environment)
+    told = _run(_block("Databricks SDK"), environment)
+    assert "main.default.people" in told
+    assert "[['1']]" in told
+
+
+@pytest.mark.feature("Clients", "A workspace for a pytest session")
+def test_the_snippet_for_tests_starts_and_stops_a_workspace(tmp_path: Path) -> None:
+    (tmp_path / "test_snippet.py").write_text(_block("In tests"), encoding="utf-8")
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    pytest_run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    done = subprocess.run(
+        [*pytest_run, "--basetemp", str(tmp_path / "temp"), "test_snippet.py"],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        cwd=tmp_path,
+        env={**os.environ, "PATH": programs},
+    )
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+    assert list((tmp_path / "temp").glob("*/workspace.json")) == [], "it is stopped"
+
+
+def test_every_page_that_it_leads_to_is_there() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", _PAGE.read_text(encoding="utf-8")):
+        # docs/compatibility.md is made from the tests.
+        assert (_PAGE.parent / target).exists() or target == "compatibility.md", target
