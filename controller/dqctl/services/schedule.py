@@ -115,6 +115,8 @@ def take_out(settings: Settings) -> tuple[str, ...]:
     Their files stay, for ``put_back``. Raises ``EnvironmentFault`` when crontab or systemd refuses.
     """
     paths = StackPaths(settings.home, settings.stack)
+    if not schedules.names(paths):
+        return ()
     with _editing(paths):
         found: dict[str, None] = {}
         for name in schedules.names(paths):
@@ -128,6 +130,8 @@ def take_out(settings: Settings) -> tuple[str, ...]:
 def put_back(settings: Settings) -> tuple[str, ...]:
     """Put back what ``take_out`` took out of crontab and systemd; the names. Raises what ``add`` raises."""
     paths = StackPaths(settings.home, settings.stack)
+    if not schedules.names(paths):
+        return ()
     with _editing(paths):
         missing = [each for each in schedules.every(paths) if not _is_installed(settings, each)]
         for each in missing:
