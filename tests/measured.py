@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from dqctl import records
 from dqctl.report import controller
 from dqctl.report.controller import Turning
-from dqctl.report.metrics import Measures, Newest
+from dqctl.report.metrics import Measures, Newest, Scheduled
 
 
 def of_controller() -> str:
@@ -25,6 +25,7 @@ def everything() -> Measures:
     return Measures(
         "full", now, "0.1.0", "5.134.0", "docker",
         up=True, changing_version=True, newest_backup=now - timedelta(days=9),
+        schedules=(Scheduled("night", now - timedelta(hours=2), 7),),
         newest=(Newest(test, now - timedelta(days=9)), Newest(profile, now)), underway={"test": 1},
         unpublished=2, unpublished_since=now - timedelta(hours=5),
         state_saved=now - timedelta(hours=30), unsaved=4,

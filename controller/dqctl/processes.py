@@ -108,15 +108,21 @@ def not_in_time(argv: Sequence[str], deadline: Deadline) -> EnvironmentFault:
 
 
 def start(
-    argv: Sequence[str], *, environment: Mapping[str, str], stdout: IO[bytes] | None = None
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    stdout: IO[bytes] | None = None,
+    told: bool = False,
 ) -> "subprocess.Popen[bytes]":
     """Start ``argv`` and do not wait for it: whoever starts it looks after it, and ends it with ``stop_groups``.
 
-    It says what it says where we do, or writes it to the file ``stdout``. It dies with the thread that starts it.
-    Raises ``EnvironmentFault`` when it cannot be started, ``ValueError`` when an argument holds a secret.
+    It says what it says where we do, or writes it to the file ``stdout``. With ``told`` its stdin is a pipe, by
+    which it is told something, else there is nothing to read. It dies with the thread that starts it. Raises
+    ``EnvironmentFault`` when it cannot be started, ``ValueError`` when an argument holds a secret.
     """
     _refuse_secrets(argv)
-    return _start(argv, environment, None, None, (subprocess.DEVNULL, stdout, None))
+    source = subprocess.PIPE if told else subprocess.DEVNULL
+    return _start(argv, environment, None, None, (source, stdout, None))
 
 
 def stop_groups(processes: "Sequence[subprocess.Popen[bytes]]", grace: float) -> None:

@@ -16,8 +16,8 @@ from unit.report.browser import BROWSER, Browser
 pytestmark = pytest.mark.benchmark
 
 RESULTS = 100_000
-# Seconds of the wall and megabytes, as promised. What is recorded is the wall's, with the processor's beside it; what
-# fails is the processor's, since other work on the machine says nothing about a report.
+# Seconds of the wall and megabytes, as promised. The wall's time is recorded, with the processor's beside it; the
+# latter is what fails, since other work on the machine says nothing about a report.
 PROMISED = {Form.HTML: (5, 15), Form.JUNIT: (5, 30), Form.MARKDOWN: (5, 0.065), Form.JSON: (15, 150)}
 INTERACTIVE = 2.0
 NIGHTS = flights.history(10)

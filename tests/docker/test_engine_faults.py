@@ -1,16 +1,19 @@
 """The engine goes away under a stack and its jobs, PostgreSQL hangs: ended in time, settled by the next one."""
 
+import json
 import os
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from command_line import CommandLine, Process
 from container_stacks import POSTGRES, TESTGEN
 from engines import OwnEngine, own_engine
+from sidecar import within
 from target_database import PASSWORD, TABLES
 
 # Beside the tests, the time that another file may have the one engine.
@@ -151,3 +154,68 @@ def test_postgresql_that_hangs_under_a_job_is_given_up_in_time_and_restarted_by_
         time.sleep(0.5)
     assert_settled(daemon, run, before)
     assert daemon.containers()["postgres"].attrs["State"]["Health"]["Status"] != "unhealthy"
+
+
+# What the sidecar in the container tells of itself, asked in there.
+_ASK = """
+import urllib.error, urllib.request as request
+ask = request.build_opener(request.ProxyHandler({})).open
+try:
+    print(ask("http://127.0.0.1:19187/readyz", timeout=10).read().decode())
+except urllib.error.HTTPError as refused:
+    print(refused.read().decode())
+"""
+
+
+def told_inside(daemon: OwnEngine) -> dict[str, Any]:
+    """What /readyz in the controller's container says; nothing while it does not answer, or does not run."""
+    controller = daemon.containers()["controller"]
+    if controller.status != "running":
+        return {}
+    said = controller.exec_run(["/opt/dqctl/bin/python", "-I", "-c", _ASK], demux=True)
+    found: dict[str, Any] = json.loads(said.output[0]) if said.exit_code == 0 else {}
+    return found
+
+
+def leads_well(daemon: OwnEngine) -> bool:
+    told = told_inside(daemon)
+    return told.get("role") == "leader" and told["ok"]
+
+
+def test_of_a_sidecar_in_a_container_and_one_on_the_host_one_leads_whatever_becomes_of_the_engine(
+    daemon: OwnEngine, run: CommandLine, controller_image: str
+) -> None:
+    daemon.bring(controller_image)
+    run("install", "--controller", "--controller-run", timeout=400)
+    beside: Process | None = None
+    try:
+        within(lambda: leads_well(daemon))
+        beside = run.start("controller", "run", "--listen", "0.0.0.0:0")
+        assert beside.hear("listening at port"), beside.end(10)
+
+        daemon.stop()
+        assert beside.hear("leading stack comply-engine"), beside.spoken
+        assert beside.hear("waiting: "), beside.spoken
+        daemon.start()
+        assert beside.hear("the stack is back"), beside.spoken
+        waits = within(lambda: told_inside(daemon))
+        assert (waits["role"], waits["ok"]) == ("standby", True)
+        assert f"process {beside.pid}," in waits["leader"]
+
+        beside.signal(signal.SIGTERM)
+        said = beside.end(60)
+        assert said.code == 0, said
+        assert "Traceback" not in said.err
+        within(lambda: leads_well(daemon))
+
+        # One that is killed (20.10) does not start its containers again; dqctl's next command does.
+        daemon.stop(signal.SIGKILL)
+        daemon.start()
+        run("systems", "list")
+        within(lambda: leads_well(daemon))
+        assert run.document("status")["healthy"]
+    finally:
+        if beside and beside.is_running:
+            beside.signal(signal.SIGKILL)
+            beside.end(60)
+        run("install", "--no-controller-run", "--no-controller", timeout=400)

@@ -38,7 +38,12 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def command(installed_stack: Settings) -> CommandLine:
-    return CommandLine(installed_stack.home, {"DQCTL_PARALLEL": "3", "DATABRICKS_TOKEN": "dapi-very-secret-4711"})
+    environment = {
+        "DQCTL_PARALLEL": "3",
+        "DATABRICKS_TOKEN": "dapi-very-secret-4711",
+        "DQCTL_METRICS_FILE": str(installed_stack.home / "dqctl.prom"),
+    }
+    return CommandLine(installed_stack.home, environment)
 
 
 def as_cron_does(line: str, directory: Path) -> "subprocess.CompletedProcess[str]":
@@ -84,6 +89,8 @@ def test_a_schedule_comes_runs_and_goes_and_other_lines_stay(
     (listed,) = command.document("schedule", "list")["schedules"]
     assert (listed["installed"], listed["last"]["exit_code"]) == (True, 2)
     assert listed["due"].endswith(":00:00")
+    measured = (command.home / "dqctl.prom").read_text()
+    assert 'dqctl_schedule_exit_code{schedule="night",stack="default"} 2.0' in measured
 
     assert command.document("schedule", "remove", "night")["change"] == "removed"
     assert crontab.read() == others
@@ -116,6 +123,42 @@ def test_a_run_that_is_good_says_nothing_and_two_do_not_run_at_once(
 def test_what_a_stack_that_is_gone_left_in_the_crontab_can_be_removed(home: Path, others: str) -> None:
     crontab.write(crontab.with_line(others, crontab.mark(str(home), "default", "night"), "0 2 * * * /bin/true"))
     assert CommandLine(home).document("schedule", "remove", "night")["change"] == "removed"
+    assert crontab.read() == others
+
+
+def test_uninstall_takes_schedules_out_and_the_next_install_puts_them_back(
+    fresh_stack: Settings, others: str
+) -> None:
+    run = CommandLine(fresh_stack.home)
+    run("schedule", "add", "night", "--at", "@daily", "--", "systems", "list")
+    run("schedule", "add", "mine", "--at", "@daily", "--by", "controller", "--", "systems", "list")
+    scheduled = crontab.read()
+    assert scheduled != others
+    report = run.document("uninstall")
+    assert (report["schedules"], crontab.read()) == (["night"], others)
+    assert "schedules" in report["changed"]
+    assert run.document("uninstall")["schedules"] == []
+    listed = {
+        each["schedule"]["name"]: each["installed"] for each in run.document("schedule", "list")["schedules"]
+    }
+    assert listed == {"night": False, "mine": True}
+    assert "schedules" in run.document("install")["changed"]
+    assert crontab.read() == scheduled
+    crontab.write(others)  # somebody takes it out, and that stays so
+    assert run.document("install")["changed"] == []
+    assert crontab.read() == others
+
+    # One whose file is damaged can be added anew, or removed; and goes with its stack.
+    file = StackPaths(run.home, "default").schedules / "night.json"
+    file.write_text("{")
+    assert run.document("schedule", "add", "night", "--at", "@daily", "--", "systems", "list")["change"] == "added"
+    assert crontab.read() == scheduled
+    file.write_text("{")
+    assert run.document("schedule", "remove", "night")["change"] == "removed"
+    assert (crontab.read(), file.exists()) == (others, False)
+    run("schedule", "add", "night", "--at", "@daily", "--", "systems", "list")
+    file.write_text("{")
+    assert "taken out of crontab or systemd: night" in run("uninstall", "--purge").out
     assert crontab.read() == others
 
 

@@ -7,13 +7,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from psycopg import Connection
 
 from alert_receivers import web
 from command_line import CommandLine
-from dqctl.clock import Deadline
+from dqctl import __version__
+from dqctl.clock import SYSTEM_CLOCK, Deadline
 from dqctl.localworkspace import client, control
 from dqctl.localworkspace.faults import Effect, Fault
 from dqctl.progress import silent
@@ -21,12 +24,17 @@ from dqctl.runtime import open_runtime
 from dqctl.runtime.local import LocalRuntime
 from dqctl.services import tables
 from dqctl.services.apply import apply
+from dqctl.services.controller.rounds import Rounds
+from dqctl.services.controller.standing import Standing
 from dqctl.services.target import find_endpoint
 from dqctl.settings import Settings
 from dqctl.stack import schedules
 from dqctl.stack.paths import StackPaths
+from dqctl.testgen import exclusive
+from dqctl.testgen.capabilities import capabilities
+from dqctl.testgen.noticing import Notice, Noticed
 from publishing import published, running
-from sidecar import Sidecar, within
+from sidecar import PATIENCE, Sidecar, within
 from target_database import PASSWORD, Target
 
 pytestmark = [pytest.mark.local, pytest.mark.timeout(600)]
@@ -48,6 +56,12 @@ FINISH = """
     SELECT %s, 'run-test-generation', jsonb_build_object('test_suite_id', id::text), 'cli', 'completed',
            project_code, now(), now()
     FROM test_suites
+"""
+
+
+FINISH_ANY = """
+    INSERT INTO job_executions (id, job_key, kwargs, source, status, project_code, started_at, completed_at)
+    VALUES (%s, 'run-tests', '{}', 'cli', 'completed', 'DEFAULT', now(), now())
 """
 
 
@@ -133,12 +147,14 @@ def test_a_run_of_testgens_own_is_published_and_saved_and_numbers_are_served(
     with runtime.metadata() as connection:
         (job,) = connection.execute(CLAIM).fetchone() or (None,)
     assert isinstance(job, UUID)
+    within(lambda: [each for each in processes_of(settings) if "--told" in each])  # ready for its end
     done = runtime.run(["exec-job", str(job)], deadline=Deadline(200))
     assert done.exit_code == 0, done
     assert one.process.hear("published 1 run to")  # before it the process has ended that did it
     assert times_published(settings)[str(job)] == 1
     (result,) = (row for row in published(settings, "dq_test_results") if row["run_id"] == str(job))
     assert result["result_status"] == "Failed"
+    within(lambda: not processes_of(settings))
     saving = replace(command, environment={**command.environment, "DQCTL_STATE": "auto"})
     saved = saving.document("state", "status")
     assert saved["seq"] >= 2  # the round that it begins with saved everything
@@ -325,3 +341,129 @@ def test_what_a_killed_command_left_is_settled_and_what_others_run_is_not(
     assert one.end().code == 0
     with runtime.metadata() as connection:
         connection.execute("DELETE FROM job_executions WHERE id = %s", theirs)
+
+
+def test_a_process_is_ready_while_a_run_is_under_way_and_none_while_nothing_is(
+    settings: Settings, runtime: LocalRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DQCTL_WORKSPACE", str(settings.workspace))
+    seconds = 0.0
+    clock = replace(SYSTEM_CLOCK, monotonic=lambda: time.monotonic() + seconds)
+    rounds = Rounds(Standing("default", clock), clock)
+    coming = Noticed(coming=True)
+
+    def go(seen: Noticed) -> None:
+        rounds.tend(seen, settings)
+        assert rounds.running
+        rounds.running.wait(PATIENCE)
+        assert rounds.tend(seen, settings)
+
+    go(Noticed())  # it begins by cleaning up
+    rounds.tend(Noticed(), settings)
+    assert rounds.running is None
+    rounds.tend(coming, settings)
+    ready = rounds.running
+    assert ready
+    rounds.tend(coming, settings)
+    assert rounds.running is ready
+    finish(runtime)
+    go(Noticed(waiting=True))
+    assert ready.returncode == 0
+    # One that dies (memory) is not started again and again; the round does without it.
+    rounds.tend(coming, settings)
+    assert rounds.running
+    rounds.running.kill()
+    rounds.running.wait(PATIENCE)
+    dead = rounds.running
+    rounds.tend(coming, settings)
+    assert rounds.running is dead
+    run = finish(runtime)
+    go(Noticed(waiting=True))
+    assert is_published(runtime, run)
+    # A job that nobody runs any more keeps none for longer than a job may take.
+    rounds.tend(coming, settings)
+    assert rounds.running
+    seconds += settings.job_timeout + 1
+    rounds.tend(coming, settings)
+    assert rounds.running is None
+    rounds.tend(coming, settings)
+    assert rounds.running is None
+    # Over, and the next one.
+    rounds.tend(Noticed(), settings)
+    rounds.tend(coming, settings)
+    assert rounds.running
+    rounds.rest()
+    assert rounds.running is None
+
+
+def test_what_a_command_runs_is_not_waited_for(runtime: LocalRuntime) -> None:
+    with runtime.metadata() as connection, runtime.metadata() as command, runtime.metadata() as watching:
+        watching.autocommit = True
+        (job,) = connection.execute(CLAIM).fetchone() or (None,)
+        connection.execute("CREATE TABLE IF NOT EXISTS dqctl.foreground (job_id uuid PRIMARY KEY)")
+        connection.commit()
+        try:
+            assert coming(watching)
+            connection.execute("INSERT INTO dqctl.foreground VALUES (%s)", [job])
+            connection.commit()
+            assert coming(watching)  # of a command that was killed: it will not publish it
+            with exclusive.exclusive(command, 60.0):
+                assert not coming(watching)
+            connection.execute("UPDATE job_executions SET status = 'pending' WHERE id = %s", [job])
+            connection.commit()
+            assert not coming(watching)  # nobody may ever come for it
+        finally:
+            connection.execute("DELETE FROM job_executions WHERE id = %s", [job])
+            connection.execute("DELETE FROM dqctl.foreground")
+
+
+def coming(connection: "Connection[Any]") -> bool:
+    return Notice(connection, capabilities("5.134.0")).look().coming
+
+
+def test_a_sidecar_lives_through_an_upgrade_a_rollback_an_uninstall_and_a_purge(
+    settings: Settings, runtime: LocalRuntime, copied_stack: Callable[[str], Settings]
+) -> None:
+    del runtime  # but the workspace is up
+    home = copied_stack("5.92.2").home
+    run = CommandLine(home, {"DQCTL_WORKSPACE": str(settings.workspace)})
+    run("status")
+    open_runtime(run.settings, silent)
+    one = Sidecar(run)
+    try:
+        one.settled()
+        for command, version in (("upgrade", "5.134.0"), ("rollback", "5.92.2")):
+            run(command)
+            about = (
+                f'dqctl_info{{dqctl_version="{__version__}",runtime="local",stack="default",'
+                f'testgen_version="{version}"}}'
+            )
+            within(lambda about=about: one.number(about) == 1)
+            assert one.ready()["role"] == "leader"
+            with open_runtime(run.settings, silent).metadata() as connection:
+                ended = uuid4()
+                connection.execute(FINISH_ANY, [ended])
+            within(lambda ended=ended: times_published(settings)[str(ended)] == 1)
+            within(lambda: one.ready()["troubles"] == {})
+            if command == "upgrade":
+                with open_runtime(run.settings, silent).metadata() as connection:
+                    connection.execute("DELETE FROM job_executions WHERE id = %s", [ended])
+
+        run("uninstall")
+        within(lambda: one.ready()["status"] == 503)
+        assert "is not installed" in one.ready()["troubles"]["watch"]
+        assert one.number('dqctl_up{stack="default"}') is None
+        run("install")
+        within(lambda: one.ready()["status"] == 200)
+        assert one.ready()["role"] == "leader"
+        run("uninstall", "--purge")
+        within(lambda: one.ready()["status"] == 503)
+        assert not (home / "stacks" / "default").exists()
+        said = one.end()
+        assert said.code == 0, said
+        assert "Traceback" not in said.err
+        assert said.err.count("leading stack default") == 2
+    finally:
+        if one.process.is_running:
+            one.process.signal(signal.SIGKILL)
+            one.process.end(60)

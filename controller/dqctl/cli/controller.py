@@ -46,7 +46,11 @@ def run(
     loop.run(here.settings_with, listen=listen)
 
 
-def once() -> None:
+def once(
+    told: Annotated[
+        bool, typer.Option("--told", help="Get ready, and begin when a line comes on stdin; end without one")
+    ] = False,
+) -> None:
     """Do once what the sidecar does when a run has ended: publish, save, settle what killed commands left.
 
     It waits for nobody but another one that publishes, and keeps nobody from working. Exit codes: 0 all is done,
@@ -55,6 +59,8 @@ def once() -> None:
     from dqctl.services.controller import round as rounds
 
     here = context()
+    if told and not sys.stdin.readline():
+        return
     done = rounds.go(here.settings, progress=here.progress)
     runs = done.published.runs if done.published else ()
     target = done.published.target if done.published else None

@@ -347,7 +347,7 @@ def uninstall(
     ] = False,
     wait: Wait = None,
 ) -> None:
-    """Stop the stack. What it knows stays, unless purged."""
+    """Stop the stack, and its schedules. What it knows stays, unless purged."""
     from dqctl.services.uninstall import uninstall as run
 
     here = context()
@@ -364,7 +364,8 @@ def uninstall(
             if report.state
             else ""
         )
-        return f"stack {report.stack} is uninstalled{kept}{copies}{where}{saved}"
+        names = f"; taken out of crontab or systemd: {', '.join(report.schedules)}" if report.schedules else ""
+        return f"stack {report.stack} is uninstalled{kept}{copies}{where}{saved}{names}"
 
     emit(plain(report), show)
 

@@ -17,6 +17,9 @@ from dqctl.records import Row
 SUBJECTS = 500
 """Suites and table groups that get series of their own: those that ran last."""
 
+SCHEDULES = 100
+"""Schedules that get series of their own: those that ran last."""
+
 _SUBJECT = ("kind", "system", "table_group", "suite")
 _OUTCOMES = ("passed", "failed", "warning", "error", "log")
 
@@ -30,6 +33,15 @@ class Newest:
 
 
 @dataclass(frozen=True)
+class Scheduled:
+    """How the newest run of a schedule ended, and when."""
+
+    name: str
+    ended_at: datetime
+    exit_code: int
+
+
+@dataclass(frozen=True)
 class Measures:
     """A stack at one moment. Times are UTC; what is not known is None, and no series then.
 
@@ -37,7 +49,7 @@ class Measures:
     ``asleep`` (Lakebase, which is not woken to be asked) and was asked before. ``newest`` are at most
     ``SUBJECTS``, the newest first. ``underway`` counts jobs that run, by kind. ``unpublished`` are finished
     runs that Databricks does not have, ``unpublished_since`` is when the oldest of them ended. ``unsaved`` are
-    rows that came or went since the state was saved.
+    rows that came or went since the state was saved. ``schedules`` are those that ever ran, at most ``SCHEDULES``.
     """
 
     stack: str
@@ -49,6 +61,7 @@ class Measures:
     changing_version: bool
     asleep: bool = False
     newest_backup: datetime | None = None
+    schedules: Sequence[Scheduled] = ()
     newest: Sequence[Newest] = ()
     underway: Mapping[str, int] | None = None
     unpublished: int | None = None
@@ -83,6 +96,7 @@ class _Collector(Collector):
             "version_change_under_way", "1 while an upgrade or a rollback is not ended.", found.changing_version
         )
         yield self._of_stack("backup_timestamp_seconds", "When the newest backup was made.", found.newest_backup)
+        yield from self._schedules()
         yield self._of_stack(
             "unpublished_runs", "Finished runs whose results are not in Databricks.", found.unpublished
         )
@@ -104,6 +118,20 @@ class _Collector(Collector):
         if value is not None:
             family.add_metric([self._measures.stack, *labels.values()], _number(value))
         return family
+
+    def _schedules(self) -> Iterator[Metric]:
+        labels = ["stack", "schedule"]
+        ended = GaugeMetricFamily(
+            "dqctl_schedule_timestamp_seconds", "When the newest run of a schedule ended.", labels=labels
+        )
+        code = GaugeMetricFamily(
+            "dqctl_schedule_exit_code", "What it ended with; below 0: the signal that ended it.", labels=labels
+        )
+        for each in self._measures.schedules:
+            ended.add_metric([self._measures.stack, each.name], _number(each.ended_at))
+            code.add_metric([self._measures.stack, each.name], each.exit_code)
+        yield ended
+        yield code
 
     def _underway(self, counts: Mapping[str, int]) -> Metric:
         family = GaugeMetricFamily("dqctl_runs_in_progress", "Runs that have not ended.", labels=["stack", "kind"])

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dqctl.clock import SYSTEM_CLOCK, Clock
-from dqctl.errors import Busy, EnvironmentFault, MissingSetting, UsageError
+from dqctl.errors import Busy, DqctlError, EnvironmentFault, MissingSetting, UsageError
 from dqctl.files import ensure_private_dir
 from dqctl.progress import Progress
 from dqctl.runtime import Runtime, controller, upgrade
-from dqctl.services import state, state_install
+from dqctl.services import schedule, state, state_install
 from dqctl.services.target import name_of_target
 from dqctl.settings import Settings
 from dqctl.stack import lock, remembered
@@ -169,6 +169,8 @@ def _converge(
         record = record.model_copy(update={"installed": True, "updated": clock.now()})
         write_record(paths, record)
         changed.append("record")
+        if before:
+            _put_schedules_back(settings, changed, progress)
     _save_state(settings, runtime, progress, clock)
     return InstallReport(
         stack=settings.stack,
@@ -182,6 +184,16 @@ def _converge(
         schema_revision=runtime.health().expected_revision,
         changed=tuple(changed),
     )
+
+
+def _put_schedules_back(settings: Settings, changed: list[str], progress: Progress) -> None:
+    """What uninstall took out of crontab or systemd. The stack does its work without them, if they cannot be."""
+    try:
+        if names := schedule.put_back(settings):
+            progress(f"in crontab or systemd again: {', '.join(names)}")
+            changed.append("schedules")
+    except DqctlError as error:
+        progress(f"note: schedules are missing, see dqctl schedule list: {error.message}; {error.hint}")
 
 
 def _save_state(settings: Settings, runtime: Runtime, progress: Progress, clock: Clock) -> None:

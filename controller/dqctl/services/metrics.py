@@ -9,14 +9,14 @@ from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.errors import DqctlError, EnvironmentFault, UsageError
 from dqctl.files import write_atomically
 from dqctl.progress import Progress, silent
-from dqctl.report.metrics import SUBJECTS, Measures, Newest, exposition
+from dqctl.report.metrics import SCHEDULES, SUBJECTS, Measures, Newest, Scheduled, exposition
 from dqctl.runtime import Runtime, runtime_of
 from dqctl.services import results
 from dqctl.services.status import lakebase_state
 from dqctl.services.target import name_of_target, why_off
 from dqctl.services.waiting import known, waiting
 from dqctl.settings import Settings
-from dqctl.stack import backups, upgrading
+from dqctl.stack import backups, schedules, upgrading
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import read_record
 from dqctl.stack.upgrading import Phase
@@ -47,6 +47,7 @@ def measure(settings: Settings, clock: Clock = SYSTEM_CLOCK, before: Measures | 
         up=False,
         changing_version=changing is not None and changing.phase is not Phase.DONE,
         newest_backup=newest_backup.manifest.created if newest_backup else None,
+        schedules=_scheduled(paths),
     )
     if found.changing_version:
         return found
@@ -62,6 +63,15 @@ def measure(settings: Settings, clock: Clock = SYSTEM_CLOCK, before: Measures | 
         return found
 
 
+def _scheduled(paths: StackPaths) -> tuple[Scheduled, ...]:
+    found = [
+        Scheduled(name, last.ended_at, last.exit_code)
+        for name in schedules.names(paths)
+        if (last := schedules.read_last(paths, name))
+    ]
+    return tuple(sorted(found, key=lambda each: each.ended_at, reverse=True)[:SCHEDULES])
+
+
 def _at_rest(found: Measures, before: Measures | None) -> Measures:
     if before is None or not (before.up or before.asleep):
         return replace(found, asleep=True)
@@ -72,6 +82,7 @@ def _at_rest(found: Measures, before: Measures | None) -> Measures:
         asleep=True,
         testgen_version=found.testgen_version,
         newest_backup=found.newest_backup,
+        schedules=found.schedules,
         changing_version=False,
     )
 

@@ -67,11 +67,18 @@ def publish(
 ) -> PublishReport:
     """Publish whatever is waiting in the stack; runs named in ``again`` too if they are published already.
 
-    With ``since`` only runs that ended then or later.
+    With ``since`` only runs that ended then or later. Nobody else publishes out of this stack meanwhile: two would
+    get into each other's way. Another one is waited for as long as it may take with a statement.
 
-    Raises ``NotPublished`` saying how many runs wait, and ``DatabricksRefused``.
+    Raises ``Busy`` when it takes longer, ``NotPublished`` saying how many runs wait, and ``DatabricksRefused``.
     """
-    with runtime.metadata() as connection:
+    wait = max(settings.lock_timeout, settings.warehouse_timeout)
+    with (
+        # A connection of its own: the other one's transactions come and go.
+        runtime.metadata() as turn,
+        exclusive.alone(turn, exclusive.PUBLISH, wait, clock),
+        runtime.metadata() as connection,
+    ):
         reader = MetadataReader(connection, capabilities(runtime.version), settings.stack)
         ledger = Ledger(connection)
         ledger.ensure()
@@ -98,24 +105,6 @@ def publish(
             progress=progress,
             clock=clock,
         )
-
-
-def publish_in_turn(
-    settings: Settings,
-    runtime: Runtime,
-    *,
-    again: Again = (),
-    since: datetime | None = None,
-    progress: Progress = silent,
-    clock: Clock = SYSTEM_CLOCK,
-) -> PublishReport:
-    """``publish`` while nobody else publishes out of this stack: two would get into each other's way.
-
-    Another one is waited for as long as it may take with a statement.
-    """
-    wait = max(settings.lock_timeout, settings.warehouse_timeout)
-    with runtime.metadata() as connection, exclusive.alone(connection, exclusive.PUBLISH, wait, clock):
-        return publish(settings, runtime, again=again, since=since, progress=progress, clock=clock)
 
 
 def publish_pending(

@@ -16,10 +16,10 @@ from typing import Literal
 from dqctl import processes
 from dqctl.clock import SYSTEM_CLOCK, Clock, Deadline
 from dqctl.crontimes import checked_time
-from dqctl.errors import EnvironmentFault, UsageError
+from dqctl.errors import DqctlError, EnvironmentFault, UsageError
 from dqctl.files import PRIVATE_FILE
 from dqctl.redaction import RedactingFormatter, holds_secret
-from dqctl.settings import Settings, variable
+from dqctl.settings import Settings, load, variable
 from dqctl.stack import crontab, lock, schedules, timers
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import read_record
@@ -33,6 +33,8 @@ _KEPT = (
     "DQCTL_CONFIG", "DATABRICKS_CONFIG_FILE", "PATH", "HOME", "LANG", "DOCKER_HOST", "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy",
 )  # fmt: skip
+# Where somebody else starts what is written down there; the sidecar reads our own files.
+_PLACES: tuple[By, ...] = ("cron", "systemd")
 _LINES_KEPT = 40  # of what a run said on stderr, for the mail
 
 Change = Literal["added", "changed", "unchanged", "removed", "not there"]
@@ -80,7 +82,7 @@ def add(
     kept, left_out = ({}, ()) if by == "controller" else kept_variables(environment)
     wanted = Schedule(schedules.checked_name(name), checked_time(at), _checked(arguments), by, kept, timeout)
     with _editing(paths):
-        before = schedules.read(paths, name)
+        before = _there(paths, name)
         writes = _writes(settings, wanted)
         if before == wanted and _is_installed(settings, wanted):
             return Planned("unchanged", wanted, {}, left_out)
@@ -96,14 +98,45 @@ def remove(settings: Settings, name: str, *, dry_run: bool = False) -> Planned:
     """Have it run no more, also when its stack is gone; lines and units of others are left alone."""
     paths = StackPaths(settings.home, settings.stack)
     with _editing(paths):
-        there = schedules.read(paths, name)
-        places: tuple[By, ...] = (there.by,) if there else ("cron", "systemd")
+        there = _there(paths, name)
+        places = (there.by,) if there else _PLACES
         found = [by for by in places if there or _is_marked(settings, name, by)]
+        is_known = name in schedules.names(paths)  # also one whose file is damaged
         if not dry_run:
             for by in found:
                 _take_out(settings, name, by)
             schedules.drop(paths, name)
-        return Planned("removed" if found else "not there", there, {})
+        return Planned("removed" if found or is_known else "not there", there, {})
+
+
+def take_out(settings: Settings) -> tuple[str, ...]:
+    """Take all of the stack's schedules out of crontab and systemd; the names of those that were there.
+
+    Their files stay, for ``put_back``. Raises ``EnvironmentFault`` when crontab or systemd refuses.
+    """
+    paths = StackPaths(settings.home, settings.stack)
+    if not schedules.names(paths):
+        return ()
+    with _editing(paths):
+        found: dict[str, None] = {}
+        for name in schedules.names(paths):
+            for by in _PLACES:
+                if _is_marked(settings, name, by):
+                    _take_out(settings, name, by)
+                    found[name] = None
+        return tuple(found)
+
+
+def put_back(settings: Settings) -> tuple[str, ...]:
+    """Put back what ``take_out`` took out of crontab and systemd; the names. Raises what ``add`` raises."""
+    paths = StackPaths(settings.home, settings.stack)
+    if not schedules.names(paths):
+        return ()
+    with _editing(paths):
+        missing = [each for each in schedules.every(paths) if not _is_installed(settings, each)]
+        for each in missing:
+            _put_in(settings, each)
+        return tuple(each.name for each in missing)
 
 
 def listed(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> tuple[Listed, ...]:
@@ -138,6 +171,7 @@ def run(settings: Settings, name: str, say: Callable[[str, bool], None], clock: 
     if wanted is None:
         raise UsageError(f"there is no schedule {name}", "see dqctl schedule list")
     said: dict[bool, list[str]] = {False: [], True: []}
+    environment = os.environ if wanted.by == "controller" else _found_by(wanted)
     with (
         lock.hold(paths.schedules / f"{name}.lock", f"schedule run {name}", clock=clock),
         _log(paths, name) as log,
@@ -154,7 +188,7 @@ def run(settings: Settings, name: str, say: Callable[[str, bool], None], clock: 
             done = processes.run(
                 [*dqctl_command(settings), *wanted.arguments],
                 deadline=Deadline(wanted.timeout, clock),
-                environment=os.environ if wanted.by == "controller" else _found_by(wanted),
+                environment=environment,
                 on_line=lambda line: hear(line, False),
                 on_error_line=lambda line: hear(line, True),
             )
@@ -169,6 +203,7 @@ def run(settings: Settings, name: str, say: Callable[[str, bool], None], clock: 
             log.info("%s ended with %s after %.0f s", ended.isoformat(timespec="seconds"), code, seconds)
             if code is not None:
                 schedules.write_last(paths, name, LastRun(started.isoformat(timespec="seconds"), seconds, code))
+                _write_metrics(settings, environment, log)
     if code:
         for line in said[False]:
             say(line, False)
@@ -177,11 +212,32 @@ def run(settings: Settings, name: str, say: Callable[[str, bool], None], clock: 
     return code
 
 
+def _write_metrics(settings: Settings, environment: Mapping[str, str], log: logging.Logger) -> None:
+    """The numbers anew, where its command writes them: how it ended was not known yet when that did."""
+    try:
+        found = load({"home": settings.home, "stack": settings.stack}, environment)
+        if found.metrics_file is None:
+            return
+        from dqctl.services import metrics  # PostgreSQL and Prometheus take longer to import than all of this
+
+        metrics.write_after(found, lambda line: log.info("%s", line))
+    except DqctlError as error:
+        log.info("%s; %s", error.message, error.hint)
+
+
 def _paths(settings: Settings) -> StackPaths:
     paths = StackPaths(settings.home, settings.stack)
     if read_record(paths) is None:
         raise UsageError(f"there is no stack {settings.stack!r}", "make one: dqctl install")
     return paths
+
+
+def _there(paths: StackPaths, name: str) -> Schedule | None:
+    """The schedule of that name; one whose file is damaged is none, so that it can be replaced, or removed."""
+    schedules.checked_name(name)
+    with contextlib.suppress(EnvironmentFault):
+        return schedules.read(paths, name)
+    return None
 
 
 def _checked(arguments: Sequence[str]) -> tuple[str, ...]:

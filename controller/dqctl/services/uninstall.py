@@ -1,4 +1,8 @@
-"""Taking a stack away: it stops; state and secrets stay unless they are purged."""
+"""Taking a stack away: it stops; state and secrets stay unless they are purged.
+
+Its schedules stop with it, purged or not: of a line that nobody took out of the crontab, cron would mail an error
+every night, for ever. Their files are part of what stays, and the next install puts them back.
+"""
 
 import shutil
 from dataclasses import dataclass
@@ -8,6 +12,7 @@ from dqctl.clock import SYSTEM_CLOCK, Clock
 from dqctl.errors import EnvironmentFault
 from dqctl.progress import Progress
 from dqctl.runtime import controller, environments, metadata_template, runtime_of
+from dqctl.services import schedule
 from dqctl.services.standstill import standstill
 from dqctl.settings import Settings
 from dqctl.stack import backups, lock, upgrading
@@ -21,6 +26,7 @@ class UninstallReport:
 
     ``project`` is the Lakebase project that still holds the metadata, ``backups`` how many are kept.
     ``state`` is where Databricks keeps what was saved of a stack that was purged, None where nothing is saved.
+    ``schedules`` are those that were taken out of crontab and systemd.
     """
 
     stack: str
@@ -29,6 +35,7 @@ class UninstallReport:
     project: str | None = None
     backups: int = 0
     state: str | None = None
+    schedules: tuple[str, ...] = ()
 
 
 def uninstall(
@@ -38,8 +45,8 @@ def uninstall(
 
     With ``purge`` that is true of Lakebase, too: a project that dqctl made goes, one of somebody else keeps all
     but the stack's databases and role. Raises ``Busy`` when another command works on the stack,
-    ``EnvironmentFault`` when PostgreSQL does not stop; what Databricks says when Lakebase cannot be asked, and
-    then the stack stays.
+    ``EnvironmentFault`` when PostgreSQL does not stop, or crontab or systemd keep a schedule; what Databricks says
+    when Lakebase cannot be asked, and then the stack stays.
     """
     controller.require_host("dqctl uninstall")
     paths = StackPaths(settings.home, settings.stack)
@@ -70,16 +77,22 @@ def uninstall(
 
                 if removed := remove_lakebase(settings, paths, record, progress):
                     changed.append(removed)
+        taken_out = schedule.take_out(settings)
+        if taken_out:
+            progress(f"taken out of crontab or systemd: {', '.join(taken_out)}")
+            changed.append("schedules")
         if not purge:
             project = record.lakebase.project if record and record.lakebase else None
             kept = len(backups.listed(paths))
-            return UninstallReport(settings.stack, tuple(changed), str(paths.root), project, kept)
+            return UninstallReport(
+                settings.stack, tuple(changed), str(paths.root), project, kept, schedules=taken_out
+            )
         state = _saved_in(settings, record)
         progress(f"removing {paths.root}")
         _remove(paths.root)
         changed.append("state and secrets")
     changed += _remove_programs(paths, record)
-    return UninstallReport(settings.stack, tuple(changed), None, state=state)
+    return UninstallReport(settings.stack, tuple(changed), None, state=state, schedules=taken_out)
 
 
 def _saved_in(settings: Settings, record: StackRecord | None) -> str | None:

@@ -16,7 +16,7 @@ from dqctl.services import results, state
 from dqctl.services.alerts import raise_alerts
 from dqctl.services.explain import Explanation, explain
 from dqctl.services.export_runs import hand_over_after
-from dqctl.services.publish import PublishReport, publish_in_turn
+from dqctl.services.publish import PublishReport, publish
 from dqctl.services.systems import Suite, System, TableGroup, resolve_suites, resolve_system
 from dqctl.services.waiting import ALL, Again
 from dqctl.services.work_session import Course, WorkReport, report_of, session, shared_session
@@ -139,9 +139,7 @@ def publish_waiting(
     ):
         named = _named(opened.runtime, settings, again)
         try:
-            report = publish_in_turn(
-                settings, opened.runtime, again=named, since=since, progress=progress, clock=clock
-            )
+            report = publish(settings, opened.runtime, again=named, since=since, progress=progress, clock=clock)
         finally:
             for error in raise_alerts(settings, opened.runtime, progress=progress, clock=clock).errors:
                 progress(f"{error.message}; {error.hint}")

@@ -20,7 +20,7 @@ from dqctl.services import alerts, metrics, results, state, work_retry
 from dqctl.services.access import Access, find_access
 from dqctl.services.alerts import AlertReport
 from dqctl.services.export_runs import ExportReport, hand_over_after
-from dqctl.services.publish import PublishReport, publish_in_turn
+from dqctl.services.publish import PublishReport, publish
 from dqctl.services.work_retry import Retry
 from dqctl.settings import Settings
 from dqctl.testgen import exclusive, jobs
@@ -188,7 +188,7 @@ class Session:
     def _publish(self) -> PublishReport:
         # Another command may have published a run before it was known that it would be run again.
         again = [each.run_id for each in self.retries]
-        return publish_in_turn(self.settings, self.runtime, again=again, progress=self.progress, clock=self.clock)
+        return publish(self.settings, self.runtime, again=again, progress=self.progress, clock=self.clock)
 
     def _save(self) -> DqctlError | None:
         unsaved = state.save_after(

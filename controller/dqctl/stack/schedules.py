@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +30,11 @@ class LastRun:
     started_at: str
     seconds: float
     exit_code: int
+
+    @property
+    def ended_at(self) -> datetime:
+        """When it ended."""
+        return datetime.fromisoformat(self.started_at) + timedelta(seconds=self.seconds)
 
 
 @dataclass(frozen=True)
@@ -75,10 +80,14 @@ def read(paths: StackPaths, name: str) -> Schedule | None:
         raise EnvironmentFault(f"{file} cannot be read: {error}", f"add {name} again, or remove it") from error
 
 
+def names(paths: StackPaths) -> tuple[str, ...]:
+    """Those of all schedules of the stack, damaged ones too, in order."""
+    return tuple(sorted(file.stem for file in paths.schedules.glob("*.json") if _NAME.fullmatch(file.stem)))
+
+
 def every(paths: StackPaths) -> tuple[Schedule, ...]:
-    """All of the stack, by name."""
-    names = sorted(file.stem for file in paths.schedules.glob("*.json") if _NAME.fullmatch(file.stem))
-    return tuple(found for name in names if (found := read(paths, name)))
+    """All of the stack, by name. ``EnvironmentFault`` when one is damaged."""
+    return tuple(found for name in names(paths) if (found := read(paths, name)))
 
 
 def drop(paths: StackPaths, name: str) -> bool:
@@ -97,7 +106,8 @@ def write_last(paths: StackPaths, name: str, last: LastRun) -> None:
 def read_last(paths: StackPaths, name: str) -> LastRun | None:
     """How the newest run ended; None when none has."""
     try:
-        return LastRun(**json.loads(_last(paths, name).read_text(encoding="utf-8")))
+        found = LastRun(**json.loads(_last(paths, name).read_text(encoding="utf-8")))
+        return found if found.ended_at else None
     except (OSError, ValueError, TypeError):
         return None
 

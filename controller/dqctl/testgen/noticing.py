@@ -43,13 +43,15 @@ class Noticed:
 
     ``waiting``: runs have ended and are not published, and no command is at work that will publish them itself.
     ``left_behind``: jobs of dqctl's seem to run, and nobody runs them. ``unsaved``: rows came or went since the
-    state was saved. ``under_way``: jobs run, or a command works.
+    state was saved. ``under_way``: jobs run, or a command works. ``coming``: runs are under way that will be
+    waiting when they have ended, since no command is at work that will publish them.
     """
 
     waiting: bool = False
     left_behind: bool = False
     unsaved: bool = False
     under_way: bool = False
+    coming: bool = False
 
 
 class Notice:
@@ -86,7 +88,9 @@ class Notice:
             f" NOT %(at_work)s AND NOT {locked} AND EXISTS (SELECT FROM job_executions j"
             f" WHERE j.status = ANY(%(working)s) AND {ours}),"
             f" {'EXISTS (SELECT FROM dqctl.state_changes)' if captured else 'FALSE'},"
-            " %(at_work)s OR EXISTS (SELECT FROM job_executions j WHERE j.status = ANY(%(working)s))"
+            " %(at_work)s OR EXISTS (SELECT FROM job_executions j WHERE j.status = ANY(%(working)s)),"
+            " EXISTS (SELECT FROM job_executions j WHERE j.status = ANY(%(working)s)"
+            f" AND j.job_key = ANY(%(job_keys)s) AND NOT (%(at_work)s AND {ours}))"
         )
         row = self._connection.execute(
             statement.encode(),

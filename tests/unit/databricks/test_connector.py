@@ -12,7 +12,16 @@ _LIGHT = """
 import sys
 from dqctl.databricks.connector import sql
 assert "pandas" not in sys.modules, "it is imported"
+
+import pyarrow as pa
+import pyarrow.compute as pc
+assert pc.fill_null(pa.array(["a", None]), "b").to_pylist() == ["a", "b"]
+assert "pandas" not in sys.modules, "pyarrow has imported it"
+found = pa.table({"x": [1.0, None]}).to_pandas()
 import pandas
+assert isinstance(found, pandas.DataFrame)
+assert pa.array(found["x"]).null_count == 1, "pyarrow does not know pandas' values"
+
 from databricks.sql import client, result_set
 assert client.pandas is not pandas
 assert client.pandas.DataFrame is result_set.pandas.DataFrame is pandas.DataFrame

@@ -7,7 +7,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from dqctl import records
-from dqctl.report.metrics import Measures, Newest, exposition
+from dqctl.report.metrics import Measures, Newest, Scheduled, exposition
 
 AT = datetime(2026, 1, 31, 8, 0, 0, 250_000, tzinfo=UTC)
 DOWN = Measures("lab", AT, "0.1.0", "5.134.0", "local", up=False, changing_version=False)
@@ -73,3 +73,12 @@ def test_kinds_that_do_not_run_are_zero_so_that_an_alert_can_end() -> None:
     assert {labels["kind"]: value for labels, value in found["dqctl_runs_in_progress"]} == {
         "profile": 0, "generate": 0, "test": 2,
     }  # fmt: skip
+
+
+def test_how_schedules_ended_is_known_of_a_stack_that_is_down() -> None:
+    ended = (Scheduled("night", AT, 7), Scheduled("hourly", AT, -15))
+    found = parsed(replace(DOWN, schedules=ended))
+    assert {labels["schedule"]: value for labels, value in found["dqctl_schedule_exit_code"]} == {
+        "night": 7, "hourly": -15,
+    }  # fmt: skip
+    assert found["dqctl_schedule_timestamp_seconds"][0][1] == AT.timestamp()

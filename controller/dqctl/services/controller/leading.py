@@ -2,7 +2,8 @@
 
 All that can be sidecars of one stack see this directory, in the container at the same path. The kernel frees the
 lock when its holder dies, however it does, and unlike a lock in the metadata database it lasts while that is down,
-asleep, or exchanged by an upgrade: who leads does not change with it.
+asleep, or exchanged by an upgrade: who leads does not change with it. A stack that is not installed needs nobody
+who leads: its directory may be about to be removed, and nothing is to come back into it.
 """
 
 import contextlib
@@ -10,15 +11,16 @@ import json
 from pathlib import Path
 
 from dqctl.clock import Clock
-from dqctl.errors import Busy
+from dqctl.errors import Busy, EnvironmentFault
 from dqctl.stack import lock
 from dqctl.stack.paths import StackPaths
+from dqctl.stack.record import read_record
 
 _FILE = "controller.lock"
 
 
 class Leadership:
-    """Held until ``leave``, or until the stack's directory is gone."""
+    """Held until ``leave``, or until the stack is uninstalled."""
 
     def __init__(self, paths: StackPaths, clock: Clock) -> None:
         self._paths = paths
@@ -27,14 +29,19 @@ class Leadership:
         self._file: tuple[int, int] | None = None
         self.leader: str | None = None
         """Who leads in our place, as the lock tells."""
+        self.is_installed = True
+        """Whether there is a stack to lead, as of the last ``hold``."""
 
     def hold(self) -> bool:
         """Whether we lead now; tried anew each time."""
+        self.is_installed = self._look()
+        if not self.is_installed:
+            self.leave()
+            self.leader = None
+            return False
         if self._file and self._file == self._identity():
             return True
         self.leave()  # the directory was removed, with the lock in it: another one may be there by now
-        if not self._paths.record.exists():
-            return False
         try:
             self._held.enter_context(lock.hold(self._path, "controller run", clock=self._clock))
         except Busy:
@@ -51,6 +58,13 @@ class Leadership:
     @property
     def _path(self) -> Path:
         return self._paths.root / _FILE
+
+    def _look(self) -> bool:
+        try:
+            record = read_record(self._paths)
+        except EnvironmentFault:  # a damaged one: whoever leads says so
+            return True
+        return record is not None and record.installed
 
     def _identity(self) -> tuple[int, int] | None:
         try:

@@ -43,6 +43,8 @@ class Controller:
         self._load = load
         self._clock = clock
         self._settings = load()
+        # Home and stack never change: the files are always the same ones.
+        self._files = settings_files(self._settings.home, self._settings.stack)
         self._stamp = self._stamps()
         self._alert_at = 0.0
         self._measured: Measures | None = None
@@ -80,6 +82,7 @@ class Controller:
             seen = self._watch.look()
         except DqctlError as fault:
             self._rounds.reap()
+            self._rounds.rest()
             if self.standing.fail("watch", fault.message):
                 log.warning("waiting: %s; %s", fault.message, fault.hint)
             return
@@ -106,9 +109,20 @@ class Controller:
         if now and not was:
             log.info("leading stack %s", self.standing.stack)
         elif was and not now:
-            log.warning("not leading any more: the stack's directory is gone")
+            log.warning("not leading any more: the stack was uninstalled")
             self.end()
+        if not now:
+            self._wait()
         return now
+
+    def _wait(self) -> None:
+        """Say why there is nothing to do: there is no stack, or another one leads, which is in nobody's way."""
+        if self._leadership.is_installed:
+            self.standing.succeed("watch")
+            return
+        missing = f"stack {self.standing.stack!r} is not installed in {self._settings.home}"
+        if self.standing.fail("watch", missing):
+            log.warning("waiting: %s; run: dqctl install", missing)
 
     def _alert(self, settings: Settings) -> None:
         now = self._clock.monotonic()
@@ -123,9 +137,6 @@ class Controller:
                 log.warning("%s; %s", error.message, error.hint)
 
     def _stamps(self) -> tuple[tuple[int, int] | None, ...]:
-        # Home and stack never change: the files are always the same ones.
-        if not hasattr(self, "_files"):
-            self._files: tuple[Path, ...] = settings_files(self._settings.home, self._settings.stack)
         return tuple(_stamp(path) for path in self._files)
 
 

@@ -16,7 +16,7 @@ from dqctl.progress import Progress, silent
 from dqctl.runtime import Runtime, open_runtime
 from dqctl.services import metrics, state
 from dqctl.services.export_runs import hand_over_after
-from dqctl.services.publish import PublishReport, publish_in_turn
+from dqctl.services.publish import PublishReport, publish
 from dqctl.services.target import find_target, name_of_target, why_off
 from dqctl.settings import Settings
 from dqctl.testgen import exclusive, jobs
@@ -52,7 +52,7 @@ def go(settings: Settings, *, progress: Progress = silent, clock: Clock = SYSTEM
     has_target = _has_target(settings)
     if has_target:
         try:
-            published = publish_in_turn(settings, runtime, progress=progress, clock=clock)
+            published = publish(settings, runtime, progress=progress, clock=clock)
         except DqctlError as error:
             errors.append(error)
     if exported := hand_over_after(settings, runtime, progress=progress, clock=clock):

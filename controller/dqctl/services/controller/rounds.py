@@ -1,19 +1,13 @@
 """When a round is due, and the process that goes it: one at a time, again and again with pauses while it fails."""
 
-import contextlib
-import json
 import logging
-import os
 import subprocess
-import tempfile
-from typing import IO, Any
 
-from dqctl import processes
 from dqctl.clock import Clock
 from dqctl.errors import EnvironmentFault, ExitCode
 from dqctl.report.words import counted
+from dqctl.services.controller.goer import Goer
 from dqctl.services.controller.standing import Standing
-from dqctl.services.schedule import dqctl_command
 from dqctl.settings import Settings
 from dqctl.testgen.noticing import Noticed
 
@@ -35,8 +29,8 @@ class Rounds:
     def __init__(self, standing: Standing, clock: Clock) -> None:
         self._standing = standing
         self._clock = clock
-        self._process: subprocess.Popen[bytes] | None = None
-        self._output: IO[bytes] | None = None
+        self._goer = Goer()
+        self._ready_since: float | None = None
         self._seen = Noticed()
         self._failures = 0
         self._not_before = 0.0
@@ -46,8 +40,8 @@ class Rounds:
 
     @property
     def running(self) -> "subprocess.Popen[bytes] | None":
-        """The process of a round that is under way."""
-        return self._process
+        """The process of a round that is under way, or that is ready for the next one."""
+        return self._goer.process
 
     def tend(self, seen: Noticed, settings: Settings) -> bool:
         """Do what is to be done by what was ``seen``; whether a round has just ended."""
@@ -59,17 +53,21 @@ class Rounds:
             self._save_at = None
         elif self._save_at is None:
             self._save_at = now + _SAVE_AFTER
-        if self._process is None and now >= self._not_before and self._is_due(seen, now):
+        if self._goer.is_going:
+            return False
+        if now >= self._not_before and self._is_due(seen, now):
             self._seen = seen
             self._begin(settings)
+        else:
+            self._get_ready(seen, settings, now)
         return False
 
     def reap(self) -> bool:
         """Hear what a round came to, if it has ended; whether it has."""
-        if self._process is None or (code := self._process.poll()) is None:
+        if (ended := self._goer.ended()) is None:
             return False
-        said = self._said()
-        self._process = None
+        code, said = ended
+        self._ready_since = None
         self._standing.count_round()
         now = self._clock.monotonic()
         if code:
@@ -93,10 +91,16 @@ class Rounds:
         self._not_before = now + min(_LONGEST_PAUSE, _PAUSE * 2**self._failures) * bool(self._failures)
         return True
 
+    def rest(self) -> None:
+        """Nothing can be seen: have nobody ready for what may come."""
+        if self._goer.is_ready:
+            self._goer.forget()
+            self._ready_since = None
+
     def end(self) -> None:
         """Forget the process, which was ended."""
-        self._process = None
-        self._said()
+        self._goer.forget()
+        self._ready_since = None
 
     def _is_due(self, seen: Noticed, now: float) -> bool:
         return (
@@ -107,24 +111,28 @@ class Rounds:
         )
 
     def _begin(self, settings: Settings) -> None:
-        # A file, since nobody reads a pipe while the loop turns.
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it was read
-        argv = [*dqctl_command(settings), "--output", "json", "--quiet", "controller", "once"]
         try:
-            self._process = processes.start(argv, environment=os.environ, stdout=self._output)
+            self._goer.go(settings)
         except EnvironmentFault as fault:
+            self._goer.forget()
             self._standing.fail("round", fault.message)
             self._not_before = self._clock.monotonic() + _LONGEST_PAUSE
 
-    def _said(self) -> dict[str, Any]:
-        output, self._output = self._output, None
-        if output is None:
-            return {}
-        with output, contextlib.suppress(ValueError):
-            output.seek(0)
-            found = json.loads(output.read())
-            return found if isinstance(found, dict) else {}
-        return {}
+    def _get_ready(self, seen: Noticed, settings: Settings, now: float) -> None:
+        """Have a process ready while a run is under way that will have to be published: once for each round.
+
+        Not for longer than a job may take: one that nobody runs any more would keep it for ever.
+        """
+        if not seen.coming or self._failures or (self._ready_since or now) + settings.job_timeout < now:
+            if self._goer.process:
+                self._goer.forget()
+            self._ready_since = self._ready_since if seen.coming else None
+        elif self._ready_since is None:
+            self._ready_since = now
+            try:
+                self._goer.get_ready(settings)
+            except EnvironmentFault as fault:  # the round will say so, if it cannot be started either
+                log.info("no process is ready for the next round: %s", fault.message)
 
 
 def _word(code: int) -> str:

@@ -51,17 +51,19 @@ class Timetable:
         if minute == self._minute:  # nothing is due in between
             return
         paths = StackPaths(settings.home, settings.stack)
-        try:
-            for each in schedules.every(paths):
-                if each.by == "controller":
-                    self._keep(settings, paths, each, now)
-        except (DqctlError, OSError) as error:
-            why = getattr(error, "message", str(error))
-            if self._standing.fail("schedule", why):
-                log.warning("schedules are not kept: %s", why)
-            return
-        self._minute = minute
-        self._standing.succeed("schedule")
+        faults = []
+        for name in schedules.names(paths):
+            try:
+                found = schedules.read(paths, name)
+                if found and found.by == "controller":
+                    self._keep(settings, paths, found, now)
+            except (DqctlError, OSError) as error:  # the others are kept all the same
+                faults.append(getattr(error, "message", str(error)))
+        if not faults:
+            self._minute = minute
+            self._standing.succeed("schedule")
+        elif self._standing.fail("schedule", "; ".join(faults)):
+            log.warning("schedules are not kept: %s", "; ".join(faults))
 
     def _keep(self, settings: Settings, paths: StackPaths, schedule: Schedule, now: datetime) -> None:
         since = schedules.begun(paths, schedule.name)

@@ -123,10 +123,14 @@ def test_a_file_that_is_damaged_is_said_and_stops_nothing_else(
 ) -> None:
     add(paths, "broken", "* * * * *", NOON)
     (paths.schedules / "broken.json").write_text("{")
+    add(paths, "often", "* * * * *", NOON - timedelta(days=1))
     standing = Standing("default", time.clock)
     timetable = Timetable(standing, time.clock)
+    assert len(began(timetable, settings, caplog)) == 1
     assert began(timetable, settings, caplog) == []
     assert "broken.json cannot be read" in standing.troubles["schedule"]
     schedules.drop(paths, "broken")
     assert began(timetable, settings, caplog) == []
     assert standing.troubles == {}
+    for process in timetable.running:
+        process.wait(120)
