@@ -16,8 +16,8 @@ from unit.report.browser import BROWSER, Browser
 pytestmark = pytest.mark.benchmark
 
 RESULTS = 100_000
-# Seconds and megabytes, as promised. Processor time, which is that of the wall on a quiet machine; the wall's own
-# is recorded beside it.
+# Seconds of the wall and megabytes, as promised. The wall's time is recorded, with the processor's beside it; the
+# latter is what fails, since other work on the machine says nothing about a report.
 PROMISED = {Form.HTML: (5, 15), Form.JUNIT: (5, 30), Form.MARKDOWN: (5, 0.065), Form.JSON: (15, 150)}
 INTERACTIVE = 2.0
 NIGHTS = flights.history(10)
@@ -37,7 +37,8 @@ def test_model_of_a_big_run(record: Record, past: bool) -> None:
     started, worked = time.perf_counter(), time.process_time()
     made = build(content, NIGHTS, remembered, generated_at=flights.GENERATED_AT)
     seconds = time.process_time() - worked
-    record("report model", seconds, "s", results=RESULTS, past=past, wall=round(time.perf_counter() - started, 2))
+    wall = time.perf_counter() - started
+    record("report model", wall, "s", results=RESULTS, past=past, processor=round(seconds, 2))
     assert made.tally.total == RESULTS
     assert seconds < 10
 
@@ -49,7 +50,8 @@ def test_form_of_a_big_run_is_written(record: Record, report: RunReport, form: F
     write(report, form, path)
     seconds = time.process_time() - worked
     megabytes = path.stat().st_size / 1e6
-    record(f"report {form.value}", seconds, "s", results=RESULTS, wall=round(time.perf_counter() - started, 2))
+    wall = time.perf_counter() - started
+    record(f"report {form.value}", wall, "s", results=RESULTS, processor=round(seconds, 2))
     record(f"report {form.value}", megabytes, "MB", results=RESULTS)
     most_seconds, most_megabytes = PROMISED[form]
     assert seconds <= most_seconds
@@ -80,7 +82,7 @@ def test_page_of_a_big_run_is_interactive(record: Record, report: RunReport, tmp
             )
         rows = browser.run("document.querySelectorAll('#results tbody tr[data-place]').length")
     # The best of three: other work on the machine only ever adds to it.
-    record("report page interactive", min(worked), "s", results=RESULTS, wall=min(ready))
+    record("report page interactive", min(ready), "s", results=RESULTS, processor=min(worked))
     record("report page search", min(found), "s", results=RESULTS)
     assert rows < 500
     assert min(worked) <= INTERACTIVE

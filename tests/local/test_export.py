@@ -37,6 +37,7 @@ from observability_receiver import (
     make_run,
     receiving,
 )
+from sidecar import Sidecar, within
 
 pytestmark = pytest.mark.local
 
@@ -602,3 +603,24 @@ def test_a_command_exports_and_says_so_with_its_exit_code(
     assert said["exported"]["to"] == "observability"
     assert sum(run["results"] for run in said["exported"]["runs"]) >= 10
     assert statuses(runtime, made)["Queued"] == 0
+
+
+def test_the_sidecar_exports_what_waits_and_goes_on_where_the_receiver_was_away(
+    settings: Settings, runtime: LocalRuntime, receiver: Receiver
+) -> None:
+    environment = {
+        "DQCTL_EXPORT": "observability", "DQCTL_OBSERVABILITY_URL": receiver.url,
+        "DQCTL_OBSERVABILITY_KEY": KEY, "DQCTL_EXPORT_TIMEOUT": "1",
+    }  # fmt: skip
+    sidecar = Sidecar(CommandLine(settings.home, environment)).settled()
+    try:
+        receiver.faults = dict.fromkeys(range(100), answering(503))
+        made = add(runtime, "by-sidecar", 20)
+        within(lambda: "the export has stopped" in str(sidecar.ready()["troubles"]))
+        assert statuses(runtime, made)["Sent"] == 0
+        receiver.faults = {}
+        within(lambda: statuses(runtime, made) == {"Sent": 20})
+        within(lambda: sidecar.ready()["status"] == 200)
+        assert once(receiver, 20)
+    finally:
+        assert sidecar.end().code == 0

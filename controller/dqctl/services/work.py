@@ -139,9 +139,7 @@ def publish_waiting(
     ):
         named = _named(opened.runtime, settings, again)
         try:
-            report = publish(
-                settings, opened.runtime, again=named, since=since, progress=progress, clock=clock
-            )
+            report = publish(settings, opened.runtime, again=named, since=since, progress=progress, clock=clock)
         finally:
             for error in raise_alerts(settings, opened.runtime, progress=progress, clock=clock).errors:
                 progress(f"{error.message}; {error.hint}")

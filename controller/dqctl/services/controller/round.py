@@ -53,12 +53,12 @@ def go(settings: Settings, *, progress: Progress = silent, clock: Clock = SYSTEM
     if has_target:
         try:
             published = publish(settings, runtime, progress=progress, clock=clock)
-            if exported := hand_over_after(settings, runtime, progress=progress, clock=clock):
-                errors += exported.errors
-            if error := _save(settings, runtime, bool(published.runs), progress, clock):
-                errors.append(error)
         except DqctlError as error:
             errors.append(error)
+    if exported := hand_over_after(settings, runtime, progress=progress, clock=clock):
+        errors += exported.errors
+    if published and (unsaved := _save(settings, runtime, bool(published.runs), progress, clock)):
+        errors.append(unsaved)
     metrics.write_after(settings, progress)
     return Round(published, settled, tuple(errors), has_target)
 

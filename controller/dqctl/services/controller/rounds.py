@@ -74,6 +74,7 @@ class Rounds:
             error = said.get("error", {})
             why = str(error.get("message") or f"the round ended with {code}")
             self._failures += 1
+            self._clean_at = now  # gone again whatever it was: an export waits without a run that would
             if self._standing.fail("round", why):
                 log.warning("%s: %s; %s", _word(code), why, error.get("hint", ""))
         else:
