@@ -6,10 +6,10 @@ what it did is read from the table's log.
 
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -236,19 +236,28 @@ class _Kept:
     partition_columns: tuple[str, ...]
 
 
+# What was read last of each table, and when its log's folder had changed last. One entry a table, however many
+# commits it sees; of more tables than these, the first are read again.
+_MOST_KEPT = 8192
+_kept: dict[str, tuple[int, _Kept]] = {}
+_keeping = threading.Lock()
+
+
 def _read(location: Path) -> _Kept:
     log = f"{location}/_delta_log"
-    found = _read_once(str(location), os.stat(log).st_mtime_ns)  # noqa: PTH116 - three times as fast
-    if os.access(f"{log}/{found.version + 1:020d}.json", os.F_OK):
-        # Two commits within one tick of the file system's clock: the folder's time did not change.
-        return _read_once.__wrapped__(str(location), 0)
-    return found
-
-
-# A commit changes the second argument, which makes the cached answer void.
-@lru_cache(maxsize=65536)
-def _read_once(location: str, _changed_at: int) -> _Kept:
-    table = DeltaTable(location)
+    changed_at = os.stat(log).st_mtime_ns  # noqa: PTH116 - three times as fast
+    with _keeping:
+        at, found = _kept.get(log, (0, None))
+    # Of two commits within one tick of the file system's clock, the second does not change the folder's time.
+    if found is not None and at == changed_at and not os.access(f"{log}/{found.version + 1:020d}.json", os.F_OK):
+        return found
+    table = DeltaTable(str(location))
     schema = table.schema().to_json()
     partitions = tuple(table.metadata().partition_columns)
-    return _Kept(table.version(), schema, columns_from_delta(schema), partitions)
+    found = _Kept(table.version(), schema, columns_from_delta(schema), partitions)
+    with _keeping:
+        _kept.pop(log, None)
+        _kept[log] = (changed_at, found)
+        while len(_kept) > _MOST_KEPT:
+            del _kept[next(iter(_kept))]
+    return found
