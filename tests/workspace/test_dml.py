@@ -186,7 +186,7 @@ def test_insert_adds_columns_when_it_may(t: Client) -> None:
     ("statement", "error_class", "sqlstate"),
     [
         ("INSERT INTO t VALUES (3000000000, 'x', 1)", "CAST_OVERFLOW_IN_TABLE_INSERT", "22003"),
-        ("INSERT INTO t VALUES (4, 'ok', 1), ('x', 'y', 2)", "CAST_INVALID_INPUT", "22018"),
+        ("INSERT INTO t SELECT '4', 'ok', 1 UNION ALL SELECT 'x', 'y', 2", "CAST_INVALID_INPUT", "22018"),
         ("INSERT INTO t (name) VALUES ('x')", "DELTA_NOT_NULL_CONSTRAINT_VIOLATED", "23502"),
         ("UPDATE t SET id = NULL WHERE id = 3", "DELTA_NOT_NULL_CONSTRAINT_VIOLATED", "23502"),
         ("UPDATE t SET n = 'abc'", "CAST_INVALID_INPUT", "22018"),
@@ -212,6 +212,26 @@ def test_values_become_the_columns_types(t: Client) -> None:
         "MERGE INTO t USING (SELECT '1' AS id, 7 AS name, '8' AS n) s ON t.id = s.id WHEN MATCHED THEN UPDATE SET *"
     )
     assert content(t) == [(1, "7", 8), (2, "b", 20), (3, "c", 30), (4, "5", 6)]
+
+
+@pytest.mark.feature("SQL", "Arrays, maps and structs in DML")
+def test_nested_values_go_through_every_statement(client: Client) -> None:
+    client.execute(
+        "CREATE TABLE h (`Id` INT, `a b` ARRAY<STRUCT<x: INT, `y z`: STRING>>, m MAP<STRING, INT>, s STRUCT<p: INT, q: STRUCT<r: STRING>>)"
+    )
+    client.execute(
+        "INSERT INTO h VALUES (1, array(named_struct('x', 1, 'y z', 'w')), map('k', 1), named_struct('p', 1, 'q', named_struct('r', 'rr'))), (2, NULL, NULL, NULL)"
+    )
+    client.execute("UPDATE h SET `a b` = array(named_struct('x', 7, 'y z', 'new')) WHERE ID = 2")
+    client.execute(
+        "MERGE INTO h USING (SELECT * FROM h) AS s ON h.id = s.Id WHEN MATCHED AND s.s.q.r = 'rr' THEN UPDATE SET m = map('z', 9)"
+    )
+    client.execute("INSERT OVERWRITE h SELECT * FROM h")
+    assert client.rows("SELECT id, `a b`[0].`y z`, m['z'], s.q.r FROM h ORDER BY id") == [
+        (1, "w", 9, "rr"),
+        (2, "new", None, None),
+    ]
+    assert client.error("UPDATE h SET s.p = 5").error_class == "UNSUPPORTED_FEATURE"
 
 
 @pytest.mark.feature("SQL", "CHAR and VARCHAR lengths")

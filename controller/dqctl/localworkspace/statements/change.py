@@ -15,8 +15,6 @@ from dqctl.localworkspace.statements.loading import ACTION, DELETED, KEPT, UPDAT
 from dqctl.localworkspace.statements.results import counts, nothing
 from dqctl.localworkspace.transaction_log import Commit
 
-_RANDOM = frozenset({"rand", "random", "randn", "uuid", "shuffle", "monotonically_increasing_id", "randstr"})
-
 
 def update(statement: exp.Update, context: Context) -> Result:
     """UPDATE."""
@@ -157,14 +155,12 @@ def _condition(statement: exp.Expr, table: Table) -> exp.Expr | None:
     if where is None:
         return None
     condition: exp.Expr = where.this
-    for call in condition.find_all(exp.Func):
-        name = call.name.lower() if isinstance(call, exp.Anonymous) else call.sql_name().lower()
-        if name in _RANDOM:
-            raise StatementError(
-                "INVALID_NON_DETERMINISTIC_EXPRESSIONS",
-                f"The operator expects a deterministic expression, but the actual expression is "
-                f"{call.sql('databricks')}.",
-                "42K0E",
-            )
+    if (call := loading.random_call(condition)) is not None:
+        raise StatementError(
+            "INVALID_NON_DETERMINISTIC_EXPRESSIONS",
+            "The operator expects a deterministic expression, but the actual expression is "
+            f"{call.sql('databricks')}.",
+            "42K0E",
+        )
     loading.localize(condition, table, _alias(statement.this, table))
     return condition

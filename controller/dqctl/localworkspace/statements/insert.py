@@ -21,6 +21,8 @@ from dqctl.localworkspace.types import Column, columns_from_arrow
 _SOURCE = "_source"
 # The type of a column that nobody asked the engine about: it is cast whatever it is.
 _UNKNOWN = ""
+_NESTED = frozenset({"array", "struct", "named_struct", "map", "map_from_arrays", "split"})
+_MANY_ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -171,12 +173,26 @@ def _query_of(statement: exp.Insert, order: Sequence[str], target: Target) -> ex
         query = exp.select("*").from_(source.copy())
     elif isinstance(statement.expression, exp.Values):
         _put_defaults(statement.expression, order, target)
-        query = exp.select("*").from_(statement.expression)
+        query = _selected(statement.expression) or exp.select("*").from_(statement.expression)
     else:
         query = statement.expression
     with_ = statement.args.get("with_")
     if with_ is not None and not query.args.get("with_"):
         query.set("with_", with_.pop())
+    return query
+
+
+def _selected(values: exp.Values) -> exp.Expr | None:
+    """VALUES with arrays and structs in them as SELECTs: Sail 0.7.2 finds another type for each row of VALUES."""
+    calls = {call.name.lower() for call in values.find_all(exp.Anonymous)} | {
+        type(call).__name__.lower() for call in values.find_all(exp.Struct, exp.Array)
+    }
+    if calls.isdisjoint(_NESTED) or len(values.expressions) > _MANY_ROWS:
+        return None
+    rows = [row.expressions if isinstance(row, exp.Tuple) else [row] for row in values.expressions]
+    query: exp.Expr = exp.select(*(cell.copy() for cell in rows[0]))
+    for row in rows[1:]:
+        query = exp.union(query, exp.select(*(cell.copy() for cell in row)), distinct=False, copy=False)
     return query
 
 

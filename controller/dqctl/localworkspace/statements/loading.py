@@ -30,11 +30,12 @@ from dqctl.localworkspace.sql.relations import at_path
 from dqctl.localworkspace.sql.statement import parse_tree
 from dqctl.localworkspace.types import Column
 
-ACTION = "_action"
+ACTION = "_dqctl_action"
 # What becomes of a row: the last three leave it out, and the last two of those refuse the statement.
 KEPT, UPDATED, INSERTED, DELETED, IGNORED, MISPLACED, AMBIGUOUS = range(7)
 
 _CONSTRAINT = "delta.constraints."
+_RANDOM = frozenset({"rand", "random", "randn", "uuid", "shuffle", "monotonically_increasing_id", "randstr"})
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def write(sql: str, target: Target, context: Context, tally: Tally | None = None
     """
     checks = list(target.checks.items())
     if checks:
-        made = ", ".join(f"({text}) AS `_check_{index}`" for index, (_, text) in enumerate(checks))
+        made = ", ".join(f"({text}) AS `_dqctl_check_{index}`" for index, (_, text) in enumerate(checks))
         sql = f"SELECT *, {made} FROM ({sql}) AS {quoted(target.table.name.name)}"  # noqa: S608 - the table's own
     schema = delta.schema_of(target.before.metadata["schemaString"])
     # Closed here, not when the collector finds it: the engine's answer is read to its end or given up.
@@ -343,6 +344,15 @@ def does_not_hold(condition: exp.Expr) -> exp.Expr:
     return exp.Not(
         this=exp.Anonymous(this="coalesce", expressions=[exp.Paren(this=condition.copy()), exp.false()])
     )
+
+
+def random_call(tree: exp.Expr) -> exp.Expr | None:
+    """A call in the tree whose value differs from one reading to the next."""
+    for call in tree.find_all(exp.Func):
+        name = call.name.lower() if isinstance(call, exp.Anonymous) else call.sql_name().lower()
+        if name in _RANDOM:
+            return call
+    return None
 
 
 def is_default(value: exp.Expr) -> bool:
