@@ -203,6 +203,8 @@ def test_what_is_said_of_a_table_is_shown(client: Client) -> None:
     assert client.error("ALTER TABLE t CLUSTER BY (nope)").sqlstate == "42703"
     assert client.error("ALTER TABLE t ALTER COLUMN a COMMENT 'x', nope COMMENT 'y'").sqlstate == "42703"
     assert client.rows("DESCRIBE t") == [("a", "int", None), ("b", "int", None)]
+    operations = client.execute("DESCRIBE HISTORY t").table.column("operation").to_pylist()
+    assert operations[:3] == ["CLUSTER BY", "UNSET TBLPROPERTIES", "SET TBLPROPERTIES"]
 
 
 @pytest.mark.feature("SQL", "ALTER of what it cannot be done to")

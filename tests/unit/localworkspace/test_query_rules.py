@@ -1,5 +1,7 @@
 """Each rule for queries: what a warehouse answers, and that the engine alone does not."""
 
+# ruff: noqa: E501 - statements as they are sent
+
 from collections.abc import Iterator
 from typing import Any
 

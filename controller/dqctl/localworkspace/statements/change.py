@@ -158,7 +158,8 @@ def _condition(statement: exp.Expr, table: Table) -> exp.Expr | None:
     if (call := loading.random_call(condition)) is not None:
         raise StatementError(
             "INVALID_NON_DETERMINISTIC_EXPRESSIONS",
-            f"The operator expects a deterministic expression, but the actual expression is {call.sql('databricks')}.",
+            "The operator expects a deterministic expression, but the actual expression is "
+            f"{call.sql('databricks')}.",
             "42K0E",
         )
     loading.localize(condition, table, _alias(statement.this, table))

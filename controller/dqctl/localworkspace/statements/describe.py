@@ -116,7 +116,9 @@ def _sections(table: Table, context: Context) -> list[tuple[str, str, str | None
     clustering = [] if table.clustering == ("AUTO",) else [name.lower() for name in table.clustering]
     partitions = [name.lower() for name in delta.partition_columns(context.catalog.path(table))]
     rows: list[tuple[str, str, str | None]] = []
-    for title, names in (("# Partition Information", partitions), ("# Clustering Information", clustering)):
+    for title, wanted in (("# Partition Information", partitions), ("# Clustering Information", clustering)):
+        # A kill between the two leaves an entry that names a column which a commit has renamed.
+        names = [name for name in wanted if name in columns]
         if names:
             rows += [(title, "", ""), ("# col_name", "data_type", "comment")]
             rows += [(columns[name].name, columns[name].type, columns[name].comment) for name in names]

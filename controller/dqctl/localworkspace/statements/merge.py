@@ -389,7 +389,8 @@ def _once(joined: str, clauses: Sequence[Clause], target: Target) -> str:
         f"WHEN _dqctl_times > 1 THEN {several} "
         f"WHEN _dqctl_place > 1 THEN {IGNORED} ELSE {ACTION} END AS {ACTION} "
         f"FROM (SELECT *, count(CASE WHEN {_CLAUSE} >= 0 THEN 1 END) OVER (PARTITION BY {_ROW}) AS _dqctl_times, "
-        f"row_number() OVER (PARTITION BY {_ROW} ORDER BY CASE WHEN {_CLAUSE} >= 0 THEN 0 ELSE 1 END) AS _dqctl_place "
+        f"row_number() OVER (PARTITION BY {_ROW} ORDER BY CASE WHEN {_CLAUSE} >= 0 THEN 0 ELSE 1 END) "
+        "AS _dqctl_place "
         f"FROM ({joined}))"
     )
 

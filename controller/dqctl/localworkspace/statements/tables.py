@@ -6,6 +6,7 @@ start of the lakehouse sweeps it away.
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,9 @@ def _fill(
         if duplicates:
             raise errors.column_exists(quoted(duplicates.pop()))
         by = _known(schema.names, options)
-        return write(schema, context.engine.stream(sql), by)
+        # Closed here, not when the collector finds it: the engine's answer is read to its end or given up.
+        with closing(context.engine.stream(sql)) as rows:
+            return write(schema, rows, by)
 
 
 def _known(names: Sequence[str], options: TableOptions) -> list[str]:
