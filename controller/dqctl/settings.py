@@ -243,9 +243,9 @@ def missing(settings: Settings, *names: str) -> MissingSetting:
     return MissingSetting(f"no {wanted} is set", "looked for: " + "; ".join(places))
 
 
-def settings_files(home: Path, stack: str, environment: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+def settings_files(home: Path, stack: str) -> tuple[Path, ...]:
     """The files that are read, the first that has a setting wins."""
-    own = environment.get("DQCTL_CONFIG")
+    own = os.environ.get("DQCTL_CONFIG")
     user = Path(own) if own else home / "settings.toml"
     return (home / "stacks" / stack / "settings.toml", user)
 
@@ -260,7 +260,7 @@ def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] 
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     merged = _over(given, _from_environment(environment))
     home = Path(merged.get("home") or default_home()).expanduser().absolute()
-    for path in settings_files(home, str(merged.get("stack") or "default"), environment):
+    for path in settings_files(home, str(merged.get("stack") or "default")):
         merged = _over(merged, _from_file(path))
     try:
         found = Settings(**merged)

@@ -30,7 +30,7 @@ from dqctl.services.target import find_endpoint
 from dqctl.settings import Settings
 from dqctl.stack import schedules
 from dqctl.stack.paths import StackPaths
-from dqctl.testgen import exclusive
+from dqctl.testgen import exclusive, foreground
 from dqctl.testgen.capabilities import capabilities
 from dqctl.testgen.noticing import Notice, Noticed
 from publishing import published, running
@@ -323,8 +323,8 @@ def test_what_a_killed_command_left_is_settled_and_what_others_run_is_not(
     runtime: LocalRuntime, sidecar: Callable[..., Sidecar]
 ) -> None:
     with runtime.metadata() as connection:
+        foreground.ensure(connection, capabilities(runtime.version))
         ours, theirs = (connection.execute(CLAIM).fetchone() or (None,) for _ in range(2))
-        connection.execute("CREATE TABLE IF NOT EXISTS dqctl.foreground (job_id uuid PRIMARY KEY)")
         connection.execute("INSERT INTO dqctl.foreground VALUES (%s)", ours)
 
     def status(job: tuple[object, ...]) -> str:
@@ -399,8 +399,8 @@ def test_a_process_is_ready_while_a_run_is_under_way_and_none_while_nothing_is(
 def test_what_a_command_runs_is_not_waited_for(runtime: LocalRuntime) -> None:
     with runtime.metadata() as connection, runtime.metadata() as command, runtime.metadata() as watching:
         watching.autocommit = True
+        foreground.ensure(connection, capabilities(runtime.version))
         (job,) = connection.execute(CLAIM).fetchone() or (None,)
-        connection.execute("CREATE TABLE IF NOT EXISTS dqctl.foreground (job_id uuid PRIMARY KEY)")
         connection.commit()
         try:
             assert coming(watching)
