@@ -121,7 +121,8 @@ def run(name: Name) -> None:
 
 
 def _show(done: "Planned", name: str, dry_run: bool) -> None:
-    said = f"schedule {name}: {done.change}" + (", which this dry run did not do" if dry_run else "")
+    would = "would be " if dry_run and done.change in ("added", "changed", "removed") else ""
+    said = f"schedule {name}: {would}{done.change}"
     texts = [f"{place}:\n{text}" for place, text in done.writes.items()] if dry_run else []
     emit(
         {
