@@ -82,8 +82,13 @@ class Table:
 
     @cached_property
     def text(self) -> str:
-        """Its line in the file. A change of one table must not cost what writing all others anew does."""
+        """The table in the file."""
         return json.dumps({one.name: getattr(self, one.name) for one in fields(self)}, default=asdict)
+
+    @cached_property
+    def line(self) -> str:
+        """With its name. A change of one table must not cost what writing all others anew does."""
+        return f"{json.dumps(self.name.name)}: {self.text}"
 
 
 @dataclass(frozen=True)
@@ -98,9 +103,10 @@ class Volume:
     tags: dict[str, str] = field(default_factory=dict)
 
     @cached_property
-    def text(self) -> str:
+    def line(self) -> str:
         """Its line in the file."""
-        return json.dumps({one.name: getattr(self, one.name) for one in fields(self)}, default=asdict)
+        content = {one.name: getattr(self, one.name) for one in fields(self)}
+        return f"{json.dumps(self.name.name)}: {json.dumps(content, default=asdict)}"
 
 
 @dataclass(frozen=True)
@@ -115,9 +121,10 @@ class Function:
     created_at: float = 0.0
 
     @cached_property
-    def text(self) -> str:
+    def line(self) -> str:
         """Its line in the file."""
-        return json.dumps({one.name: getattr(self, one.name) for one in fields(self)}, default=asdict)
+        content = {one.name: getattr(self, one.name) for one in fields(self)}
+        return f"{json.dumps(self.name.name)}: {json.dumps(content, default=asdict)}"
 
 
 @dataclass
@@ -141,14 +148,9 @@ class Schema:
     def text(self) -> str:
         """Its lines in the file."""
         own = {key: getattr(self, key) for key in ("comment", "created_at", "owner", "properties", "tags")}
-        inside: dict[str, Mapping[str, Table | Volume | Function]] = {
-            "tables": self.tables,
-            "volumes": self.volumes,
-            "functions": self.functions,
-        }
         return _braced(
             {key: json.dumps(value) for key, value in own.items()}
-            | {key: _braced({name: one.text for name, one in found.items()}) for key, found in inside.items()}
+            | {"tables": _lines(self.tables), "volumes": _lines(self.volumes), "functions": _lines(self.functions)}
         )
 
 
@@ -237,6 +239,10 @@ class State:
                 "grants": _listed(json.dumps(asdict(one)) for one in self.grants),
             }
         )
+
+
+def _lines(entries: Mapping[str, Table | Volume | Function]) -> str:
+    return "{" + ",\n".join([one.line for one in entries.values()]) + "}"
 
 
 def _braced(parts: Mapping[str, str]) -> str:

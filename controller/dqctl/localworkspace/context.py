@@ -13,10 +13,12 @@ from dqctl.localworkspace import errors
 from dqctl.localworkspace.catalog import Catalog, Table
 from dqctl.localworkspace.engine import EngineSession
 from dqctl.localworkspace.settings import Settings
+from dqctl.localworkspace.sql import query_rules  # noqa: F401 - registers its rules
 from dqctl.localworkspace.sql.dialect import to_sql
 from dqctl.localworkspace.sql.names import Namespace
 from dqctl.localworkspace.sql.relations import Relations
 from dqctl.localworkspace.sql.rules import recover, rewrite
+from dqctl.localworkspace.sql.star_except import expand
 from dqctl.localworkspace.volumes import Volumes
 
 
@@ -70,7 +72,7 @@ class Context:
         """The text for the engine: relations resolved, gaps closed. It holds inside of the context only."""
         with ExitStack() as stack:
             relations = Relations(self, stack)
-            yield to_sql(rewrite(relations.resolve(tree), self.namespace))
+            yield to_sql(expand(rewrite(relations.resolve(tree), self.namespace), self.engine))
 
     def query(self, tree: exp.Expr) -> pa.Table:
         """The rows of a query; a second try where a rule knows the engine's failure."""

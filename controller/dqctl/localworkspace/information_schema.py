@@ -94,7 +94,7 @@ def _tables(catalog: Catalog, only: str | None) -> Rows:
 
 def _columns(catalog: Catalog, only: str | None) -> Rows:
     for table in catalog.tables(only):
-        partitions = [] if table.is_view else delta.partition_columns_of(catalog.path(table))
+        partitions = [] if table.is_view else delta.partition_columns(catalog.path(table))
         for position, column in enumerate(columns_of(catalog, table)):
             precision, scale = column.precision_and_scale
             text = column.base_type in ("string", "varchar", "char")

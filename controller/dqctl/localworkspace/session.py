@@ -9,7 +9,7 @@ from sqlglot import exp
 from dqctl.localworkspace import errors, metadata
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Parameter, Result, StatementError
-from dqctl.localworkspace.sql.names import spell_out
+from dqctl.localworkspace.sql import identifiers
 from dqctl.localworkspace.sql.parameters import bind
 from dqctl.localworkspace.sql.router import route
 from dqctl.localworkspace.sql.statement import parse
@@ -46,7 +46,7 @@ class LocalSession:
     def _run(self, statement: str, parameters: Sequence[Parameter]) -> Result:
         parsed = parse(statement)
         if isinstance(parsed, exp.Expr):
-            parsed = spell_out(bind(parsed, parameters))
+            parsed = identifiers.resolve(bind(parsed, parameters))
         elif parameters:
             raise errors.unsupported("A parameter in a statement of this kind")
         result = route(parsed, self._context)

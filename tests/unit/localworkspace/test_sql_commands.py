@@ -2,7 +2,7 @@ import pytest
 from sqlglot import exp
 
 from dqctl.localworkspace.contract import StatementError
-from dqctl.localworkspace.sql import commands, grants, inspection
+from dqctl.localworkspace.sql import commands, grants, inspection, maintenance
 from dqctl.localworkspace.sql.dialect import to_sql
 from dqctl.localworkspace.sql.statement import parse
 from lakehouse_client import Client
@@ -40,7 +40,7 @@ from lakehouse_client import Client
         ("REMOVE '/Volumes/a/b/c/x'", commands.Stage("REMOVE", "/Volumes/a/b/c/x", None, False)),
         ("LIST '/Volumes/a/b/c'", commands.ListFiles("/Volumes/a/b/c")),
         ("TRUNCATE TABLE a.t", commands.Truncate(("a", "t"))),
-        ("OPTIMIZE t ZORDER BY (a)", commands.Maintain("OPTIMIZE")),
+        ("OPTIMIZE t ZORDER BY (a)", maintenance.Optimize(("t",), ("a",))),
         ("GRANT SELECT ON TABLE t TO `a@b.c`", grants.Permit(False, ("SELECT",), "TABLE", ("t",), "a@b.c")),
         ("/* SELECT 1; */ -- DROP TABLE t\nUSE x -- y", commands.UseSchema(("x",))),
     ],

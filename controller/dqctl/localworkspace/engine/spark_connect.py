@@ -51,9 +51,9 @@ class EngineSession(Protocol):
         ...
 
     def files(
-        self, file_format: str, paths: Sequence[str], options: Mapping[str, str]
+        self, file_format: str, paths: Sequence[str], options: Mapping[str, str], schema: str | None = None
     ) -> AbstractContextManager[str]:
-        """The name under which files can be queried inside of the context."""
+        """The name under which files can be queried inside of the context; ``schema`` as DDL, else inferred."""
         ...
 
     def configure(self, settings: Mapping[str, str]) -> None:
@@ -117,10 +117,14 @@ class SparkConnectSession:
             yield name
 
     @contextmanager
-    def files(self, file_format: str, paths: Sequence[str], options: Mapping[str, str]) -> Iterator[str]:
+    def files(
+        self, file_format: str, paths: Sequence[str], options: Mapping[str, str], schema: str | None = None
+    ) -> Iterator[str]:
         """Name files as a temporary view."""
         reader = self._spark.read.format(file_format)
-        if file_format == "csv":
+        if schema is not None:
+            reader = reader.schema(schema)
+        elif file_format == "csv":
             reader = reader.option("inferSchema", "true")
         with self._view(reader.options(**options).load(list(paths))) as name:
             yield name

@@ -1,6 +1,5 @@
 """Files of volumes as relations: which of them a path means, and how a reader is told about them."""
 
-import glob
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,9 +48,9 @@ def data_files(path: str, volumes: Volumes) -> dict[str, Path]:
     place = volumes.file(root)
     found: dict[str, Path] = {}
     for pattern in _braces("/".join(parts[wild[0] :])):
-        for each in sorted(glob.glob(pattern, root_dir=place)):
-            inside = volumes.file(f"{root}/{each}")
-            found.update(_below(f"{root}/{each}", inside))
+        for each in sorted(place.glob(pattern)):
+            name = f"{root}/{each.relative_to(place)}"
+            found.update(_below(name, volumes.file(name)))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Functions that were made with CREATE FUNCTION ... RETURN: a call becomes the body, with what it was called with."""
+"""Functions made with CREATE FUNCTION ... RETURN: a call becomes the body, with what it was called with."""
 
 from collections.abc import Mapping, Sequence
 
@@ -62,7 +62,7 @@ def _body(function: Function, arguments: Sequence[exp.Expr]) -> exp.Expr:
         name.lower(): exp.cast(argument.copy(), kind, dialect="databricks")
         for (name, kind), argument in zip(function.parameters, arguments, strict=True)
     }
-    body: exp.Expr = parse_tree(f"SELECT {function.body}").selects[0].unalias()
+    body: exp.Expr = parse_tree(f"SELECT {function.body}").expressions[0].unalias()
     holder = exp.Paren(this=body.copy())
     _replace(holder, given, function.name)
     return exp.cast(holder, function.returns, dialect="databricks") if function.returns else holder

@@ -1,5 +1,6 @@
 """The commands that look after a table's versions and files: RESTORE, CLONE, OPTIMIZE, VACUUM, ANALYZE."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dqctl.localworkspace import errors
@@ -63,34 +64,42 @@ class Analyze:
 
 def read_maintenance(reader: Reader) -> object | None:
     """The command that begins here; None when the statement is not one of these."""
-    if reader.accept("RESTORE"):
-        reader.accept("TABLE")
-        parts = reader.name()
-        reader.accept("TO")
-        to = _as_of(reader)
-        if to is None:
-            raise reader.error()
-        reader.end()
-        return Restore(parts, to)
-    if reader.accept("OPTIMIZE"):
-        return _optimize(reader)
-    if reader.accept("VACUUM"):
-        return _vacuum(reader)
-    if reader.accept("ANALYZE", "TABLE"):
-        parts = reader.name()
-        if reader.accept("COMPUTE"):
-            reader.rest()
-            return Analyze(parts)
-        raise errors.unsupported("ANALYZE TABLE in this form")
-    if reader.accept("REFRESH", "TABLE"):
-        parts = reader.name()
-        reader.end()
-        return Analyze(parts)
-    if reader.accept("REORG"):
-        raise errors.unsupported("REORG TABLE")
-    if reader.accept("CREATE"):
-        return _clone(reader)
+    for words, read in _COMMANDS:
+        if reader.accept(*words):
+            return read(reader)
     return None
+
+
+def _restore(reader: Reader) -> Restore:
+    reader.accept("TABLE")
+    parts = reader.name()
+    reader.accept("TO")
+    to = _as_of(reader)
+    if to is None:
+        raise reader.error()
+    reader.end()
+    return Restore(parts, to)
+
+
+def _analyze(reader: Reader) -> Analyze:
+    parts = reader.name()
+    if not reader.accept("COMPUTE"):
+        raise errors.unsupported("ANALYZE TABLE in this form")
+    reader.rest()
+    return Analyze(parts)
+
+
+def _refresh(reader: Reader) -> Analyze:
+    parts = reader.name()
+    reader.end()
+    return Analyze(parts)
+
+
+def _refused(what: str) -> Callable[[Reader], object]:
+    def read(_: Reader) -> object:
+        raise errors.unsupported(what)
+
+    return read
 
 
 def _as_of(reader: Reader) -> AsOf | None:
@@ -164,3 +173,15 @@ def _vacuum(reader: Reader) -> Vacuum:
     dry_run = reader.accept("DRY", "RUN")
     reader.end()
     return Vacuum(parts, hours, dry_run)
+
+
+_COMMANDS: tuple[tuple[Parts, Callable[[Reader], object | None]], ...] = (
+    (("RESTORE",), _restore),
+    (("OPTIMIZE",), _optimize),
+    (("VACUUM",), _vacuum),
+    (("ANALYZE", "TABLE"), _analyze),
+    (("REFRESH", "TABLE"), _refresh),
+    (("CREATE",), _clone),
+    (("REORG",), _refused("REORG TABLE")),
+    (("EXECUTE", "IMMEDIATE"), _refused("EXECUTE IMMEDIATE")),
+)

@@ -7,7 +7,6 @@ from sqlglot import exp
 
 from dqctl.localworkspace import errors
 from dqctl.localworkspace.catalog import INFORMATION_SCHEMA, Name
-from dqctl.localworkspace.sql.tokens import Reader, tokenize
 
 # ``parquet.`/path` ``: a relation named by a file format and a path.
 PATH_FORMATS = frozenset({"delta", "parquet", "csv", "json", "text"})
@@ -51,26 +50,6 @@ def named_relations(tree: exp.Expr) -> Iterator[exp.Table]:
         if not table.db and _is_common_table_expression(table):
             continue
         yield table
-
-
-def spell_out(tree: exp.Expr) -> exp.Expr:
-    """``IDENTIFIER('a.b')`` becomes the name that it spells, in place; parameters have their values by then."""
-    for call in list(tree.find_all(exp.Anonymous)):
-        if call.name.lower() != "identifier" or len(call.expressions) != 1:
-            continue
-        (text,) = call.expressions
-        if not isinstance(text, exp.Literal) or not text.is_string:
-            raise errors.unsupported("IDENTIFIER of anything but a text or a parameter")
-        reader = Reader(tokenize(text.name), text.name)
-        parts = [exp.to_identifier(part, quoted=True) for part in reader.name()]
-        reader.end()
-        table = call.parent
-        if isinstance(table, exp.Table) and table.this is call:
-            for key, part in zip(("this", "db", "catalog"), reversed(parts), strict=False):
-                table.set(key, part)
-        else:
-            call.replace(exp.column(*reversed(parts)))
-    return tree
 
 
 def is_path(table: exp.Table) -> bool:

@@ -5,7 +5,7 @@ So the engine needs no catalog, and a session of it is ready at once however man
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +16,11 @@ from sqlglot import exp
 from dqctl.localworkspace import errors, information_schema
 from dqctl.localworkspace.catalog import Catalog, Name, Table
 from dqctl.localworkspace.contract import StatementError
+from dqctl.localworkspace.delta import is_table
 from dqctl.localworkspace.engine import EngineSession
 from dqctl.localworkspace.sql.functions import inline
 from dqctl.localworkspace.sql.names import Namespace, is_information_schema, is_path, named_relations, parts_of
+from dqctl.localworkspace.sql.read_files import METADATA, relation
 from dqctl.localworkspace.sql.statement import parse_tree
 from dqctl.localworkspace.volumes import Volumes
 
@@ -57,8 +59,8 @@ class Relations:
     def __init__(self, place: Place, stack: ExitStack) -> None:
         self._place = place
         self._catalog = place.catalog
-        self._volumes = place.volumes
-        self._engine = place.engine
+        self.volumes = place.volumes
+        self.engine = place.engine
         self._namespace = place.namespace
         self._stack = stack
         self._information: dict[Name, str] = {}
@@ -114,27 +116,48 @@ class Relations:
     def _information_relation(self, name: Name) -> str:
         if name not in self._information:
             rows = information_schema.rows(self._catalog, name)
-            self._information[name] = self._stack.enter_context(self._engine.relation(rows))
+            self._information[name] = self._stack.enter_context(self.engine.relation(rows))
         return self._information[name]
 
     def _path(self, table: exp.Table) -> None:
-        if table.db.lower() == "delta" or not table.name.startswith("/Volumes/"):
+        if not table.name.startswith("/Volumes/"):
             raise errors.unsupported(f"Reading {table.db}.`{table.name}`: only files of volumes are,")
-        relation = self._stack.enter_context(
-            self._engine.files(table.db.lower(), [str(self._volumes.file(table.name))], {})
-        )
-        _point_to(table, exp.to_identifier(relation, quoted=True))
+        if table.db.lower() == "delta":
+            place = self.volumes.file(table.name)
+            if not is_table(place):
+                raise StatementError("DELTA_TABLE_NOT_FOUND", f"There is no Delta table at {table.name}.", "42P01")
+            _point_to(table, exp.to_identifier(str(place), quoted=True), "delta")
+            return
+        # Such a name says nothing of a header; types are inferred, as for read_files.
+        self._files(table, table.name, {"format": table.db.lower()})
 
     def _read_files(self, function: exp.Anonymous, table: exp.Table) -> None:
         path, options = read_files_arguments(function)
-        file_format = options.pop("format", "parquet").lower()
-        if file_format not in ("parquet", "csv", "json", "text"):
-            raise errors.unsupported(f"read_files of format {file_format}")
-        place = self._volumes.file(path)
-        if not place.exists() and not any(char in path for char in "*?[{"):
-            raise StatementError("CLOUD_FILE_SOURCE_FILE_NOT_FOUND", f"No such file: {path}", "42K03")
-        relation = self._stack.enter_context(self._engine.files(file_format, [str(place)], options))
-        _point_to(table, exp.to_identifier(relation, quoted=True))
+        self._files(table, path, options)
+
+    def _files(self, table: exp.Table, path: str, options: Mapping[str, str]) -> None:
+        scope = table.find_ancestor(exp.Select)
+        wanted = scope is not None and _asks_for_metadata(scope)
+        found = relation(self, path, options, self._stack, metadata=wanted)
+        if isinstance(found, exp.Table):
+            _point_to(table, found.this)
+            return
+        kept = {key: value for key, value in table.args.items() if key not in ("this", "db", "catalog")}
+        table.replace(exp.Subquery(this=found.this, **kept))
+        if scope is not None:
+            _hide_metadata(scope)
+
+
+def _asks_for_metadata(scope: exp.Select) -> bool:
+    return any(METADATA in {part.name.lower() for part in each.parts[:2]} for each in scope.find_all(exp.Column))
+
+
+def _hide_metadata(scope: exp.Select) -> None:
+    """``*`` is the files' own columns: ``_metadata`` comes to who names it."""
+    for each in list(scope.expressions):
+        star = each.this if isinstance(each, exp.Column) else each
+        if isinstance(star, exp.Star) and not star.args.get("except_"):
+            star.set("except_", [exp.to_identifier(METADATA)])
 
 
 def read_files_arguments(function: exp.Anonymous) -> tuple[str, dict[str, str]]:

@@ -34,7 +34,7 @@ def parse(statement: str) -> object:
     tokens = tokenize(statement)
     if tokens[0].token_type == TokenType.TABLE:
         return parse_tree(f"FROM {statement[tokens[0].end + 1 :]}")
-    command = read_maintenance(Reader(tokens)) or read_command(Reader(tokens, statement))
+    command = read_maintenance(Reader(tokens, statement)) or read_command(Reader(tokens, statement))
     if isinstance(command, Explain):
         return Explanation(parse_tree(statement[command.start :]))
     if command is not None:

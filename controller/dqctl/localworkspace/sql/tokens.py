@@ -23,7 +23,32 @@ def tokenize(statement: str) -> list[Token]:
     for token in tokens:
         if token.token_type == TokenType.SEMICOLON:
             raise errors.syntax_error("Syntax error at or near ';': one statement at a time.")
+    return _spelled_out(tokens)
+
+
+def _spelled_out(tokens: list[Token]) -> list[Token]:
+    """``IDENTIFIER('a.b')`` is the name that it spells, wherever it stands; parameters: ``identifiers``."""
+    place = 0
+    while place + 3 < len(tokens):
+        word, opened, text, closed = tokens[place : place + 4]
+        call = word.token_type == TokenType.VAR and word.text.upper() == "IDENTIFIER"
+        if call and (opened.text, closed.text) == ("(", ")") and text.token_type == TokenType.STRING:
+            tokens[place : place + 4] = _name_of(text.text, word, closed)
+        place += 1
     return tokens
+
+
+def _name_of(text: str, first: Token, last: Token) -> list[Token]:
+    """The tokens of a name, and of nothing else, in the place of those from ``first`` to ``last``."""
+    reader = Reader(Warehouse().tokenize(text))
+    parts = reader.name()
+    reader.end()
+    found: list[Token] = []
+    for part in parts:
+        kinds = [(TokenType.DOT, ".")] if found else []
+        for kind, spelled in (*kinds, (TokenType.IDENTIFIER, part)):
+            found.append(Token(kind, spelled, line=first.line, col=first.col, start=first.start, end=last.end))
+    return found
 
 
 Parts = tuple[str, ...]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from dqctl.localworkspace import errors
+from dqctl.localworkspace import errors, transaction_log
 from dqctl.localworkspace.catalog import INFORMATION_SCHEMA, CatalogEntry, Schema, Table, quoted
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result, StatementError
@@ -58,7 +58,17 @@ def _owner(action: alterations.SetOwner, table: Table, context: Context) -> None
 
 def _properties(action: alterations.SetProperties, table: Table, context: Context) -> None:
     _no_constraint_among(action.properties)
+    _note("SET TBLPROPERTIES", {"properties": dict(action.properties)}, table, context)
     context.catalog.edit(table.name, lambda now: replace(now, properties={**now.properties, **action.properties}))
+
+
+def _note(operation: str, parameters: Mapping[str, object], table: Table, context: Context) -> None:
+    """Have the table's history say what was done to its entry, as it does on Databricks: a version of its own."""
+    if table.is_view:
+        return
+    path = context.catalog.path(table)
+    with context.writing(table):
+        transaction_log.commit(path, transaction_log.read(path), transaction_log.Commit(operation, parameters))
 
 
 def _no_constraint_among(properties: Mapping[str, str]) -> None:
@@ -75,6 +85,7 @@ def _unset_properties(action: alterations.UnsetProperties, table: Table, context
             f"{table.name}.",
             "42K0J",
         )
+    _note("UNSET TBLPROPERTIES", {"properties": list(action.keys), "ifExists": action.if_exists}, table, context)
     context.catalog.edit(
         table.name,
         lambda now: replace(
@@ -85,6 +96,8 @@ def _unset_properties(action: alterations.UnsetProperties, table: Table, context
 
 def _clustering(action: alterations.ClusterBy, table: Table, context: Context) -> None:
     alter_columns.known(action.columns, table, context)
+    old, new = ", ".join(table.clustering), ", ".join(action.columns)
+    _note("CLUSTER BY", {"oldClusteringColumns": old, "newClusteringColumns": new}, table, context)
     context.catalog.edit(table.name, lambda now: replace(now, clustering=action.columns))
 
 

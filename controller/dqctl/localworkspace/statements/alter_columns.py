@@ -7,19 +7,22 @@ mapping and type widening on Databricks, where they have to be enabled; here, wh
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sqlglot import exp
 
-from dqctl.localworkspace import delta, delta_log, errors
+from dqctl.localworkspace import delta, errors, transaction_log
 from dqctl.localworkspace.catalog import Table, quoted
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import StatementError
 from dqctl.localworkspace.sql import alterations
 from dqctl.localworkspace.sql.statement import parse_tree
-from dqctl.localworkspace.statements import constraints
+from dqctl.localworkspace.statements import constraints, loading
 from dqctl.localworkspace.statements.tables import allow_defaults, fields_of
+from dqctl.localworkspace.transaction_log import Commit
 from dqctl.localworkspace.types import (
     CHAR_VARCHAR,
     DEFAULT,
@@ -81,9 +84,7 @@ def add(action: alterations.AddColumns, table: Table, context: Context) -> None:
                     now = _moved(now, name, position)
                 return now
 
-            delta_log.change_schema(
-                path, move, "CHANGE COLUMNS", {"columns": json.dumps([one[0] for one in moves])}
-            )
+            _change_schema(path, move, Commit("CHANGE COLUMNS", {"columns": [name for name, _ in moves]}))
         context.catalog.edit(table.name, lambda now: now)
 
 
@@ -113,7 +114,8 @@ def rename(action: alterations.RenameColumn, table: Table, context: Context) -> 
             raise errors.column_exists(quoted(action.new))
         _free(table, old["name"], "rename")
         renamed = [(field | {"name": action.new} if field is old else field, field["name"]) for field in fields]
-        _rewrite(table, renamed, context)
+        what = Commit("RENAME COLUMN", {"oldColumnPath": old["name"], "newColumnPath": action.new})
+        _rewrite(table, renamed, what, context)
 
     def change(now: Table) -> Table:
         def new(name: str) -> str:
@@ -152,7 +154,8 @@ def drop(action: alterations.DropColumns, table: Table, context: Context) -> Non
         left = [field for field in fields if field not in gone]
         if not left:
             raise errors.invalid_parameter(f"Cannot drop all columns of {table.name}.")
-        _rewrite(table, [(field, field["name"]) for field in left], context)
+        what = Commit("DROP COLUMNS", {"columns": [field["name"] for field in gone]})
+        _rewrite(table, [(field, field["name"]) for field in left], what, context)
     names = {field["name"] for field in gone}
     context.catalog.edit(
         table.name,
@@ -183,9 +186,9 @@ def _free(table: Table, column: str, what: str) -> None:
         )
 
 
-def _rewrite(table: Table, fields: list[tuple[dict[str, Any], str]], context: Context) -> None:
+def _rewrite(table: Table, fields: list[tuple[dict[str, Any], str]], what: Commit, context: Context) -> None:
     """Write the rows anew, in one commit, each field from the column that it was."""
-    path = context.catalog.path(table)
+    target = loading.opened(table, context)
     selected = []
     for field, old in fields:
         column = column_of(field)
@@ -195,18 +198,34 @@ def _rewrite(table: Table, fields: list[tuple[dict[str, Any], str]], context: Co
         selected.append(exp.alias_(value, field["name"], quoted=True))
     query = exp.select(*selected).from_(exp.to_table(str(table.name), dialect="databricks"))
     names = {old: field["name"] for field, old in fields}
-    with context.planned(query) as sql:
-        delta.write(
-            path,
-            delta.Counted(arrow_schema([field for field, _ in fields]), context.engine.stream(sql)),
-            mode="overwrite",
-            new_schema=True,
-            partition_by=[names[name] for name in delta.partition_columns(path)],
-        )
+    partitions = [names[name] for name in target.before.partition_columns]
+    new = [field for field, _ in fields]
+    with context.planned(query) as sql, closing(context.engine.stream(sql)) as rows:
+        added = transaction_log.stage(target.path, delta.Counted(arrow_schema(new), rows), partitions)
+    transaction_log.commit(
+        target.path,
+        target.before,
+        what,
+        added=added,
+        removed=[transaction_log.removal(each, data_change=False) for each in target.before.files.values()],
+        metadata=_metadata(target.before, new) | {"partitionColumns": partitions},
+    )
+
+
+def _metadata(before: transaction_log.Snapshot, fields: Fields) -> transaction_log.Action:
+    return {**before.metadata, "schemaString": json.dumps({"type": "struct", "fields": fields})}
+
+
+def _change_schema(path: Path, change: Callable[[Fields], Fields], what: Commit) -> None:
+    """Commit another schema over the same files."""
+    before = transaction_log.read(path)
+    transaction_log.commit(path, before, what, metadata=_metadata(before, change(before.fields)))
 
 
 def change(action: alterations.ChangeColumns, table: Table, context: Context) -> None:
     """ALTER COLUMN."""
+    # All of them first: what is refused leaves nothing half done.
+    known([one.name for one in action.changes], table, context)
     for one in action.changes:
         with context.writing(table):
             _CHANGES[one.change](one, table, context)
@@ -220,7 +239,7 @@ def _commit(
         edit(_field(fields, one.name))
         return fields
 
-    delta_log.change_schema(context.catalog.path(table), changed, "CHANGE COLUMN", {"column": one.name})
+    _change_schema(context.catalog.path(table), changed, Commit("CHANGE COLUMN", {"column": one.name}))
 
 
 def _comment(one: alterations.ChangeColumn, table: Table, context: Context) -> None:
@@ -276,11 +295,10 @@ def _drop_default(one: alterations.ChangeColumn, table: Table, context: Context)
 def _position(one: alterations.ChangeColumn, table: Table, context: Context) -> None:
     position = one.position
     assert position is not None  # noqa: S101 - the reader's promise
-    delta_log.change_schema(
+    _change_schema(
         context.catalog.path(table),
         lambda fields: _moved(fields, one.name, position),
-        "CHANGE COLUMN",
-        {"column": one.name},
+        Commit("CHANGE COLUMN", {"column": one.name}),
     )
 
 
@@ -312,7 +330,7 @@ def _type(one: alterations.ChangeColumn, table: Table, context: Context) -> None
         )
     _free(table, old["name"], "change")
     changed = [(field | {"type": wanted["type"]} if field is old else field, field["name"]) for field in fields]
-    _rewrite(table, changed, context)
+    _rewrite(table, changed, Commit("CHANGE COLUMN", {"column": one.name}), context)
 
 
 _CHANGES: dict[str, Callable[[alterations.ChangeColumn, Table, Context], None]] = {

@@ -1,6 +1,6 @@
-"""Constraints: CHECK holds for rows that are there and for every row that is written; keys inform."""
+"""Constraints: CHECK holds for rows that are there and, by ``loading``, for all that are written; keys inform."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -11,11 +11,7 @@ from dqctl.localworkspace.catalog import Constraint, Name, Table, quoted
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import StatementError
 from dqctl.localworkspace.sql.alterations import AddConstraint, DropConstraint
-from dqctl.localworkspace.sql.dialect import to_sql
-from dqctl.localworkspace.sql.rules import rewrite
 from dqctl.localworkspace.sql.statement import parse_tree
-
-_CHECK = "_check_"
 
 
 def add(command: AddConstraint, table: Table, context: Context) -> None:
@@ -161,42 +157,6 @@ def _broken(condition: exp.Expr) -> exp.Expr:
 def checks_of(table: Table) -> tuple[Constraint, ...]:
     """The constraints that are enforced."""
     return tuple(one for one in table.constraints if one.kind == "CHECK")
-
-
-def with_checks(sql: str, table: Table, context: Context) -> str:
-    """``sql``, which returns rows of the table, with one column more a check: whether the row breaks it."""
-    checks = checks_of(table)
-    if not checks:
-        return sql
-    broken = [exp.alias_(_broken(condition_of(one)), f"{_CHECK}{place}") for place, one in enumerate(checks)]
-    tree = exp.select("*", *broken)
-    # The subquery is the engine's text already: nothing in it may be rewritten again.
-    return f"{to_sql(rewrite(tree, context.namespace))} FROM ({sql}) AS {quoted(table.name.name)}"
-
-
-def enforced(batches: Iterator[pa.RecordBatch], table: Table) -> Iterator[pa.RecordBatch]:
-    """The batches of ``with_checks`` without its columns; ``StatementError`` at the first row that breaks one."""
-    checks = checks_of(table)
-    for batch in batches:
-        width = batch.num_columns - len(checks)
-        for place, one in enumerate(checks):
-            broken = batch.column(width + place).index(True).as_py()
-            if broken >= 0:
-                values = ", ".join(
-                    f"{name} : {batch.column(index)[broken].as_py()}"
-                    for index, name in enumerate(batch.schema.names[:width])
-                )
-                raise violated(one, values)
-        yield batch.select(range(width)) if checks else batch
-
-
-def violated(check: Constraint, values: str) -> StatementError:
-    """A row that breaks a CHECK."""
-    return StatementError(
-        "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES",
-        f"CHECK constraint {check.name} ({check.expression}) violated by row with values: {values}",
-        "23001",
-    )
 
 
 def needed_by_check(table: Table, column: str) -> Constraint | None:

@@ -58,6 +58,11 @@ def copy_into(statement: exp.Copy, context: Context) -> Result:
 def _request(statement: exp.Copy) -> Request:
     source = statement.args["files"][0]
     parameters = {each.this.name.upper(): each for each in statement.args.get("params") or ()}
+    following = parameters["ROWS"].expression if "ROWS" in parameters else None
+    if isinstance(following, exp.Anonymous):
+        # sqlglot 30.30 takes what comes after ``VALIDATE n ROWS`` for the value of ROWS.
+        pairs = [exp.Property(this=each.left, value=each.right) for each in following.find_all(exp.EQ)]
+        parameters[following.name.upper()] = exp.CopyParameter(this=exp.var(following.name), expressions=pairs)
     if unknown := set(parameters) - _WORDS:
         raise errors.unsupported(f"COPY INTO with {', '.join(sorted(unknown))}")
     if "FILEFORMAT" not in parameters:

@@ -73,6 +73,9 @@ def _volume(command: Describe, context: Context) -> Result:
 def _function(command: Describe, context: Context) -> Result:
     name = context.namespace.full(command.parts)
     function = context.catalog.function(name)
+    if function is None and len(command.parts) == 1 and command.parts[0].isidentifier():
+        word = "EXTENDED " if command.extended else ""
+        return Result(context.engine.query(f"DESCRIBE FUNCTION {word}{command.parts[0]}"))
     if function is None:
         raise errors.function_not_found(str(name))
     arguments = ", ".join(f"{quoted_if_needed(one)} {kind}" for one, kind in function.parameters)
@@ -113,7 +116,9 @@ def _sections(table: Table, context: Context) -> list[tuple[str, str, str | None
     clustering = [] if table.clustering == ("AUTO",) else [name.lower() for name in table.clustering]
     partitions = [name.lower() for name in delta.partition_columns(context.catalog.path(table))]
     rows: list[tuple[str, str, str | None]] = []
-    for title, names in (("# Partition Information", partitions), ("# Clustering Information", clustering)):
+    for title, wanted in (("# Partition Information", partitions), ("# Clustering Information", clustering)):
+        # A kill between the two leaves an entry that names a column which a commit has renamed.
+        names = [name for name in wanted if name in columns]
         if names:
             rows += [(title, "", ""), ("# col_name", "data_type", "comment")]
             rows += [(columns[name].name, columns[name].type, columns[name].comment) for name in names]

@@ -3,7 +3,7 @@
 from sqlglot import exp
 
 from dqctl.localworkspace import errors
-from dqctl.localworkspace.catalog import Function
+from dqctl.localworkspace.catalog import Function, quoted
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result
 from dqctl.localworkspace.sql.dialect import to_sql
@@ -42,6 +42,6 @@ def create_function(create: exp.Create, context: Context) -> Result:
 def _try(function: Function, context: Context) -> None:
     """``StatementError`` when the body is none that the engine takes."""
     given = ", ".join(f"CAST(NULL AS {kind}) AS `{name}`" for name, kind in function.parameters)
-    source = f" FROM (SELECT {given})" if given else ""
+    source = f" FROM (SELECT {given}) AS {quoted(function.name.name)}" if given else ""
     with context.planned(parse_tree(f"SELECT {function.body}{source}")) as sql:
         context.engine.schema(sql)

@@ -84,14 +84,15 @@ def _write(
     if condition is not None:
         holds = f"coalesce(({to_sql(condition.copy())}), FALSE)"
         mixed = (
-            f"SELECT *, {KEPT} AS {ACTION} FROM ({kept}) AS t WHERE NOT {holds} UNION ALL "
+            f"SELECT *, {KEPT} AS {ACTION} FROM ({kept}) AS t WHERE NOT {holds} UNION ALL "  # noqa: S608 - trees
             f"SELECT *, CASE WHEN {holds} THEN {INSERTED} ELSE {MISPLACED} END AS {ACTION} FROM ({rows}) AS s"
         )
     else:
         names = [quoted(loading.known(each.name, target)) for each in using or ()]
         on = " AND ".join(f"t.{name} = s.{name}" for name in names)
         mixed = (
-            f"SELECT t.*, {KEPT} AS {ACTION} FROM ({kept}) AS t LEFT ANTI JOIN ({rows}) AS s ON {on} UNION ALL "
+            f"SELECT t.*, {KEPT} AS {ACTION} FROM ({kept}) AS t LEFT ANTI JOIN "  # noqa: S608 - trees
+            f"({rows}) AS s ON {on} UNION ALL "
             f"SELECT *, {INSERTED} AS {ACTION} FROM ({rows}) AS s"
         )
     added = loading.write(mixed, target, context, tally)
@@ -259,7 +260,7 @@ def _arity(source: Source, target: Target) -> StatementError:
 
 
 def aligned(source: Source, target: Target, fixed: dict[str, exp.Expr] | None = None) -> str:
-    """The source's columns in the table's order and types; those that it does not have are the table's defaults."""
+    """The source's columns in the table's order and types; those that it lacks are the table's defaults."""
     names = [*source.given, *(each.name for each in source.found[len(source.given) :])]
     order = {name.lower(): index for index, name in enumerate(names)}
     selected = []

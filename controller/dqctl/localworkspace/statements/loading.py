@@ -1,7 +1,7 @@
 """Rows on their way into a table: cast to its columns, checked against its constraints, written, committed.
 
-The engine computes the rows of every statement that writes and the workspace commits them, so that casts, constraints,
-counts and history are the same whatever the engine.
+The engine computes the rows of every statement that writes and the workspace commits them, so that casts,
+constraints, counts and history are the same whatever the engine.
 """
 
 import json
@@ -55,7 +55,7 @@ class Target:
             key.removeprefix(_CONSTRAINT): text
             for key, text in self.before.configuration.items()
             if key.startswith(_CONSTRAINT)
-        }
+        } | {one.name: one.expression or "" for one in self.table.constraints if one.kind == "CHECK"}
 
     @property
     def types(self) -> dict[str, Any]:
@@ -94,6 +94,8 @@ def table_of(target: exp.Expr, context: Context) -> Table:
 
 def opened(table: Table, context: Context) -> Target:
     """The table as it is now. The caller is its one writer."""
+    # Again: another session may have dropped it, or given it a constraint, before this one got the lock.
+    table = context.catalog.table(table.name)
     path = context.catalog.path(table)
     target = Target(table, path, transaction_log.read(path), delta.columns(path))
     for each in target.before.fields:
@@ -218,8 +220,8 @@ def _refuse(tally: Tally) -> None:
     if tally.rows[AMBIGUOUS]:
         raise StatementError(
             "DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE",
-            "Cannot perform Merge as multiple source rows matched and attempted to modify the same target row in the "
-            "Delta table in possibly conflicting ways.",
+            "Cannot perform Merge as multiple source rows matched and attempted to modify the same target row in "
+            "the Delta table in possibly conflicting ways.",
             "21506",
         )
 

@@ -284,10 +284,11 @@ def _check_order(clauses: Sequence[Clause]) -> None:
     for kind in ("MATCHED", "NOT MATCHED", "NOT MATCHED BY SOURCE"):
         found = [clause for clause in clauses if clause.kind == kind]
         if any(clause.condition is None for clause in found[:-1]):
+            which = f"{kind} BY TARGET" if kind == "NOT MATCHED" else kind
             raise StatementError(
-                f"NON_LAST_{kind.replace(' ', '_')}{'_BY_TARGET' if kind == 'NOT MATCHED' else ''}_CLAUSE_OMIT_CONDITION",
-                f"When there are more than one {kind} clauses in a MERGE statement, only the last {kind} clause can "
-                "omit the condition.",
+                f"NON_LAST_{which.replace(' ', '_')}_CLAUSE_OMIT_CONDITION",
+                f"When there are more than one {which} clauses in a MERGE statement, only the last {which} clause "
+                "can omit the condition.",
                 "42613",
             )
 
@@ -368,9 +369,10 @@ def _once(joined: str, clauses: Sequence[Clause], target: Target) -> str:
     found = [clause for clause in clauses if clause.kind == "MATCHED"]
     deletes = len(found) == 1 and found[0].action == DELETED and found[0].condition is None
     names = ", ".join(quoted(column.name) for column in target.columns)
+    several = f"CASE WHEN _place = 1 THEN {ACTION} ELSE {IGNORED} END" if deletes else AMBIGUOUS
     return (
         f"SELECT {names}, CASE WHEN {_ROW} IS NULL THEN {ACTION} "  # noqa: S608 - names are quoted
-        f"WHEN _times > 1 THEN {f'CASE WHEN _place = 1 THEN {ACTION} ELSE {IGNORED} END' if deletes else AMBIGUOUS} "
+        f"WHEN _times > 1 THEN {several} "
         f"WHEN _place > 1 THEN {IGNORED} ELSE {ACTION} END AS {ACTION} "
         f"FROM (SELECT *, count(CASE WHEN {_CLAUSE} >= 0 THEN 1 END) OVER (PARTITION BY {_ROW}) AS _times, "
         f"row_number() OVER (PARTITION BY {_ROW} ORDER BY CASE WHEN {_CLAUSE} >= 0 THEN 0 ELSE 1 END) AS _place "

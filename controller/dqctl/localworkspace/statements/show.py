@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 from sqlglot import exp
-from sqlglot.expressions import FUNCTION_BY_NAME
 
 from dqctl.localworkspace import delta
 from dqctl.localworkspace.catalog import INFORMATION_SCHEMA, Name, Table
@@ -137,11 +136,12 @@ def _volumes(command: Show, context: Context) -> Result:
 def _functions(command: Show, context: Context) -> Result:
     catalog, schema = _place(command, context)
     own = [] if schema == INFORMATION_SCHEMA else list(context.catalog.schema(catalog, schema).functions)
-    names = [f"{catalog}.{schema}.{name}" for name in sorted(own) if _like(command.pattern, name)]
+    own = [f"{catalog}.{schema}.{name}" for name in sorted(own) if _like(command.pattern, name)]
+    names = [] if command.kind == "SYSTEM" else own
     if command.kind != "USER":
-        known = {each.lower() for each in FUNCTION_BY_NAME if each.replace("_", "").isalnum()}
-        names = [*sorted(name for name in known if _like(command.pattern, name)), *names]
-    return strings(("function",), [(name,) for name in names if command.kind != "SYSTEM" or "." not in name])
+        known: list[str] = context.engine.query("SHOW SYSTEM FUNCTIONS").column(0).to_pylist()
+        names = [*(name for name in known if _like(command.pattern, name)), *names]
+    return strings(("function",), [(name,) for name in names])
 
 
 def _columns(command: Show, context: Context) -> Result:

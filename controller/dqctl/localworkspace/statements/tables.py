@@ -5,7 +5,7 @@ start of the lakehouse sweeps it away.
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,14 @@ from dqctl.localworkspace.sql.names import named_relations, parts_of, qualify
 from dqctl.localworkspace.sql.statement import parse_tree
 from dqctl.localworkspace.statements import constraints
 from dqctl.localworkspace.statements.results import nothing
-from dqctl.localworkspace.types import DEFAULT, arrow_schema, columns_from_arrow, constraints_of, delta_field
+from dqctl.localworkspace.types import (
+    DEFAULT,
+    Column,
+    arrow_schema,
+    columns_from_arrow,
+    constraints_of,
+    delta_field,
+)
 
 # What stands among the columns and is none.
 _CONSTRAINTS = (exp.PrimaryKey, exp.ForeignKey, exp.Constraint, exp.CheckColumnConstraint)
@@ -124,18 +131,20 @@ def _fill(
 ) -> int:
     """Write the table's first version, or the next one of a table that is replaced, in one commit."""
 
-    def write(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+    def write(schema: pa.Schema, batches: Iterable[pa.RecordBatch], partition_by: list[str]) -> int:
         return delta.write(
             context.catalog.path(table),
             delta.Counted(schema, batches),
             mode="overwrite" if overwrite else "error",
             new_schema=overwrite,
-            partition_by=list(options.partition_by),
+            partition_by=partition_by,
             description=options.comment,
         )
 
     if query is None:
-        return write(arrow_schema(fields), ())
+        if not fields:
+            raise errors.unsupported("CREATE TABLE without columns")
+        return write(arrow_schema(fields), (), _known([field["name"] for field in fields], options))
     if fields:
         raise errors.unsupported("CREATE TABLE with both a list of columns and AS")
     with context.planned(query) as sql:
@@ -143,7 +152,28 @@ def _fill(
         duplicates = {field.name for field in schema if len(schema.get_all_field_indices(field.name)) > 1}
         if duplicates:
             raise errors.column_exists(quoted(duplicates.pop()))
-        return write(schema, context.engine.stream(sql))
+        by = _known(schema.names, options)
+        return write(schema, context.engine.stream(sql), by)
+
+
+def _known(names: Sequence[str], options: TableOptions) -> list[str]:
+    """The columns by which the table is partitioned, as it spells them; ``StatementError`` for others."""
+    if options.partition_by and options.clustering:
+        raise StatementError(
+            "SPECIFY_CLUSTER_BY_WITH_PARTITIONED_BY_IS_NOT_ALLOWED",
+            "Cannot specify both CLUSTER BY and PARTITIONED BY.",
+            "42908",
+        )
+    there = {name.lower(): name for name in names}
+    for name in (*options.partition_by, *options.clustering):
+        if name.lower() not in there and options.clustering != ("AUTO",):
+            raise StatementError(
+                "COLUMN_NOT_DEFINED_IN_TABLE",
+                f"The column {quoted(name)} is not defined in the table: "
+                f"the columns are ({', '.join(map(quoted, names))}).",
+                "42703",
+            )
+    return [there[name.lower()] for name in options.partition_by]
 
 
 def _stored(field: pa.Field) -> pa.Field:
@@ -342,23 +372,30 @@ def view_of(name: Name, query: exp.Expr, declared: list[exp.Expr], context: Cont
     with context.planned(body.copy()) as sql:
         columns = columns_from_arrow(context.engine.schema(sql))
     if declared:
-        if len(declared) != len(columns):
-            raise StatementError(
-                "CREATE_VIEW_COLUMN_ARITY_MISMATCH",
-                f"Cannot create view {name}: it declares {len(declared)} columns, its query has {len(columns)}.",
-                "21S01",
-            )
-        if any(one.is_star for one in body.selects):
-            body = _renaming(body, [column.name for column in columns], [one.name for one in declared])
-        columns = tuple(
-            replace(column, name=one.name, comment=constraints_of(one)["comment"])
-            for column, one in zip(columns, declared, strict=True)
-        )
+        body, columns = _declare(name, body, columns, declared)
     names = [column.name.lower() for column in columns]
     for column in columns:
         if names.count(column.name.lower()) > 1:
             raise errors.column_exists(quoted(column.name))
     return Table(name, "VIEW", query=to_sql(body), columns=columns)
+
+
+def _declare(
+    name: Name, body: exp.Expr, columns: tuple[Column, ...], declared: list[exp.Expr]
+) -> tuple[exp.Expr, tuple[Column, ...]]:
+    """The query and the columns of a view that says what its columns are called."""
+    if len(declared) != len(columns):
+        raise StatementError(
+            "CREATE_VIEW_COLUMN_ARITY_MISMATCH",
+            f"Cannot create view {name}: it declares {len(declared)} columns, its query has {len(columns)}.",
+            "21S01",
+        )
+    if isinstance(body, exp.Query) and any(one.is_star for one in body.selects):
+        body = _renaming(body, [column.name for column in columns], [one.name for one in declared])
+    return body, tuple(
+        replace(column, name=one.name, comment=constraints_of(one)["comment"])
+        for column, one in zip(columns, declared, strict=True)
+    )
 
 
 def _renaming(body: exp.Expr, old: list[str], new: list[str]) -> exp.Expr:

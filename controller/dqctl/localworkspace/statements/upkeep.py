@@ -116,8 +116,8 @@ def vacuum(command: Vacuum, context: Context) -> Result:
         hours = configured if command.hours is None else command.hours
         if hours < configured:
             raise errors.invalid_parameter(
-                f"VACUUM with a retention of {hours:g} hours is lower than the table's {configured:g} hours: files "
-                "that readers or writers still use could be removed."
+                f"VACUUM with a retention of {hours:g} hours is lower than the table's {configured:g} hours: "
+                "files that readers or writers still use could be removed."
             )
         unneeded = _unneeded(path, now, time.time() - hours * 3600)
         if command.dry_run:

@@ -1,0 +1,68 @@
+"""``SELECT * EXCEPT (columns)``, to Sail 0.7.2 a set operation: the star becomes the columns that it means.
+
+The engine is asked which columns there are; so this is no rule, for rules see trees only.
+"""
+
+from sqlglot import exp
+
+from dqctl.localworkspace import errors
+from dqctl.localworkspace.catalog import quoted
+from dqctl.localworkspace.engine import EngineSession
+from dqctl.localworkspace.sql.dialect import to_sql
+
+
+def expand(tree: exp.Expr, engine: EngineSession) -> exp.Expr:
+    """``tree`` without such stars, in place; ``StatementError`` when a column is not there to be left out."""
+    # What is inside comes first: what is around it reads its columns.
+    selects = [each for each in tree.find_all(exp.Select) if any(_left_out(one) for one in each.expressions)]
+    for select in reversed(selects):
+        expressions: list[exp.Expr] = []
+        for one in select.expressions:
+            expressions += _columns(select, one, engine) if _left_out(one) else [one]
+        select.set("expressions", expressions)
+    return tree
+
+
+def _left_out(projection: exp.Expr) -> list[str]:
+    star = projection.this if isinstance(projection, exp.Column) else projection
+    return [each.name for each in star.args.get("except_") or ()] if isinstance(star, exp.Star) else []
+
+
+def _columns(select: exp.Select, star: exp.Expr, engine: EngineSession) -> list[exp.Expr]:
+    qualifier = star.args.get("table") if isinstance(star, exp.Column) else None
+    bare: exp.Expr = exp.Column(this=exp.Star(), table=qualifier.copy()) if qualifier else exp.Star()
+    probe = exp.Select(expressions=[bare], limit=exp.Limit(expression=exp.Literal.number(0)))
+    for key in ("from_", "joins", "laterals"):
+        value = select.args.get(key)
+        if value:
+            probe.set(key, value.copy() if isinstance(value, exp.Expr) else [each.copy() for each in value])
+    definitions = _definitions(select)
+    if definitions:
+        probe.set("with_", exp.With(expressions=definitions))
+    names = engine.schema(to_sql(probe)).names
+    left_out = {name.lower() for name in _left_out(star)}
+    for name in left_out - {each.lower() for each in names}:
+        raise errors.unresolved_column(quoted(name))
+    kept = [name for name in names if name.lower() not in left_out]
+    if len({name.lower() for name in kept}) < len(kept):
+        raise errors.unsupported("* EXCEPT where two columns have one name")
+    return [
+        exp.column(exp.to_identifier(name, quoted=True), table=qualifier.copy() if qualifier else None)
+        for name in kept
+    ]
+
+
+def _definitions(select: exp.Select) -> list[exp.Expr]:
+    """The WITH definitions that are visible in a SELECT, outer ones first."""
+    found: list[exp.Expr] = []
+    inside: exp.Expr = select
+    above: exp.Expr | None = select
+    while above is not None:
+        with_ = above.args.get("with_")
+        if with_ is not None and with_ is not inside:
+            found = [*(each.copy() for each in with_.expressions), *found]
+        elif isinstance(above, exp.With):
+            before = above.expressions[: above.expressions.index(inside)]
+            found = [*(each.copy() for each in before), *found]
+        inside, above = above, above.parent
+    return found
