@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # The files that take longest, the longest first: a file goes to one worker, and the last one must be short.
 _LONGEST = (
-    "test_upgrade", "test_credentials", "test_killed_anywhere", "test_main_job", "test_lakebase",
+    "test_upgrade", "test_credentials", "test_killed_anywhere", "test_dbt", "test_main_job", "test_lakebase",
     "test_engine_faults", "test_first_steps", "test_testgen_command", "test_jobs", "test_publish",
     "test_compliance", "test_state_restore", "test_container_places", "test_crashes",
     "test_sidecar", "test_export",

@@ -1,6 +1,6 @@
 """What stock TestGen sends, answered by the embedded engine as a real Spark answered it.
 
-``tests/contract/record_statements.py`` records both, for TestGen 5.134.0: a profile, generation, all types of tests.
+``tests/contract/record_statements.py`` records both, of TestGen 5.134.0: a profile, generation, each type of test.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ VERSION = "5.134.0"
 # Columns whose values are not compared: approx_percentile. Spark returns a value of the column that lies near the
 # share asked for, the embedded engine (Sail 0.7.2) one between two of them, a double. Both are within their error.
 APPROXIMATE = {"percentile_25", "percentile_50", "percentile_75"}
-# Numbers inside of texts are compared as numbers: Spark writes 7.4E-4 where Sail writes 0.00074, and the last digits
-# of a sum of floats depend on the order of its rows.
+# Numbers inside of texts are compared as numbers: Spark writes 7.4E-4 where Sail writes 0.00074, and the last
+# digits of a sum of floats depend on the order of its rows.
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 # Where Spark 4.2.0 itself breaks off (a ClassCastException over string_agg(DISTINCT ...) WITHIN GROUP beside other
 # aggregates), the engine may answer: TestGen asks such a batch again, test by test, and those are here too.
