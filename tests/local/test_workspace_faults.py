@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -191,6 +192,45 @@ def test_the_command_line_adds_lists_and_clears(endpoint: Endpoint) -> None:
     assert (listed["effect"], listed["matched"], listed["hit"]) == ("status", 1, 1)
     dqctl("workspace", "fault", "clear")
     assert client.list_faults(endpoint) == []
+
+
+def test_a_script_is_replaced_as_a_whole_and_what_was_hit_is_on_record(endpoint: Endpoint, tmp_path: Path) -> None:
+    dqctl = CommandLine(endpoint.data_dir.parent, {"DQCTL_WORKSPACE": str(endpoint.data_dir)})
+    file = tmp_path / "faults.json"
+    file.write_text('{"faults": [{"effect": "status", "matching": "never"}, {"effect": "status", "skip": 1}]}')
+    first, second = dqctl.document("workspace", "fault", "load", str(file))["ids"]
+    assert [select(endpoint, f"SELECT {n}")[0] for n in range(3)] == [200, 503, 200]
+    (hit,) = dqctl.document("workspace", "fault", "hits")["hits"]
+    assert (hit["fault"], hit["effect"], hit["kind"], hit["subject"]) == (
+        second,
+        "status",
+        "statement",
+        "SELECT 1",
+    )
+    dqctl("workspace", "fault", "clear", str(first))
+    assert [each["id"] for each in client.list_faults(endpoint)] == [second]
+    file.write_text('{"faults": [{"effect": "status"}, {"effect": "explode"}]}')
+    said = dqctl("workspace", "fault", "load", str(file), code=2)
+    assert "is no script of faults" in said.err
+    script = {"faults": [{"effect": "status"}, {"effect": "explode"}]}
+    assert ask(endpoint, "PUT", "/api/dqctl/faults", script)[0] == 400
+    assert [each["id"] for each in client.list_faults(endpoint)] == [second]
+    assert ask(endpoint, "DELETE", "/api/dqctl/faults/999")[0] == 404
+
+
+def test_half_of_a_file_arrives_when_it_is_cut(endpoint: Endpoint) -> None:
+    for statement in ("CREATE SCHEMA IF NOT EXISTS main.cut", "CREATE VOLUME IF NOT EXISTS main.cut.v"):
+        select(endpoint, statement)
+    path = "/api/2.0/fs/files/Volumes/main/cut/v/file"
+    assert ask(endpoint, "PUT", path, "x" * 1_000_000)[0] == 204  # and the two quotes that JSON has
+    client.add_fault(endpoint, Fault(Effect.CUT, Kind.FILE, "^GET"))
+    with pytest.raises(http.client.IncompleteRead) as cut:
+        ask(endpoint, "GET", path)
+    assert len(cut.value.partial) == 500_001
+    client.add_fault(endpoint, Fault(Effect.LOST, Kind.FILE, "^DELETE"))
+    with pytest.raises(ConnectionResetError):
+        ask(endpoint, "DELETE", path)
+    assert ask(endpoint, "HEAD", path)[0] == 404, "its answer was lost, not the work"
 
 
 @pytest.mark.parametrize("effect", [Effect.LOST, Effect.CUT, Effect.RESET])

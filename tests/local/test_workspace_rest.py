@@ -95,7 +95,7 @@ def test_statements_run_inline_with_parameters_and_types(client: WorkspaceClient
     assert answer.manifest is not None
     assert answer.manifest.schema is not None
     columns = [column.type_text for column in answer.manifest.schema.columns or []]
-    assert columns == ["INT", "DATE", "ARRAY", "STRING", "BOOLEAN"]
+    assert columns == ["INT", "DATE", "ARRAY<INT>", "STRING", "BOOLEAN"]
     assert answer.result is not None
     assert answer.result.data_array == [["1", "2024-02-29", "[1,2]", None, "true"]]
 
@@ -230,7 +230,7 @@ def test_a_wrong_secret_gets_no_token(endpoint: Endpoint) -> None:
 def test_refusals_have_databricks_shapes(endpoint: Endpoint) -> None:
     path = "/api/2.0/sql/warehouses"
     status, _, answer = request(endpoint, "GET", path)
-    assert (status, set(answer)) == (401, {"error_code", "message"})
+    assert (status, set(answer)) == (401, {"error_code", "message", "details"})
     status, headers, answer = request(endpoint, "GET", path, headers={"Authorization": "Bearer dapi0"})
     assert (status, answer["message"]) == (403, "Invalid access token.")
     assert headers["x-databricks-reason-phrase"] == "Invalid access token."

@@ -201,6 +201,8 @@ def test_what_is_said_of_a_table_is_shown(client: Client) -> None:
     client.execute("ALTER TABLE t CLUSTER BY NONE")
     assert client.execute("DESCRIBE DETAIL t").table.column("clusteringColumns").to_pylist() == [[]]
     assert client.error("ALTER TABLE t CLUSTER BY (nope)").sqlstate == "42703"
+    assert client.error("ALTER TABLE t ALTER COLUMN a COMMENT 'x', nope COMMENT 'y'").sqlstate == "42703"
+    assert client.rows("DESCRIBE t") == [("a", "int", None), ("b", "int", None)]
 
 
 @pytest.mark.feature("SQL", "ALTER of what it cannot be done to")

@@ -1,5 +1,7 @@
-"""``workspace fault add|list|clear``: trouble on request, in the local workspace."""
+"""``workspace fault add|load|list|hits|clear``: trouble on request, in the local workspace."""
 
+import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +31,7 @@ DataDir = Annotated[
 
 @app.command(epilog="Example: dqctl workspace fault add lost --matching 'INSERT INTO .*dq_runs' --skip 1")
 def add(
-    effect: Annotated[Effect, typer.Argument(help="What happens; docs/operations.md says more about each")],
+    effect: Annotated[Effect, typer.Argument(help="What happens; docs/faults.md says more about each")],
     data_dir: DataDir = None,
     kind: Annotated[Kind, typer.Option(help="Which requests")] = Kind.STATEMENT,
     matching: Annotated[
@@ -50,6 +52,8 @@ def add(
     ] = "DELTA_CONCURRENT_APPEND.ROW_LEVEL_CHANGES",
     message: Annotated[str, typer.Option(help="error: its text [default: Databricks' own]")] = "",
     sqlstate: Annotated[str, typer.Option(help="error: its SQLSTATE [default: Databricks' own]")] = "",
+    probability: Annotated[float, typer.Option(help="Hit only so many of those, 1 being all", min=0, max=1)] = 1.0,
+    seed: Annotated[int, typer.Option(help="Which ones: the same seed, the same ones")] = 0,
 ) -> None:
     """Put a fault at the end of the script."""
     from dqctl.errors import UsageError
@@ -70,6 +74,8 @@ def add(
             error_class,
             message,
             sqlstate,
+            probability,
+            seed,
         )
     except ValueError as error:
         raise UsageError(str(error), "see dqctl workspace fault add --help") from error
@@ -89,12 +95,53 @@ def list_(data_dir: DataDir = None) -> None:
     emit({"faults": faults}, lambda: table(faults, {name: name for name in columns}, "no faults"))
 
 
-@app.command(epilog="Example: dqctl workspace fault clear")
-def clear(data_dir: DataDir = None) -> None:
-    """Forget all of them, let expired tokens in again, and have the warehouse run."""
+@app.command(epilog="Example: dqctl workspace fault load faults.json")
+def load(
+    file: Annotated[Path, typer.Argument(help='JSON: {"faults": [{"effect": "lost", "skip": 1}]}; - is stdin')],
+    data_dir: DataDir = None,
+) -> None:
+    """Replace the script by that of a file, all of it or nothing."""
+    from dqctl.errors import UsageError
+    from dqctl.localworkspace import client
+    from dqctl.localworkspace.faults import faults_from
+
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        faults = faults_from(json.loads(text))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} is no script of faults: {error}", "docs/faults.md describes one") from error
+    endpoint = _endpoint(data_dir)
+    numbers = _told(lambda: list(client.load_faults(endpoint, faults)))
+    emit({"ids": numbers}, lambda: f"{counted(len(numbers), 'fault')} on; dqctl workspace fault clear ends them")
+
+
+@app.command(epilog="Example: dqctl --output json workspace fault hits")
+def hits(data_dir: DataDir = None) -> None:
+    """Show which requests met a fault, and when, since the script was cleared last."""
+    from datetime import UTC, datetime
+
     from dqctl.localworkspace import client
 
     endpoint = _endpoint(data_dir)
+    found = _told(lambda: list(client.list_hits(endpoint)))
+    columns = ("number", "at", "fault", "effect", "kind", "subject")
+    shown = [each | {"at": datetime.fromtimestamp(each["at"], UTC).isoformat()} for each in found]
+    emit({"hits": shown}, lambda: table(shown, {name: name for name in columns}, "nothing was hit"))
+
+
+@app.command(epilog="Example: dqctl workspace fault clear")
+def clear(
+    number: Annotated[int | None, typer.Argument(metavar="[ID]", help="Only this one, by its id")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Forget all of them and what was hit, let expired tokens in again, and have the warehouse run."""
+    from dqctl.localworkspace import client
+
+    endpoint = _endpoint(data_dir)
+    if number is not None:
+        _told(lambda: client.remove_fault(endpoint, number))
+        emit({"cleared": 1}, lambda: f"fault {number} is off")
+        return
     left = _told(lambda: client.clear_faults(endpoint))
     emit({"cleared": left}, lambda: f"cleared; {counted(left, 'fault')} could still have happened")
 

@@ -46,14 +46,31 @@ def list_faults(endpoint: Endpoint) -> Sequence[dict[str, Any]]:
     return faults
 
 
+def load_faults(endpoint: Endpoint, faults: Sequence[Fault]) -> Sequence[int]:
+    """Replace the script by these faults; their ids."""
+    script = {"faults": [asdict(fault) for fault in faults]}
+    return [int(each["id"]) for each in _ask(endpoint, "PUT", script)["faults"]]
+
+
+def list_hits(endpoint: Endpoint) -> Sequence[dict[str, Any]]:
+    """What happened since the script was cleared last, the oldest first, as ``faults.Hit`` has it."""
+    hits: list[dict[str, Any]] = _ask(endpoint, "GET", path=f"{FAULTS_PATH}/hits")["hits"]
+    return hits
+
+
+def remove_fault(endpoint: Endpoint, number: int) -> None:
+    """Forget one fault by its id; ``NoAnswer`` when there is none."""
+    _ask(endpoint, "DELETE", path=f"{FAULTS_PATH}/{number}")
+
+
 def clear_faults(endpoint: Endpoint) -> int:
     """Forget all faults, let expired tokens in, have the warehouse run; how many faults were still to come."""
     return int(_ask(endpoint, "DELETE")["cleared"])
 
 
-def _ask(endpoint: Endpoint, method: str, body: Any = None) -> dict[str, Any]:
+def _ask(endpoint: Endpoint, method: str, body: Any = None, path: str = FAULTS_PATH) -> dict[str, Any]:
     try:
-        answer = request(endpoint, method, FAULTS_PATH, body, _SECONDS)
+        answer = request(endpoint, method, path, body, _SECONDS)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise NoAnswer(f"the local workspace does not answer: {error or type(error).__name__}") from error
     if "error_code" in answer:

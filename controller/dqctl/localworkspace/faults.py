@@ -1,12 +1,15 @@
-"""Faults on request: which of the coming requests meet which fault. Pure: no clock, no network.
+"""Faults on request: which of the coming requests meet which fault. Pure: no network.
 
 A real warehouse is slow, busy, stopped, throttled, and loses answers; here all of that happens when it is asked
 for. The script lives as long as the server does.
 """
 
+import random
 import re
 import threading
-from collections.abc import Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
@@ -31,6 +34,11 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
         f"deleted by a concurrent update. Please try the operation again. {_DOCS}",
         "2D521",
     ),
+    "DELTA_CONCURRENT_TRANSACTION": (
+        "ConcurrentTransactionException: This error occurs when multiple streaming queries are using the same "
+        f"checkpoint to write into this table. Please try the operation again. {_DOCS}",
+        "2D521",
+    ),
     "DELTA_CONCURRENT_WRITE": (
         "ConcurrentWriteException: A concurrent transaction has written new data since the current transaction "
         f"read the table. Please try the operation again. {_DOCS}",
@@ -48,6 +56,10 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
         "2D521",
     ),
 }
+
+
+MOST_HITS = 1000
+SHOWN_SUBJECT = 300  # characters
 
 
 class Kind(StrEnum):
@@ -80,7 +92,8 @@ class Fault:
     """Requests of ``kind`` in which the regular expression ``matching`` is found meet ``effect``.
 
     The first ``skip`` of them are spared, then each ``every``-th is hit (1: each), ``times`` in all (0: until the
-    script is cleared). ``ValueError`` when it makes no sense.
+    script is cleared); with a ``probability`` below 1, only so many of those, and which ones follows from ``seed``
+    alone. ``ValueError`` when it makes no sense.
     """
 
     effect: Effect
@@ -95,6 +108,8 @@ class Fault:
     error_class: str = "DELTA_CONCURRENT_APPEND.ROW_LEVEL_CHANGES"
     message: str = ""
     sqlstate: str = ""
+    probability: float = 1.0
+    seed: int = 0
 
     def __post_init__(self) -> None:
         """See that it can happen."""
@@ -104,12 +119,22 @@ class Fault:
             raise ValueError(f"{self.matching!r} is no regular expression: {error}") from error
         if self.skip < 0 or self.every < 1 or self.times < 0 or not 0 <= self.seconds <= 86_400:
             raise ValueError("skip, times and seconds are not negative, every is at least 1, a day is the longest")
+        if not 0 < self.probability <= 1:
+            raise ValueError("probability is above 0, and 1 at most")
         if not 400 <= self.status <= 599:
             raise ValueError(f"{self.status} is no HTTP status of a failure")
         if self.effect is Effect.ERROR and self.kind is not Kind.STATEMENT:
             raise ValueError("only statements fail with an error class")
         if self.effect is Effect.ERROR and not self.wording[0]:
             raise ValueError(f"what does {self.error_class} say? Known are: {', '.join(_TEXTS)}")
+
+    def hits(self, number: int) -> bool:
+        """Whether the request that matches after ``number`` others is hit; the same in every run."""
+        beyond = number - self.skip
+        if beyond < 0 or beyond % self.every:
+            return False
+        # Not for cryptography: a sequence that can be had again.
+        return self.probability >= 1 or random.Random(f"{self.seed}/{beyond}").random() < self.probability  # noqa: S311
 
     @property
     def wording(self) -> tuple[str, str]:
@@ -152,13 +177,28 @@ class ScriptedFault:
         return {"id": self.id, **asdict(self.fault), "matched": self.matched, "hit": self.hit}
 
 
+@dataclass(frozen=True)
+class Hit:
+    """That a fault happened: to which request, and when (seconds since the epoch)."""
+
+    number: int
+    fault: int
+    effect: Effect
+    kind: Kind
+    subject: str
+    at: float
+
+
 class FaultScript:
     """The faults that are asked for, in the order in which they were; safe to use from many threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
         self._lock = threading.Lock()
         self._faults: list[ScriptedFault] = []
         self._next = 1
+        self._hits: deque[Hit] = deque(maxlen=MOST_HITS)
+        self._hit_count = 0
 
     @property
     def is_empty(self) -> bool:
@@ -167,10 +207,14 @@ class FaultScript:
 
     def add(self, fault: Fault) -> ScriptedFault:
         """Put a fault at the end."""
+        return self.extend([fault])[0]
+
+    def extend(self, faults: Sequence[Fault]) -> tuple[ScriptedFault, ...]:
+        """Put faults at the end, all of them at once."""
         with self._lock:
-            scripted = ScriptedFault(self._next, fault)
-            self._faults.append(scripted)
-            self._next += 1
+            scripted = tuple(ScriptedFault(self._next + place, fault) for place, fault in enumerate(faults))
+            self._faults.extend(scripted)
+            self._next += len(scripted)
             return scripted
 
     def all(self) -> tuple[ScriptedFault, ...]:
@@ -178,11 +222,26 @@ class FaultScript:
         with self._lock:
             return tuple(self._faults)
 
+    def hits(self) -> tuple[Hit, ...]:
+        """What happened since the script was cleared last, at most the ``MOST_HITS`` newest."""
+        with self._lock:
+            return tuple(self._hits)
+
+    def remove(self, number: int) -> bool:
+        """Forget one by its id; whether it was there."""
+        with self._lock:
+            left = [scripted for scripted in self._faults if scripted.id != number]
+            gone = len(left) < len(self._faults)
+            self._faults = left
+            return gone
+
     def clear(self) -> int:
-        """Forget all of them; how many could still have happened."""
+        """Forget all of them, and what happened; how many could still have happened."""
         with self._lock:
             left = sum(not scripted.is_over for scripted in self._faults)
             self._faults.clear()
+            self._hits.clear()
+            self._hit_count = 0
             return left
 
     def meet(self, kind: Kind, subject: str) -> tuple[Fault, ...]:
@@ -196,13 +255,24 @@ class FaultScript:
                 fault = scripted.fault
                 if scripted.is_over or fault.kind is not kind or not re.search(fault.matching, subject):
                     continue
-                beyond = scripted.matched - fault.skip
-                hits = beyond >= 0 and beyond % fault.every == 0
+                hits = fault.hits(scripted.matched)
                 self._faults[place] = ScriptedFault(
                     scripted.id, fault, scripted.matched + 1, scripted.hit + int(hits)
                 )
-                if hits and fault.effect is Effect.DELAY:
-                    delays.append(fault)
-                elif hits:
+                if not hits:
+                    continue
+                self._hit_count += 1
+                about = (scripted.id, fault.effect, kind, subject[:SHOWN_SUBJECT], self._now())
+                self._hits.append(Hit(self._hit_count, *about))
+                if fault.effect is not Effect.DELAY:
                     return (*delays, fault)
+                delays.append(fault)
         return tuple(delays)
+
+
+def faults_from(document: Any) -> list[Fault]:
+    """The faults of a script as JSON has it: ``{"faults": [{"effect": "lost"}, ...]}``; ``ValueError``."""
+    faults = document.get("faults") if isinstance(document, dict) else None
+    if not isinstance(faults, list) or not all(isinstance(each, dict) for each in faults):
+        raise ValueError('a script is an object with a list of objects: {"faults": [{"effect": "lost"}]}')
+    return [Fault.from_document(each) for each in faults]

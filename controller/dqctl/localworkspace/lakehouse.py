@@ -14,7 +14,7 @@ from pathlib import Path
 from dqctl.localworkspace import retention
 from dqctl.localworkspace.catalog import DEFAULT_SCHEMA, Catalog, Table, Volume
 from dqctl.localworkspace.context import Context, WriterLocks
-from dqctl.localworkspace.contract import Lakehouse, Session
+from dqctl.localworkspace.contract import Session
 from dqctl.localworkspace.engine import Engine, open_engine
 from dqctl.localworkspace.session import LocalSession
 from dqctl.localworkspace.settings import known
@@ -38,6 +38,7 @@ class LocalLakehouse:
         self._engine = engine
         self._locks = WriterLocks()
         self._lock = lock
+        self.catalog = self._catalog  # for REST, which looks things up without a session
         retention.expire(self._catalog)
         _sweep(self._doorway.path, self._catalog)
 
@@ -63,7 +64,7 @@ class LocalLakehouse:
         os.close(self._lock)
 
 
-def open_lakehouse(data_dir: Path, *, engine: str = "sail", catalogs: Sequence[str] = ("main",)) -> Lakehouse:
+def open_lakehouse(data_dir: Path, *, engine: str = "sail", catalogs: Sequence[str] = ("main",)) -> LocalLakehouse:
     """The lakehouse in ``data_dir``, made when it is not there yet.
 
     ``engine`` is ``sail`` (embedded) or ``sc://host:port``; ``catalogs`` are made when missing, the first is where

@@ -21,8 +21,10 @@ class Layout:
     server/warehouse.json  settings of every warehouse's sessions
     server/warehouses.json  the warehouses, once one was made or changed
     server/postgres-programs  where PostgreSQL's programs are, once Lakebase was asked for
+    uploads/           what is being uploaded, until it is a file of a volume
     lakebase/          the projects of Lakebase, a PostgreSQL each
     server/ports.json  the ports of the last time, taken again when they are free
+    faults.json        a script of faults to begin with, if somebody put one there
     logs/server.log    what the server has to say
     workspace.json     the endpoint, while the server runs (``endpoint.Endpoint``)
     """
@@ -65,9 +67,19 @@ class Layout:
         return self.server / "postgres-programs"
 
     @property
+    def uploads(self) -> Path:
+        """Files that are not whole yet; on the file system of the volumes, and nobody else's to read."""
+        return self.data_dir / "uploads"
+
+    @property
     def lakebase(self) -> Path:
         """Projects of Lakebase."""
         return self.data_dir / "lakebase"
+
+    @property
+    def faults(self) -> Path:
+        """The script of faults that the server begins with; not the server's to write."""
+        return self.data_dir / "faults.json"
 
     @property
     def log(self) -> Path:

@@ -23,16 +23,19 @@ from starlette.applications import Starlette
 from dqctl.localworkspace.certificates import Certificates
 from dqctl.localworkspace.contract import Lakehouse
 from dqctl.localworkspace.endpoint import FILE_NAME, Endpoint
+from dqctl.localworkspace.faults import Fault, faults_from
 from dqctl.localworkspace.lakebase.cluster import Programs, find_account
 from dqctl.localworkspace.lakebase.projects import Projects
-from dqctl.localworkspace.lakehouse import open_lakehouse
+from dqctl.localworkspace.lakehouse import LocalLakehouse, open_lakehouse
 from dqctl.localworkspace.layout import HOST, Layout
 from dqctl.localworkspace.listeners import ADDRESS, Ports, existing, further, listening, listening_everywhere
 from dqctl.localworkspace.proxy import ConnectProxy
 from dqctl.localworkspace.tokens import Tokens
 from dqctl.localworkspace.wire.application import build_application
+from dqctl.localworkspace.wire.connections import BoundedProtocol, allow_open_files
 from dqctl.localworkspace.wire.disturbances import Disturbances
 from dqctl.localworkspace.wire.sessions import Sessions
+from dqctl.localworkspace.wire.uploads import Uploads
 from dqctl.localworkspace.wire.warehouse_settings import WarehouseSettings
 from dqctl.localworkspace.wire.warehouses import LOCAL, Warehouses
 from dqctl.localworkspace.wire.warehouses_api import http_path
@@ -75,6 +78,7 @@ def run(options: Options) -> None:
     """Serve until SIGTERM or SIGINT. ``AlreadyRunning`` when another server has the data directory."""
     layout = Layout(options.data_dir.resolve())
     layout.make()
+    allow_open_files()
     with _held(layout), _ending_in_time() as ending:
         tokens = Tokens(layout.server)
         certificates = Certificates(layout.server, HOST)
@@ -116,7 +120,7 @@ class _Service:
     def __init__(
         self,
         endpoint: Endpoint,
-        lakehouse: Lakehouse,
+        lakehouse: LocalLakehouse,
         tokens: Tokens,
         certificates: Certificates,
         projects: Projects,
@@ -126,9 +130,12 @@ class _Service:
         self._sessions = Sessions(lakehouse, defaults=self._settings.values)
         self._warehouses = Warehouses(Layout(endpoint.data_dir).warehouses, self._sessions)
         self._disturbances = Disturbances(self._warehouses)
+        self._disturbances.script.extend(_first_faults(Layout(endpoint.data_dir).faults))
         self._tokens = tokens
         self._certificates = certificates
         self._projects = projects
+        self._catalog = lakehouse.catalog
+        self._uploads = Uploads(Layout(endpoint.data_dir).uploads)
         self._started = time.monotonic()
 
     def serve(
@@ -161,11 +168,14 @@ class _Service:
             self._settings,
             self._disturbances,
             self._projects,
+            self._uploads,
+            self._catalog,
             description=self._description,
             lifespan=lifespan,
         )
         config = uvicorn.Config(
             application,
+            http=BoundedProtocol,
             ssl_certfile=self._certificates.server_file,
             ssl_keyfile=self._certificates.server_key_file,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
@@ -202,6 +212,15 @@ class _Service:
             "sessions": sessions,
             "operations": operations,
         }
+
+
+def _first_faults(path: Path) -> list[Fault]:
+    if not path.exists():
+        return []
+    try:
+        return faults_from(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise OSError(f"{path} is no script of faults: {error}") from error
 
 
 def _projects(

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from dqctl.localworkspace.faults import Effect, Fault, FaultScript, Kind
+from dqctl.localworkspace.faults import MOST_HITS, Effect, Fault, FaultScript, Kind, faults_from
 
 
 def met(script: FaultScript, count: int, text: str = "INSERT INTO t", kind: Kind = Kind.STATEMENT) -> list[str]:
@@ -85,6 +85,8 @@ def test_what_is_listed_describes_the_fault_again() -> None:
         ({"effect": "status", "status": 200}, "no HTTP status"),
         ({"effect": "error", "kind": "file"}, "only statements"),
         ({"effect": "error", "error_class": "NEVER_HEARD_OF"}, "what does NEVER_HEARD_OF say"),
+        ({"effect": "delay", "probability": 0}, "above 0"),
+        ({"effect": "delay", "probability": 1.1}, "1 at most"),
         ({"effect": "delay", "seconds": "long"}, "long|not supported"),
     ],
 )
@@ -99,3 +101,53 @@ def test_conflicts_are_worded_as_databricks_does() -> None:
     assert re.match(r"Transaction conflict detected\. A concurrent WRITE added data to table t", message)
     own = Fault(Effect.ERROR, error_class="INTERNAL_ERROR", message="no luck", sqlstate="XX001")
     assert own.wording == ("no luck", "XX001")
+
+
+def test_a_seed_chooses_the_same_requests_every_time_and_another_one_others() -> None:
+    def chosen(seed: int) -> list[str]:
+        return met(script_of(Fault(Effect.LOST, times=0, probability=0.3, seed=seed)), 1000)
+
+    assert chosen(7) == chosen(7)
+    assert chosen(7) != chosen(8)
+    assert 240 < sum(each == "lost" for each in chosen(7)) < 360
+
+
+def test_chance_chooses_among_what_skip_and_every_leave() -> None:
+    script = script_of(Fault(Effect.LOST, skip=2, every=2, times=3, probability=0.5, seed=1))
+    hit = [place for place, effect in enumerate(met(script, 100)) if effect]
+    assert len(hit) == 3
+    assert all(place >= 2 and place % 2 == 0 for place in hit)
+
+
+def test_hits_are_on_record_until_the_script_is_cleared() -> None:
+    script = FaultScript(now=lambda: 12.0)
+    first = script.add(Fault(Effect.DELAY, times=0))
+    second = script.add(Fault(Effect.RESET, matching="INSERT"))
+    met(script, 1, "SELECT 1")
+    met(script, 1, "INSERT INTO t " + "x" * 1000)
+    found = [(hit.number, hit.fault, hit.effect, hit.at) for hit in script.hits()]
+    assert found == [
+        (1, first.id, Effect.DELAY, 12.0), (2, first.id, Effect.DELAY, 12.0), (3, second.id, Effect.RESET, 12.0),
+    ]  # fmt: skip
+    assert script.hits()[0].subject == "SELECT 1"
+    assert len(script.hits()[2].subject) == 300
+    met(script, MOST_HITS, "SELECT 1")
+    assert (len(script.hits()), script.hits()[-1].number) == (MOST_HITS, MOST_HITS + 3)
+    script.clear()
+    assert script.hits() == ()
+
+
+def test_one_fault_is_taken_out_by_its_id() -> None:
+    script = script_of(Fault(Effect.RESET, times=0), Fault(Effect.LOST, times=0))
+    assert script.remove(1)
+    assert not script.remove(1)
+    assert met(script, 1) == ["lost"]
+
+
+def test_a_script_is_a_list_of_faults_or_nothing() -> None:
+    assert faults_from({"faults": [{"effect": "lost"}, {"effect": "stop", "seconds": 2}]}) == [
+        Fault(Effect.LOST), Fault(Effect.STOP, seconds=2),
+    ]  # fmt: skip
+    for document in ([], {}, {"faults": {}}, {"faults": ["lost"]}, {"faults": [{"effect": "lost"}, {}]}):
+        with pytest.raises(ValueError, match=r"script|effect"):
+            faults_from(document)

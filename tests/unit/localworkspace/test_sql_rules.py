@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from dqctl.localworkspace.engine import EngineSession, open_engine
+from dqctl.localworkspace.sql import rules
 from dqctl.localworkspace.sql.dialect import to_sql
 from dqctl.localworkspace.sql.names import Namespace
 from dqctl.localworkspace.sql.rules import RULES
@@ -144,7 +145,8 @@ def test_a_query_means_what_the_client_wrote(
 
 
 def test_every_rule_has_a_case_and_a_name_of_its_own() -> None:
-    assert sorted(rule.name for rule in RULES) == sorted(CASES)
+    # Those for queries have a file of their own.
+    assert sorted(rule.name for rule in RULES if rule.apply.__module__ == rules.__name__) == sorted(CASES)
     assert all(rule.gap and rule.found_in for rule in RULES)
 
 

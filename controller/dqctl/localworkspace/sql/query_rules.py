@@ -175,7 +175,8 @@ def order_by_all(tree: exp.Expr, _: Namespace) -> exp.Expr:
             continue
         (only,) = order.expressions
         wanted = only.this if isinstance(only, exp.Ordered) else only
-        if not isinstance(wanted, exp.Column) or wanted.name.upper() != "ALL" or wanted.this.args.get("quoted"):
+        quoted = isinstance(wanted, exp.Column) and wanted.this.args.get("quoted")
+        if not isinstance(wanted, (exp.Column, exp.Var)) or wanted.name.upper() != "ALL" or quoted:
             continue
         if any(one.is_star for one in select.expressions):
             raise errors.unsupported("ORDER BY ALL beside SELECT *")

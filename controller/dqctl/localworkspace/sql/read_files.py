@@ -1,9 +1,10 @@
 """``read_files`` and ``csv.`/Volumes/...` ``: files of a volume as a relation that the engine can read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import unquote
 
 from sqlglot import exp
 
@@ -53,10 +54,13 @@ def relation(
     schema = schema or reading.schema(files, single, hints)
     if not metadata:
         return _table(reading.view([single] if single else [str(file) for file in files.values()], schema))
-    parts = [_with_metadata(reading.view([str(file)], schema), name, file) for name, file in files.items()]
-    union: exp.Expr = parts[0]
-    for part in parts[1:]:
-        union = exp.union(union, part, distinct=False, copy=False)
+    paths = [single] if single else [str(file) for file in files.values()]
+    whole = reading.columns(paths, schema)
+    union: exp.Expr | None = None
+    for name, file in files.items():
+        view = reading.view([str(file)], schema)
+        part = _with_metadata(view, name, file, whole, reading.columns([str(file)], schema))
+        union = part if union is None else exp.union(union, part, distinct=False, copy=False)
     return exp.Subquery(this=union)
 
 
@@ -77,12 +81,12 @@ class _Reading:
         if hints is None and (self._format != "csv" or len(files) == 1):
             return None
         try:
-            found = self._columns([single] if single else [str(file) for file in files.values()])
+            found = self.columns([single] if single else [str(file) for file in files.values()])
         except Exception as error:
             # Sail 0.7.2 finds a type for each CSV file and does not bring them together.
             if "merge schema" not in str(error):
                 raise
-            found = _together([self._columns([str(file)]) for file in files.values()])
+            found = _together([self.columns([str(file)]) for file in files.values()])
         else:
             if hints is None:
                 return None
@@ -90,8 +94,9 @@ class _Reading:
         merged = [hinted.pop(column.name.lower(), column) for column in found]
         return ", ".join(f"{quoted_if_needed(each.name)} {each.type}" for each in (*merged, *hinted.values()))
 
-    def _columns(self, paths: list[str]) -> tuple[Column, ...]:
-        return columns_from_arrow(self._engine.schema(f"TABLE `{self.view(paths, None)}`"))
+    def columns(self, paths: list[str], schema: str | None = None) -> tuple[Column, ...]:
+        """The columns of files."""
+        return columns_from_arrow(self._engine.schema(f"TABLE `{self.view(paths, schema)}`"))
 
 
 def _format_of(files: Mapping[str, Path]) -> str:
@@ -136,16 +141,34 @@ def _table(view: str) -> exp.Table:
     return exp.Table(this=exp.to_identifier(view, quoted=True))
 
 
-def _with_metadata(view: str, name: str, file: Path) -> exp.Select:
+def _with_metadata(view: str, name: str, file: Path, whole: Sequence[Column], own: Sequence[Column]) -> exp.Select:
+    """The rows of one file, with the columns that all files together have."""
     found = file.stat()
+    there = {column.name.lower() for column in own}
+    # A column that the file does not have may be in its path: ``year=2024``.
+    in_path = {
+        key.lower(): exp.Literal.string(unquote(value))
+        for key, sign, value in (part.partition("=") for part in name.split("/"))
+        if sign
+    }
+    values: list[exp.Expr] = []
+    for column in whole:
+        key = column.name.lower()
+        value: exp.Expr = (
+            exp.column(exp.to_identifier(column.name, quoted=True))
+            if key in there
+            else in_path.get(key, exp.null())
+        )
+        cast = exp.cast(value, column.type, dialect="databricks") if column.type != "void" else value
+        values.append(exp.alias_(cast, column.name, quoted=True))
     facts: list[exp.Expr] = []
-    for key, value in (
+    for fact, known in (
         ("file_path", exp.Literal.string(f"dbfs:{name}")),
         ("file_name", exp.Literal.string(file.name)),
         ("file_size", exp.cast(exp.Literal.number(found.st_size), "BIGINT", dialect="databricks")),
         ("file_modification_time",
          exp.Anonymous(this="timestamp_millis", expressions=[exp.Literal.number(int(found.st_mtime * 1000))])),
     ):  # fmt: skip
-        facts += [exp.Literal.string(key), value]
-    column = exp.Anonymous(this="named_struct", expressions=facts)
-    return exp.select("*", exp.alias_(column, METADATA)).from_(_table(view))
+        facts += [exp.Literal.string(fact), known]
+    values.append(exp.alias_(exp.Anonymous(this="named_struct", expressions=facts), METADATA))
+    return exp.select(*values).from_(_table(view))

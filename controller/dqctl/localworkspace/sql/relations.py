@@ -120,6 +120,8 @@ class Relations:
         return self._information[name]
 
     def _path(self, table: exp.Table) -> None:
+        if not table.name.startswith("/Volumes/"):
+            raise errors.unsupported(f"Reading {table.db}.`{table.name}`: only files of volumes are,")
         if table.db.lower() == "delta":
             place = self.volumes.file(table.name)
             if not is_table(place):

@@ -224,6 +224,8 @@ def _change_schema(path: Path, change: Callable[[Fields], Fields], what: Commit)
 
 def change(action: alterations.ChangeColumns, table: Table, context: Context) -> None:
     """ALTER COLUMN."""
+    # All of them first: what is refused leaves nothing half done.
+    known([one.name for one in action.changes], table, context)
     for one in action.changes:
         with context.writing(table):
             _CHANGES[one.change](one, table, context)

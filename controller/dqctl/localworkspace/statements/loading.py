@@ -94,6 +94,8 @@ def table_of(target: exp.Expr, context: Context) -> Table:
 
 def opened(table: Table, context: Context) -> Target:
     """The table as it is now. The caller is its one writer."""
+    # Again: another session may have dropped it, or given it a constraint, before this one got the lock.
+    table = context.catalog.table(table.name)
     path = context.catalog.path(table)
     target = Target(table, path, transaction_log.read(path), delta.columns(path))
     for each in target.before.fields:

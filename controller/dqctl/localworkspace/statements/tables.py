@@ -5,7 +5,7 @@ start of the lakehouse sweeps it away.
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -131,18 +131,20 @@ def _fill(
 ) -> int:
     """Write the table's first version, or the next one of a table that is replaced, in one commit."""
 
-    def write(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+    def write(schema: pa.Schema, batches: Iterable[pa.RecordBatch], partition_by: list[str]) -> int:
         return delta.write(
             context.catalog.path(table),
             delta.Counted(schema, batches),
             mode="overwrite" if overwrite else "error",
             new_schema=overwrite,
-            partition_by=list(options.partition_by),
+            partition_by=partition_by,
             description=options.comment,
         )
 
     if query is None:
-        return write(arrow_schema(fields), ())
+        if not fields:
+            raise errors.unsupported("CREATE TABLE without columns")
+        return write(arrow_schema(fields), (), _known([field["name"] for field in fields], options))
     if fields:
         raise errors.unsupported("CREATE TABLE with both a list of columns and AS")
     with context.planned(query) as sql:
@@ -150,7 +152,28 @@ def _fill(
         duplicates = {field.name for field in schema if len(schema.get_all_field_indices(field.name)) > 1}
         if duplicates:
             raise errors.column_exists(quoted(duplicates.pop()))
-        return write(schema, context.engine.stream(sql))
+        by = _known(schema.names, options)
+        return write(schema, context.engine.stream(sql), by)
+
+
+def _known(names: Sequence[str], options: TableOptions) -> list[str]:
+    """The columns by which the table is partitioned, as it spells them; ``StatementError`` for others."""
+    if options.partition_by and options.clustering:
+        raise StatementError(
+            "SPECIFY_CLUSTER_BY_WITH_PARTITIONED_BY_IS_NOT_ALLOWED",
+            "Cannot specify both CLUSTER BY and PARTITIONED BY.",
+            "42908",
+        )
+    there = {name.lower(): name for name in names}
+    for name in (*options.partition_by, *options.clustering):
+        if name.lower() not in there and options.clustering != ("AUTO",):
+            raise StatementError(
+                "COLUMN_NOT_DEFINED_IN_TABLE",
+                f"The column {quoted(name)} is not defined in the table: "
+                f"the columns are ({', '.join(map(quoted, names))}).",
+                "42703",
+            )
+    return [there[name.lower()] for name in options.partition_by]
 
 
 def _stored(field: pa.Field) -> pa.Field:

@@ -9,27 +9,33 @@ from databricks.sql.thrift_api.TCLIService import TCLIService
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Lifespan, Receive, Scope, Send
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.transport.TTransport import TMemoryBuffer
 
+from dqctl.localworkspace.catalog import Catalog
 from dqctl.localworkspace.contract import StatementError
 from dqctl.localworkspace.lakebase.projects import Projects
 from dqctl.localworkspace.secret_scopes import SecretScopes
 from dqctl.localworkspace.tokens import OWNER, Tokens
-from dqctl.localworkspace.wire import oauth, secrets_api, warehouses_api, workspace_api
+from dqctl.localworkspace.wire import oauth, secrets_api, tokens_api, warehouses_api, workspace_api
 from dqctl.localworkspace.wire.authentication import Authentication
+from dqctl.localworkspace.wire.bodies import Bodies
 from dqctl.localworkspace.wire.catalog_api import CatalogApi
+from dqctl.localworkspace.wire.catalog_changes_api import CatalogChangesApi
 from dqctl.localworkspace.wire.disturbances import Disturbances, Disturber
 from dqctl.localworkspace.wire.failures import ApiError, answer_failure
+from dqctl.localworkspace.wire.permissions_api import PermissionsApi
 from dqctl.localworkspace.wire.postgres_api import PostgresApi
 from dqctl.localworkspace.wire.sessions import Sessions, UnknownHandle
 from dqctl.localworkspace.wire.staging import Staging
 from dqctl.localworkspace.wire.statements_api import StatementsApi
 from dqctl.localworkspace.wire.thrift_service import ThriftService
+from dqctl.localworkspace.wire.uploads import Uploads
+from dqctl.localworkspace.wire.uploads_api import UploadsApi
 from dqctl.localworkspace.wire.volumes_api import VolumesApi
 from dqctl.localworkspace.wire.warehouse_settings import WarehouseSettings
 from dqctl.localworkspace.wire.warehouses import Warehouses
@@ -37,8 +43,6 @@ from dqctl.localworkspace.wire.workspace_api import base_url
 
 # A request holds a thread while it waits for its statement; far more than any client on one machine opens.
 THRIFT_THREADS = 128
-# The longest statement is 16 MiB, and its parameters 1 MB.
-MAX_THRIFT_BYTES = 32 * 1024 * 1024
 
 _Processor: Any = TCLIService.Processor  # generated code, untyped
 # Elements of a list: far more than parameters and settings of a statement, far less than keep a thread busy.
@@ -53,29 +57,37 @@ def build_application(
     settings: WarehouseSettings,
     disturbances: Disturbances,
     projects: Projects,
+    uploads: Uploads,
+    catalog: Catalog,
     *,
     description: Callable[[], dict[str, Any]],
     lifespan: Lifespan[Starlette] | None = None,
 ) -> Starlette:
     """The application over ``sessions``; see ``workspace_api.routes`` for ``description``."""
-    warehouses = disturbances.warehouses
+    warehouses, looks = disturbances.warehouses, CatalogApi(catalog)
+    changes = CatalogChangesApi(sessions.lakehouse, looks)
     routes = [
         Route("/sql/1.0/warehouses/{id}", _Thrift(sessions, warehouses, tokens).answer, methods=["POST"]),
-        *workspace_api.routes(description, tokens),
+        *workspace_api.routes(description),
+        *tokens_api.routes(tokens),
         *warehouses_api.routes(warehouses),
         *disturbances.routes(),
         *oauth.routes(tokens),
         *settings.routes(),
         *secrets_api.routes(SecretScopes(tokens.secrets_file, OWNER.user_name)),
         *PostgresApi(projects).routes(),
-        *StatementsApi(sessions, warehouses).routes(),
-        *CatalogApi(sessions).routes(),
-        *VolumesApi(sessions.lakehouse).routes(),
+        *StatementsApi(sessions, warehouses, tokens.signer).routes(),
+        *looks.routes(),
+        *changes.routes(),
+        *PermissionsApi(changes).routes(),
+        *VolumesApi(sessions.lakehouse, uploads.folder).routes(),
+        *UploadsApi(sessions.lakehouse, uploads, tokens.signer).routes(),
     ]
-    failures = (ApiError, StatementError, UnknownHandle, HTTPException, Exception)
+    failures = (ApiError, StatementError, UnknownHandle, HTTPException, ClientDisconnect, Exception)
     return Starlette(
         routes=routes,
         middleware=[
+            Middleware(Bodies),
             Middleware(Disturber, disturbances=disturbances),
             Middleware(Authentication, tokens=tokens),
         ],
@@ -100,7 +112,7 @@ class _Thrift:
         """Carry out one call."""
         warehouse = self._warehouses.find(request.path_params["id"])
         warehouse.state.used()
-        body = await _body(request)
+        body = await request.body()
         staging = Staging(self._tokens.signer, base_url(request))
         service = ThriftService(self._sessions, warehouse.id, staging, getattr(request.state, "failure", None))
         answer = await anyio.to_thread.run_sync(_process, service, body, limiter=self._threads)
@@ -120,25 +132,12 @@ class _Pieces(Response):
         await send({"type": "http.response.body", "body": b""})
 
 
-async def _body(request: Request) -> bytes:
-    """The whole body; refused as soon as it is too long, whether or not its length was said."""
-    refused = ApiError(413, "RESOURCE_EXHAUSTED", f"a request is limited to {MAX_THRIFT_BYTES} bytes")
-    if int(request.headers.get("content-length") or 0) > MAX_THRIFT_BYTES:
-        raise refused
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_THRIFT_BYTES:
-            raise refused
-    return bytes(body)
-
-
 def _process(service: ThriftService, body: bytes) -> bytes:
     answer = TMemoryBuffer()
-    # Thrift 0.25's own bound of a string (15.6 MiB) is below the longest statement, and has to be lifted here.
+    # Thrift 0.25's own bound (15.6 MiB a string) is below the longest statement. Nothing is longer than the body.
     unbounded = {"string_length_limit": None, "container_length_limit": None}
     asked = TBinaryProtocol(
-        TMemoryBuffer(body), string_length_limit=MAX_THRIFT_BYTES, container_length_limit=MAX_CONTAINER
+        TMemoryBuffer(body), string_length_limit=len(body), container_length_limit=MAX_CONTAINER
     )
     try:
         _Processor(service).process(asked, TBinaryProtocol(answer, **unbounded))

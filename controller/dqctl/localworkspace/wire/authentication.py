@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dqctl.localworkspace.tokens import Tokens
-from dqctl.localworkspace.wire import staging
+from dqctl.localworkspace.wire import presigned, staging
 from dqctl.localworkspace.wire.failures import ApiError, answer_failure
 
 _OPEN = ("/.well-known/", "/oidc/", "/telemetry-unauth")
@@ -33,7 +33,7 @@ class Authentication:
 
     def _check(self, request: Request) -> None:
         path = request.scope["path"]
-        if path.startswith(_OPEN):
+        if path.startswith((*_OPEN, f"{presigned.PATH}/")):  # the latter are checked by whoever answers them
             return
         if path.startswith(f"{staging.PATH}/"):
             self._check_presigned(request, path.removeprefix(staging.PATH))

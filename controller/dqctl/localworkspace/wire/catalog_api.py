@@ -1,158 +1,203 @@
-"""Unity Catalog's REST, as far as looking around goes: catalogs, schemas, tables."""
+"""Unity Catalog's REST: looking around in catalogs, schemas, tables, volumes and functions, in pages.
 
-from collections.abc import Callable
+What changes something goes through SQL (``catalog_changes_api``), so that there is one way of doing it.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import pyarrow as pa
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from dqctl.localworkspace.contract import Session
-from dqctl.localworkspace.wire.failures import invalid, not_found
-from dqctl.localworkspace.wire.sessions import Sessions
+from dqctl.localworkspace.catalog import INFORMATION_SCHEMA, Catalog, Name, Table, Volume
+from dqctl.localworkspace.contract import StatementError
+from dqctl.localworkspace.metadata import matching
+from dqctl.localworkspace.wire.catalog_documents import (
+    METASTORE,
+    METASTORE_ID,
+    Document,
+    catalog_document,
+    schema_document,
+    table_document,
+    volume_document,
+)
+from dqctl.localworkspace.wire.failures import ApiError, invalid
+from dqctl.localworkspace.wire.pages import page
+from dqctl.localworkspace.wire.workspace_api import WORKSPACE_ID
+
+PATH = "/api/2.1/unity-catalog"
+_MOST = 1000  # on a page
+
+Look = Callable[[Request], Document]
 
 
 class CatalogApi:
-    """The routes below ``/api/2.1/unity-catalog``."""
+    """The routes below ``PATH`` that change nothing."""
 
-    def __init__(self, sessions: Sessions) -> None:
-        self._sessions = sessions
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
 
     def routes(self) -> list[Route]:
         """The routes."""
-        base = "/api/2.1/unity-catalog"
         return [
-            Route(f"{base}/catalogs", self._catalogs),
-            Route(f"{base}/catalogs/{{name}}", self._catalog),
-            Route(f"{base}/schemas", self._schemas),
-            Route(f"{base}/schemas/{{name}}", self._schema),
-            Route(f"{base}/tables", self._tables),
-            Route(f"{base}/tables/{{name}}", self._table),
+            _route("metastore_summary", lambda _: METASTORE),
+            _route("current-metastore-assignment", self._assignment),
+            _route("catalogs", self._catalogs),
+            _route("catalogs/{name}", lambda request: self.catalog_named(request.path_params["name"])),
+            _route("schemas", self._schemas),
+            _route("schemas/{name}", lambda request: self.schema_named(request.path_params["name"])),
+            _route("tables", self._tables),
+            _route("table-summaries", self._summaries),
+            _route("tables/{name}", self._one_table),
+            _route("tables/{name}/exists", self._exists),
+            _route("volumes", self._volumes),
+            _route("volumes/{name}", self._one_volume),
         ]
 
-    async def _look(self, look: Callable[[Session], pa.Table]) -> list[dict[str, Any]]:
-        def rows() -> list[dict[str, Any]]:
-            session = self._sessions.lakehouse.open_session(None, None, {})
-            try:
-                return [{key.upper(): value for key, value in row.items()} for row in look(session).to_pylist()]
-            finally:
-                session.close()
+    def catalog_named(self, name: str) -> Document:
+        """A catalog; ``ApiError`` when it is not there."""
+        entry = self._catalog.catalogs().get(name.lower())
+        if entry is None:
+            raise missing("CATALOG", name)
+        return catalog_document(name.lower(), entry)
 
-        return await run_in_threadpool(rows)
+    def schema_named(self, full_name: str) -> Document:
+        """A schema; ``ApiError`` when it is not there."""
+        catalog, name = _parts(full_name, 2, "SCHEMA")
+        return self._schema(catalog, name)
 
-    async def _all_catalogs(self) -> list[dict[str, Any]]:
-        rows = await self._look(lambda session: session.get_catalogs())
-        return [
-            {"name": row["TABLE_CAT"], "full_name": row["TABLE_CAT"], "catalog_type": "MANAGED_CATALOG"}
-            for row in rows
-        ]
+    def table_named(self, full_name: str) -> Table:
+        """A table or view; ``ApiError`` when it is not there."""
+        found = self._catalog.find(Name(*_parts(full_name, 3, "TABLE")))
+        if found is None:
+            raise missing("TABLE", full_name)
+        return found
 
-    async def _catalogs(self, _: Request) -> Response:
-        return JSONResponse({"catalogs": await self._all_catalogs()})
+    def volume_named(self, full_name: str) -> Volume:
+        """A volume; ``ApiError`` when it is not there."""
+        try:
+            return self._catalog.volume(Name(*_parts(full_name, 3, "VOLUME")))
+        except StatementError:
+            raise missing("VOLUME", full_name) from None
 
-    async def _catalog(self, request: Request) -> Response:
-        return _one(await self._all_catalogs(), "name", request.path_params["name"], "Catalog")
+    def described(self, kind: str, full_name: str) -> Document:
+        """What REST says of one that is there; ``kind`` is CATALOG, SCHEMA, TABLE or VOLUME."""
+        if kind == "CATALOG":
+            return self.catalog_named(full_name)
+        if kind == "SCHEMA":
+            return self.schema_named(full_name)
+        if kind == "TABLE":
+            return table_document(self._catalog, self.table_named(full_name), columns=True)
+        return volume_document(self._catalog, self.volume_named(full_name))
 
-    async def _all_schemas(self, catalog: str) -> list[dict[str, Any]]:
-        rows = await self._look(lambda session: session.get_schemas(_literal(catalog), None))
-        return [
-            {
-                "name": row["TABLE_SCHEM"],
-                "catalog_name": catalog,
-                "full_name": f"{catalog}.{row['TABLE_SCHEM']}",
-            }
-            for row in rows
-        ]
+    def _assignment(self, _: Request) -> Document:
+        first = next(iter(self._catalog.catalogs()), "")
+        return {
+            "metastore_id": METASTORE_ID,
+            "workspace_id": int(WORKSPACE_ID),
+            "default_catalog_name": "main" if "main" in self._catalog.catalogs() else first,
+        }
 
-    async def _schemas(self, request: Request) -> Response:
-        catalog = _needed(request, "catalog_name")
-        await self._must_exist(catalog)
-        return JSONResponse({"schemas": await self._all_schemas(catalog)})
+    def _catalogs(self, request: Request) -> Document:
+        found = [catalog_document(name, entry) for name, entry in self._catalog.catalogs().items()]
+        return _page(request, "catalogs", found)
 
-    async def _must_exist(self, catalog: str) -> None:
-        if catalog not in [found["name"] for found in await self._all_catalogs()]:
-            raise not_found(f"Catalog '{catalog}' does not exist.")
+    def _schemas(self, request: Request) -> Document:
+        catalog = needed(request, "catalog_name")
+        self.catalog_named(catalog)
+        return _page(request, "schemas", [self._schema(catalog, name) for name in self._names(catalog)])
 
-    async def _schema(self, request: Request) -> Response:
-        name: str = request.path_params["name"]
-        return _one(await self._all_schemas(name.partition(".")[0]), "full_name", name, "Schema")
+    def _tables(self, request: Request) -> Document:
+        catalog, schema = needed(request, "catalog_name"), needed(request, "schema_name")
+        self._schema(catalog, schema)
+        found, token = _paged(request, self._catalog.tables(catalog, schema), lambda each: each.name.name)
+        columns = request.query_params.get("omit_columns") != "true"
+        documents = [table_document(self._catalog, each, columns=columns) for each in found]
+        return {"tables": documents} | _next(token)
 
-    async def _all_tables(self, catalog: str, schema: str) -> list[dict[str, Any]]:
-        rows = await self._look(
-            lambda session: session.get_tables(_literal(catalog), _literal(schema), None, None)
+    def _summaries(self, request: Request) -> Document:
+        catalog = needed(request, "catalog_name")
+        self.catalog_named(catalog)
+        schemas, tables = (
+            matching(request.query_params.get(f"{what}_name_pattern")) for what in ("schema", "table")
         )
-        return [
-            {
-                "name": row["TABLE_NAME"],
-                "catalog_name": catalog,
-                "schema_name": schema,
-                "full_name": f"{catalog}.{schema}.{row['TABLE_NAME']}",
-                "table_type": "VIEW" if row["TABLE_TYPE"] == "VIEW" else "MANAGED",
-                "data_source_format": "UNKNOWN_DATA_SOURCE_FORMAT" if row["TABLE_TYPE"] == "VIEW" else "DELTA",
-                "comment": row.get("REMARKS") or None,
-            }
-            for row in rows
+        found = [
+            {"full_name": ".".join((each.name.catalog, each.name.schema, each.name.name)), "table_type": each.kind}
+            for each in self._catalog.tables(catalog)
+            if schemas(each.name.schema) and tables(each.name.name)
         ]
+        return _page(request, "tables", found, "full_name")
 
-    async def _tables(self, request: Request) -> Response:
-        catalog, schema = _needed(request, "catalog_name"), _needed(request, "schema_name")
-        if schema not in [found["name"] for found in await self._all_schemas(catalog)]:
-            raise not_found(f"Schema '{catalog}.{schema}' does not exist.")
-        tables = await self._all_tables(catalog, schema)
-        if request.query_params.get("omit_columns") != "true":
-            await self._add_columns(tables, catalog, schema, None)
-        return JSONResponse({"tables": tables})
+    def _one_table(self, request: Request) -> Document:
+        return self.described("TABLE", request.path_params["name"])
 
-    async def _table(self, request: Request) -> Response:
-        name: str = request.path_params["name"]
-        catalog, _, rest = name.partition(".")
-        tables = await self._all_tables(catalog, rest.partition(".")[0])
-        found = _find(tables, "full_name", name, "Table")
-        await self._add_columns([found], catalog, found["schema_name"], found["name"])
-        return JSONResponse(found)
+    def _exists(self, request: Request) -> Document:
+        parts = request.path_params["name"].lower().split(".")
+        return {"table_exists": len(parts) == 3 and self._catalog.find(Name(*parts)) is not None}
 
-    async def _add_columns(
-        self, tables: list[dict[str, Any]], catalog: str, schema: str, name: str | None
-    ) -> None:
-        rows = await self._look(
-            lambda session: session.get_columns(
-                _literal(catalog), _literal(schema), None if name is None else _literal(name), None
-            )
-        )
-        for table in tables:
-            own = [row for row in rows if row["TABLE_NAME"] == table["name"]]
-            table["columns"] = [
-                {
-                    "name": row["COLUMN_NAME"],
-                    "type_text": str(row["TYPE_NAME"]).lower(),
-                    "type_name": str(row["TYPE_NAME"]).partition("(")[0],
-                    "position": position,
-                    "comment": row.get("REMARKS") or None,
-                }
-                for position, row in enumerate(own)
-            ]
+    def _volumes(self, request: Request) -> Document:
+        catalog, schema = needed(request, "catalog_name"), needed(request, "schema_name")
+        self._schema(catalog, schema)
+        found = [
+            volume_document(self._catalog, each)
+            for each in self._catalog.volumes(catalog)
+            if each.name.schema == schema.lower()
+        ]
+        return _page(request, "volumes", found)
+
+    def _one_volume(self, request: Request) -> Document:
+        return self.described("VOLUME", request.path_params["name"])
+
+    def _names(self, catalog: str) -> list[str]:
+        return [*self._catalog.schemas(catalog), INFORMATION_SCHEMA]
+
+    def _schema(self, catalog: str, name: str) -> Document:
+        self.catalog_named(catalog)
+        content = self._catalog.schemas(catalog).get(name.lower())
+        if content is None and name.lower() != INFORMATION_SCHEMA:
+            raise missing("SCHEMA", f"{catalog}.{name}")
+        return schema_document(catalog.lower(), name.lower(), content)
 
 
-def _literal(name: str) -> str:
-    """``name`` as a LIKE pattern that matches nothing else."""
-    return name.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")
+def missing(kind: str, name: str) -> ApiError:
+    """What Unity Catalog says when there is no such ``kind`` (CATALOG, SCHEMA, TABLE, VOLUME)."""
+    return ApiError(404, f"{kind}_DOES_NOT_EXIST", f"{kind.capitalize()} '{name}' does not exist.")
 
 
-def _needed(request: Request, parameter: str) -> str:
+def needed(request: Request, parameter: str) -> str:
+    """A parameter of the query that has to be there."""
     value = request.query_params.get(parameter)
     if not value:
         raise invalid(f"{parameter} is required")
     return value
 
 
-def _find(items: list[dict[str, Any]], key: str, name: str, kind: str) -> dict[str, Any]:
-    for item in items:
-        if item[key] == name:
-            return item
-    raise not_found(f"{kind} '{name}' does not exist.")
+def _route(path: str, look: Look) -> Route:
+    async def answer(request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(look, request))
+
+    return Route(f"{PATH}/{path}", answer)
 
 
-def _one(items: list[dict[str, Any]], key: str, name: str, kind: str) -> Response:
-    return JSONResponse(_find(items, key, name, kind))
+def _parts(full_name: str, count: int, kind: str) -> list[str]:
+    parts = full_name.lower().split(".")
+    if len(parts) != count:
+        raise invalid(f"'{full_name}' is not a valid name of a {kind.lower()}: it has {count} parts")
+    return parts
+
+
+def _paged(request: Request, items: Sequence[Any], name: Callable[[Any], str]) -> tuple[list[Any], str | None]:
+    # Without max_results everything comes, as clients of before there were pages expect it.
+    most = _MOST if request.query_params.get("max_results") else max(1, len(items))
+    return page(request, "max_results", items, name, most)
+
+
+def _page(request: Request, what: str, documents: list[Document], key: str = "name") -> Document:
+    found, token = _paged(request, documents, lambda each: str(each[key]))
+    return {what: found} | _next(token)
+
+
+def _next(token: str | None) -> Document:
+    return {"next_page_token": token} if token else {}

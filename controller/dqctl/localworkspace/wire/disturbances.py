@@ -6,6 +6,7 @@ import math
 import socket
 import struct
 from collections.abc import Collection
+from dataclasses import asdict
 from typing import Any
 
 from starlette.requests import Request
@@ -15,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dqctl.localworkspace.client import FAULTS_PATH, UNDISTURBED
 from dqctl.localworkspace.contract import StatementError
-from dqctl.localworkspace.faults import Effect, Fault, FaultScript
-from dqctl.localworkspace.wire.failures import ApiError, answer_failure, invalid
+from dqctl.localworkspace.faults import Effect, Fault, FaultScript, faults_from
+from dqctl.localworkspace.wire.failures import ApiError, answer_failure, invalid, json_object, not_found
 from dqctl.localworkspace.wire.subjects import has_text, needs_warehouse, subject_of, warehouse_of
 from dqctl.localworkspace.wire.warehouses import LOCAL, Warehouses
 
@@ -43,30 +44,53 @@ class Disturbances:
         return self.script.is_empty and not self.expired and self.warehouses.all_run
 
     def routes(self) -> list[Route]:
-        """The routes of ``dqctl workspace fault``."""
+        """The routes of ``dqctl workspace fault``, described in docs/faults.md."""
         return [
             Route(FAULTS_PATH, self._list),
             Route(FAULTS_PATH, self._add, methods=["POST"]),
+            Route(FAULTS_PATH, self._replace, methods=["PUT"]),
             Route(FAULTS_PATH, self._clear, methods=["DELETE"]),
+            Route(f"{FAULTS_PATH}/hits", self._hits),
+            Route(f"{FAULTS_PATH}/{{id:int}}", self._remove, methods=["DELETE"]),
         ]
 
     async def _list(self, _: Request) -> Response:
         return JSONResponse({"faults": [scripted.as_document() for scripted in self.script.all()]})
 
+    async def _hits(self, _: Request) -> Response:
+        return JSONResponse({"hits": [asdict(hit) for hit in self.script.hits()]})
+
     async def _add(self, request: Request) -> Response:
+        document = await json_object(request)
         try:
-            document = await request.json()
-            if not isinstance(document, dict):
-                raise ValueError("a fault is a JSON object")
             added = self.script.add(Fault.from_document(document))
         except ValueError as error:
             raise invalid(str(error)) from None
         return JSONResponse(added.as_document())
 
+    async def _replace(self, request: Request) -> Response:
+        document = await json_object(request)
+        try:
+            faults = faults_from(document)
+        except ValueError as error:
+            raise invalid(str(error)) from None
+        self._calm()
+        added = self.script.extend(faults)
+        return JSONResponse({"faults": [scripted.as_document() for scripted in added]})
+
     async def _clear(self, _: Request) -> Response:
+        return JSONResponse({"cleared": self._calm()})
+
+    async def _remove(self, request: Request) -> Response:
+        number = request.path_params["id"]
+        if not self.script.remove(number):
+            raise not_found(f"There is no fault {number}.")
+        return JSONResponse({})
+
+    def _calm(self) -> int:
         self.expired.clear()
         self.warehouses.run()
-        return JSONResponse({"cleared": self.script.clear()})
+        return self.script.clear()
 
 
 class Disturber:
@@ -149,38 +173,48 @@ class Disturber:
             raise ApiError(401, "UNAUTHENTICATED", "Access token has expired.")
 
     async def _without_end(self, scope: Scope, receive: Receive, send: Send, *, cut: bool) -> None:
-        answer: list[Message] = []
+        left = 0  # bytes that still arrive
 
-        async def keep(message: Message) -> None:
-            answer.append(message)
+        async def half(message: Message) -> None:
+            nonlocal left
+            if not cut:
+                return
+            if message["type"] == "http.response.start":
+                left = int(dict(message["headers"]).get(b"content-length", 0)) // 2
+                await send(message)
+            elif part := message.get("body", b"")[:left]:
+                left -= len(part)
+                await send({"type": "http.response.body", "body": part, "more_body": True})
 
-        await self._app(scope, receive, keep)
-        if not cut:
+        await self._app(scope, receive, half)
+        transport = self._transport(scope)
+        if not cut or transport is None:
             await self._reset(scope, receive)
             return
-        start, content = answer[0], b"".join(message.get("body", b"") for message in answer[1:])
-        await send(start)
-        await send({"type": "http.response.body", "body": content[: len(content) // 2], "more_body": True})
-        transport = self._transport(scope)
-        while transport.get_write_buffer_size():
+        while transport.get_write_buffer_size() and not transport.is_closing():
             await asyncio.sleep(0.01)
         transport.abort()  # an orderly end of TLS would wait for the client's half, for up to 30 s
         await _disconnected(receive)
 
     async def _reset(self, scope: Scope, receive: Receive) -> None:
-        transport = self._transport(scope)
-        # With this, closing sends RST; otherwise an orderly end, which clients of TLS take for something else.
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
+        if (transport := self._transport(scope)) is not None:
+            # With this, closing sends RST; otherwise an orderly end, which clients of TLS take for something else.
+            linger = struct.pack("ii", 1, 0)
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            transport.abort()
         await _disconnected(receive)
 
     def _transport(self, scope: Scope) -> Any:
+        """That of the request's connection; None when the client has gone."""
         client = tuple(scope["client"])
-        return next(each.transport for each in self._disturbances.connections if each.client == client)
+        found = (each.transport for each in self._disturbances.connections if each.client == client)
+        return next(found, None)
 
 
 def _is_undisturbed(scope: Scope) -> bool:
-    return scope["path"] == FAULTS_PATH or any(name == UNDISTURBED.encode() for name, _ in scope["headers"])
+    return scope["path"].startswith(FAULTS_PATH) or any(
+        name == UNDISTURBED.encode() for name, _ in scope["headers"]
+    )
 
 
 def _bearer(scope: Scope) -> str:

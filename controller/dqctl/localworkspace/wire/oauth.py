@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dqctl.localworkspace.tokens import Tokens
-from dqctl.localworkspace.wire.failures import invalid
+from dqctl.localworkspace.wire.failures import invalid, json_object
 from dqctl.localworkspace.wire.workspace_api import WORKSPACE_ID, base_url
 
 _LONGEST = 86_400
@@ -54,11 +54,8 @@ def routes(tokens: Tokens) -> list[Route]:
         return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
     async def lifetime(request: Request) -> Response:
-        try:
-            seconds = (await request.json())["token_lifetime"]
-        except (ValueError, KeyError, TypeError):
-            raise invalid("token_lifetime is required") from None
-        if not isinstance(seconds, int) or not 1 <= seconds <= _LONGEST:
+        seconds = (await json_object(request)).get("token_lifetime")
+        if not isinstance(seconds, int) or isinstance(seconds, bool) or not 1 <= seconds <= _LONGEST:
             raise invalid(f"token_lifetime is between 1 and {_LONGEST} seconds")
         tokens.lifetime = seconds
         return JSONResponse({"token_lifetime": seconds})

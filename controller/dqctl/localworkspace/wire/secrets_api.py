@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from dqctl.localworkspace.secret_scopes import SecretError, SecretScopes
 from dqctl.localworkspace.tokens import Identity
-from dqctl.localworkspace.wire.failures import ApiError, invalid
+from dqctl.localworkspace.wire.failures import ApiError, invalid, json_object
 
 _STATUS = {"RESOURCE_DOES_NOT_EXIST": 404, "PERMISSION_DENIED": 403}
 _PATH = "/api/2.0/secrets"
@@ -77,13 +77,7 @@ def _get(path: str, answer: Answer) -> Route:
 
 def _post(path: str, answer: Answer) -> Route:
     async def route(request: Request) -> Response:
-        try:
-            given = await request.json()
-        except ValueError:
-            raise invalid("the body is no JSON") from None
-        if not isinstance(given, dict):
-            raise invalid("the body is no JSON object")
-        return await _answer(request, answer, given)
+        return await _answer(request, answer, await json_object(request))
 
     return Route(f"{_PATH}/{path}", route, methods=["POST"])
 

@@ -1,114 +1,249 @@
-"""The Statement Execution API: small results, inline, as JSON."""
+"""The Statement Execution API: results inline or behind external links, in chunks, with polling and cancellation.
 
+Its sessions (``/api/2.0/sql/sessions``) are what databricks-sql-connector uses when it is told ``use_sea=True``.
+"""
+
+import datetime
+import functools
 import re
+import uuid
 from typing import Any
 
-import pyarrow as pa
+import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from dqctl.localworkspace.catalog import quoted
 from dqctl.localworkspace.contract import Parameter, Result, Session, StatementError
-from dqctl.localworkspace.wire.arrow_values import plain_type, text
-from dqctl.localworkspace.wire.failures import ApiError, invalid, not_found, not_implemented
+from dqctl.localworkspace.tokens import Signer
+from dqctl.localworkspace.wire import presigned
+from dqctl.localworkspace.wire.failures import invalid, json_object, not_found
 from dqctl.localworkspace.wire.parameters import check_limits
 from dqctl.localworkspace.wire.sessions import Operation, Sessions, State, UnknownHandle
+from dqctl.localworkspace.wire.statement_results import (
+    INLINE_BYTES,
+    MEDIA_TYPES,
+    Chunk,
+    chunks_of,
+    limited,
+    manifest,
+    rows_of,
+    written,
+)
 from dqctl.localworkspace.wire.warehouses import Warehouses
+from dqctl.localworkspace.wire.workspace_api import base_url
 
-INLINE_BYTES = 25 * 1024 * 1024
+STATEMENTS = "/api/2.0/sql/statements"
+SESSIONS = "/api/2.0/sql/sessions"
+
+_WAITING = 128  # requests at a time
 _DEFAULT_WAIT, _MIN_WAIT, _MAX_WAIT = 10, 5, 50
-
-_TYPE_NAMES = (
-    (pa.types.is_boolean, "BOOLEAN"), (pa.types.is_int8, "BYTE"), (pa.types.is_int16, "SHORT"),
-    (pa.types.is_int32, "INT"), (pa.types.is_integer, "LONG"), (pa.types.is_float32, "FLOAT"),
-    (pa.types.is_floating, "DOUBLE"), (pa.types.is_decimal, "DECIMAL"), (pa.types.is_date, "DATE"),
-    (pa.types.is_timestamp, "TIMESTAMP"), (pa.types.is_binary, "BINARY"), (pa.types.is_map, "MAP"),
-    (pa.types.is_list, "ARRAY"), (pa.types.is_struct, "STRUCT"), (pa.types.is_null, "NULL"),
-)  # fmt: skip
-_SQL_NAMES = {"BYTE": "TINYINT", "SHORT": "SMALLINT", "LONG": "BIGINT", "NULL": "VOID"}
+_INLINE = "INLINE"
+_DISPOSITIONS = (_INLINE, "EXTERNAL_LINKS", "INLINE_OR_EXTERNAL_LINKS")
+_TOO_MUCH = (
+    "Inline byte limit exceeded. Statements executed with disposition=INLINE can have a result size of at most "
+    f"{INLINE_BYTES} bytes. Please execute the statement with disposition=EXTERNAL_LINKS if you want to download "
+    "the full result."
+)
 
 
 class StatementsApi:
-    """The routes below ``/api/2.0/sql/statements``. Each statement has a session of its own."""
+    """The routes below ``STATEMENTS`` and ``SESSIONS``, and those of the external links.
 
-    def __init__(self, sessions: Sessions, warehouses: Warehouses) -> None:
+    A statement that names no session has one of its own.
+    """
+
+    def __init__(self, sessions: Sessions, warehouses: Warehouses, signer: Signer) -> None:
         self._sessions = sessions
         self._warehouses = warehouses
+        self._signer = signer
+
+    @functools.cached_property
+    def _waiting(self) -> anyio.CapacityLimiter:
+        # Not the threads that answer everything else: a client that waits must not keep others from cancelling.
+        return anyio.CapacityLimiter(_WAITING)
 
     def routes(self) -> list[Route]:
         """The routes."""
-        base = "/api/2.0/sql/statements"
         return [
-            Route(base, self._execute, methods=["POST"]),
-            Route(f"{base}/", self._execute, methods=["POST"]),
-            Route(f"{base}/{{id}}", self._get),
-            Route(f"{base}/{{id}}/cancel", self._cancel, methods=["POST"]),
-            Route(f"{base}/{{id}}/result/chunks/{{chunk:int}}", self._chunk),
+            Route(STATEMENTS, self._execute, methods=["POST"]),
+            Route(f"{STATEMENTS}/", self._execute, methods=["POST"]),
+            Route(f"{STATEMENTS}/{{id}}", self._get),
+            Route(f"{STATEMENTS}/{{id}}", self._close, methods=["DELETE"]),
+            Route(f"{STATEMENTS}/{{id}}/cancel", self._cancel, methods=["POST"]),
+            Route(f"{STATEMENTS}/{{id}}/result/chunks/{{chunk:int}}", self._chunk),
+            Route(f"{presigned.PATH}/results/{{id}}/{{chunk:int}}", self._linked),
+            Route(SESSIONS, self._open_session, methods=["POST"]),
+            Route(f"{SESSIONS}/{{id}}", self._close_session, methods=["DELETE"]),
         ]
 
     async def _execute(self, request: Request) -> Response:
-        try:
-            body = await request.json()
-        except ValueError:
-            raise invalid("the body is no JSON") from None
-        if not isinstance(body, dict) or not isinstance(body.get("statement"), str):
+        body = await json_object(request)
+        if not isinstance(body.get("statement"), str):
             raise invalid("statement is required")
-        self._warehouses.find(str(body.get("warehouse_id", ""))).state.used()
-        if body.get("disposition", "INLINE") != "INLINE" or body.get("format", "JSON_ARRAY") != "JSON_ARRAY":
-            raise not_implemented("A disposition other than INLINE with JSON_ARRAY")
+        self._warehouse(body)
+        form, disposition = body.get("format") or "JSON_ARRAY", body.get("disposition") or _INLINE
+        if form not in tuple(MEDIA_TYPES) or disposition not in _DISPOSITIONS:
+            raise invalid(f"format is one of {_listed(MEDIA_TYPES)}, disposition one of {_listed(_DISPOSITIONS)}")
+        if disposition == _INLINE and form != "JSON_ARRAY":
+            raise invalid("The format field must be JSON_ARRAY when the disposition field is INLINE.")
+        if body.get("on_wait_timeout", "CONTINUE") not in ("CONTINUE", "CANCEL"):
+            raise invalid("on_wait_timeout is one of CONTINUE, CANCEL")
         wait = _seconds(str(body.get("wait_timeout", f"{_DEFAULT_WAIT}s")))
         failure = getattr(request.state, "failure", None)
-        return JSONResponse(await run_in_threadpool(self._run, body, wait, failure))
+        operation = await run_in_threadpool(self._started, body, failure)
+        operation.wire_format |= {"format": form, "inline": disposition == _INLINE}
+        settled = await anyio.to_thread.run_sync(operation.wait, wait, limiter=self._waiting)
+        if wait and not settled and body.get("on_wait_timeout") == "CANCEL":
+            await run_in_threadpool(operation.cancel)
+        return await self._answer(request, operation)
 
-    def _run(self, body: dict[str, Any], wait: int, failure: StatementError | None) -> dict[str, Any]:
-        parameters = [_parameter(each) for each in body.get("parameters") or ()]
+    def _started(self, body: dict[str, Any], failure: StatementError | None) -> Operation:
         statement: str = body["statement"]
-        limit = body.get("row_limit")
-
+        parameters = [_parameter(each) for each in body.get("parameters") or ()]
+        place = [(word, _name(body, word.lower())) for word in ("CATALOG", "SCHEMA") if body.get(word.lower())]
+        rows, size = _limit(body, "row_limit"), _limit(body, "byte_limit")
         check_limits(statement, parameters)
-        client = self._sessions.open(body.get("catalog"), body.get("schema"), {}, body["warehouse_id"])
+        given = body.get("session_id")
+        client = (
+            self._sessions.get(_handle(given))
+            if given
+            else self._sessions.open(None, None, {}, body["warehouse_id"])
+        )
+        shape: dict[str, Any] = {"truncated": False}
 
         def work(session: Session) -> Result:
             try:
                 if failure is not None:
                     raise failure
+                for word, name in place:
+                    session.execute(f"USE {word} {quoted(name)}")
                 result = session.execute(statement, parameters)
             finally:
-                self._sessions.end(client.id)
+                if not given:
+                    self._sessions.end(client.id)
             if result.staging is not None:
                 raise StatementError("UNSUPPORTED_FEATURE", "Volume operations need a SQL connector.", "0A000")
-            return Result(result.table.slice(0, limit), result.affected_rows) if limit else result
+            kept = limited(result.table, rows, size)
+            shape["truncated"] = kept.num_rows < result.table.num_rows
+            return Result(kept, result.affected_rows)
 
         operation = self._sessions.start(client.id, work)
-        if not operation.wait(wait) and body.get("on_wait_timeout") == "CANCEL":
-            operation.cancel()
-        return _described(operation)
+        operation.wire_format = shape
+        return operation
+
+    async def _answer(self, request: Request, operation: Operation) -> Response:
+        return JSONResponse(await run_in_threadpool(self._described, base_url(request), operation))
 
     def _operation(self, request: Request) -> Operation:
         statement_id = request.path_params["id"]
         try:
-            return self._sessions.operation(statement_id)
+            found = self._sessions.operation(_handle(statement_id))
+            if "inline" in found.wire_format:  # else it is a connector's, by Thrift
+                return found
         except UnknownHandle:
-            raise not_found(f"The statement {statement_id} was not found.") from None
+            pass
+        raise not_found(f"The statement {statement_id} was not found.")
 
     async def _get(self, request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(_described, self._operation(request)))
+        return await self._answer(request, self._operation(request))
 
     async def _cancel(self, request: Request) -> Response:
         await run_in_threadpool(self._operation(request).cancel)
         return JSONResponse({})
 
+    async def _close(self, request: Request) -> Response:
+        await run_in_threadpool(self._sessions.close_operation, self._operation(request).id)
+        return JSONResponse({})
+
+    def _found_chunk(self, request: Request) -> tuple[Operation, Chunk]:
+        operation, index = self._operation(request), request.path_params["chunk"]
+        if operation.state is not State.SUCCEEDED or operation.result is None:
+            raise invalid(f"The statement is {operation.state.value} and has no result.")
+        chunks = chunks_of(operation.result.table)
+        if index >= len(chunks):
+            raise invalid(f"There is no chunk {index}: the result has {len(chunks)}.")
+        return operation, chunks[index]
+
     async def _chunk(self, request: Request) -> Response:
-        operation = self._operation(request)
-        if operation.state is not State.SUCCEEDED or request.path_params["chunk"] != 0:
-            raise invalid("there is no such chunk")
-        described = await run_in_threadpool(_described, operation)
-        return JSONResponse(described["result"])
+        operation, chunk = self._found_chunk(request)
+        return JSONResponse(await run_in_threadpool(self._delivered, base_url(request), operation, chunk))
+
+    async def _linked(self, request: Request) -> Response:
+        if refused := presigned.refusal(self._signer, request):
+            return refused
+        operation, chunk = self._found_chunk(request)
+        form = operation.wire_format["format"]
+        if operation.result is None:  # closed meanwhile
+            raise not_found("The result is gone.")
+        content = await run_in_threadpool(written, operation.result.table, chunk, form)
+        return Response(content, media_type=MEDIA_TYPES[form])
+
+    def _described(self, base: str, operation: Operation) -> dict[str, Any]:
+        state, result = operation.state, operation.result
+        answer: dict[str, Any] = {"statement_id": str(uuid.UUID(operation.id)), "status": {"state": state.value}}
+        if state is State.FAILED and operation.error is not None:
+            answer["status"] |= _failure("BAD_REQUEST", str(operation.error), operation.error.sqlstate)
+        if state is State.SUCCEEDED and result is not None:
+            if operation.wire_format["inline"] and result.table.nbytes > INLINE_BYTES:
+                answer["status"] = {"state": State.FAILED.value, **_failure("BAD_REQUEST", _TOO_MUCH, "54000")}
+                return answer
+            form, truncated = operation.wire_format["format"], operation.wire_format["truncated"]
+            answer["manifest"] = manifest(result.table, form, truncated=truncated)
+            answer["result"] = self._delivered(base, operation, chunks_of(result.table)[0])
+        return answer
+
+    def _delivered(self, base: str, operation: Operation, chunk: Chunk) -> dict[str, Any]:
+        """The rows of a chunk, or where they are."""
+        if operation.result is None:
+            raise not_found("The result is gone.")
+        table, statement_id = operation.result.table, str(uuid.UUID(operation.id))
+        about: dict[str, Any] = {
+            "chunk_index": chunk.index, "row_offset": chunk.offset, "row_count": chunk.rows,
+        }  # fmt: skip
+        if chunk.index + 1 < len(chunks_of(table)):
+            about["next_chunk_index"] = chunk.index + 1
+            about["next_chunk_internal_link"] = f"{STATEMENTS}/{statement_id}/result/chunks/{chunk.index + 1}"
+        if operation.wire_format["inline"]:
+            return about | {"data_array": rows_of(table, chunk)}
+        expiration = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=presigned.LIFETIME)
+        signer = presigned.Presigner(self._signer, base)
+        link = {
+            **about,
+            "byte_count": table.slice(chunk.offset, chunk.rows).nbytes,
+            "external_link": signer.url("GET", f"/results/{statement_id}/{chunk.index}"),
+            "expiration": expiration.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        }
+        return {"external_links": [link]}
+
+    async def _open_session(self, request: Request) -> Response:
+        body = await json_object(request)
+        warehouse = self._warehouse(body)
+        settings = body.get("session_confs") or {}
+        if not isinstance(settings, dict):
+            raise invalid("session_confs is an object")
+        catalog, schema = (_name(body, each) if body.get(each) else None for each in ("catalog", "schema"))
+        given = {str(name): str(value) for name, value in settings.items()}
+        client = await run_in_threadpool(self._sessions.open, catalog, schema, given, warehouse)
+        return JSONResponse({"session_id": str(uuid.UUID(client.id))})
+
+    async def _close_session(self, request: Request) -> Response:
+        await run_in_threadpool(self._sessions.close, _handle(request.path_params["id"]))
+        return JSONResponse({})
+
+    def _warehouse(self, body: dict[str, Any]) -> str:
+        identifier = body.get("warehouse_id")
+        if not isinstance(identifier, str) or not identifier:
+            raise invalid("warehouse_id is required")
+        found = self._warehouses.find(identifier)
+        found.state.used()
+        return found.id
 
 
 def _seconds(wait_timeout: str) -> int:
-    found = re.fullmatch(r"(\d{1,2})s", wait_timeout)
+    found = re.fullmatch(r"([0-9]{1,2})s", wait_timeout)
     seconds = int(found[1]) if found else -1
     if seconds == 0 or _MIN_WAIT <= seconds <= _MAX_WAIT:
         return seconds
@@ -116,60 +251,42 @@ def _seconds(wait_timeout: str) -> int:
 
 
 def _parameter(given: Any) -> Parameter:
-    if not isinstance(given, dict) or "name" not in given:
+    if not isinstance(given, dict) or not isinstance(given.get("name"), str):
         raise invalid("every parameter needs a name")
-    value = given.get("value")
-    return Parameter(given["name"], given.get("type", "STRING"), None if value is None else str(value))
+    kind, value = given.get("type") or "STRING", given.get("value")
+    if not isinstance(kind, str) or isinstance(value, dict | list):
+        raise invalid(f"type and value of the parameter {given['name']} are texts")
+    return Parameter(given["name"], kind, None if value is None else str(value))
 
 
-def _described(operation: Operation) -> dict[str, Any]:
-    status: dict[str, Any] = {"state": operation.state.value}
-    answer: dict[str, Any] = {"statement_id": operation.id, "status": status}
-    if operation.state is State.FAILED and operation.error is not None:
-        status["error"] = {"error_code": "BAD_REQUEST", "message": str(operation.error)}
-        status["sql_state"] = operation.error.sqlstate
-    if operation.state is State.SUCCEEDED and operation.result is not None:
-        try:
-            answer |= _rows(operation.result.table)
-        except ApiError as error:
-            answer["status"] = {
-                "state": "FAILED",
-                "error": {"error_code": error.error_code, "message": error.message},
-            }
-    return answer
+def _limit(body: dict[str, Any], name: str) -> int | None:
+    given = body.get(name)
+    if isinstance(given, str) and re.fullmatch("[0-9]{1,18}", given):  # JSON's form of 64-bit numbers
+        given = int(given)
+    if given is None:
+        return None
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        raise invalid(f"{name} is a positive number")
+    return given
 
 
-def _rows(table: pa.Table) -> dict[str, Any]:
-    if table.nbytes > INLINE_BYTES:
-        raise invalid(f"Inline results are limited to {INLINE_BYTES} bytes; use a SQL connector for more.")
-    kinds = [plain_type(field.type) for field in table.schema]
-    columns = [
-        [None if value is None else text(value, kind) for value in column.to_pylist()]
-        for column, kind in zip(table.columns, kinds, strict=True)
-    ]
-    chunk = {"chunk_index": 0, "row_offset": 0, "row_count": table.num_rows}
-    described = [
-        _column(field.name, position, kind)
-        for position, (field, kind) in enumerate(zip(table.schema, kinds, strict=True))
-    ]
-    return {
-        "manifest": {
-            "format": "JSON_ARRAY",
-            "schema": {"column_count": table.num_columns, "columns": described},
-            "total_chunk_count": 1,
-            "chunks": [chunk],
-            "total_row_count": table.num_rows,
-            "truncated": False,
-        },
-        "result": {**chunk, "data_array": [list(row) for row in zip(*columns, strict=True)]},
-    }
+def _name(body: dict[str, Any], what: str) -> str:
+    if not isinstance(body[what], str):
+        raise invalid(f"{what} is a name")
+    return str(body[what])
 
 
-def _column(name: str, position: int, kind: pa.DataType) -> dict[str, Any]:
-    type_name = next((found for fits, found in _TYPE_NAMES if fits(kind)), "STRING")
-    described: dict[str, Any] = {"name": name, "position": position, "type_name": type_name}
-    described["type_text"] = _SQL_NAMES.get(type_name, type_name)
-    if type_name == "DECIMAL":
-        described |= {"type_precision": kind.precision, "type_scale": kind.scale}
-        described["type_text"] = f"DECIMAL({kind.precision},{kind.scale})"
-    return described
+def _handle(identifier: Any) -> str:
+    """An id in the form in which sessions and operations are kept."""
+    try:
+        return uuid.UUID(str(identifier)).hex
+    except ValueError:
+        raise UnknownHandle(f"{identifier} is no id") from None
+
+
+def _failure(code: str, message: str, sqlstate: str) -> dict[str, Any]:
+    return {"error": {"error_code": code, "message": message}, "sql_state": sqlstate}
+
+
+def _listed(words: Any) -> str:
+    return ", ".join(words)

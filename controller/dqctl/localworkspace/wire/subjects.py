@@ -10,10 +10,11 @@ from thrift.Thrift import TException
 from thrift.transport.TTransport import TMemoryBuffer
 
 from dqctl.localworkspace.faults import Kind
-from dqctl.localworkspace.wire import staging
+from dqctl.localworkspace.wire import presigned, staging
 
 _THRIFT = "/sql/1.0/warehouses/"
 _STATEMENTS = "/api/2.0/sql/statements"
+_SESSIONS = "/api/2.0/sql/sessions"
 _FILES = "/api/2.0/fs/files"
 _RESULT_CALLS = ("GetOperationStatus", "GetResultSetMetadata", "FetchResults")
 _Arguments: Any = TCLIService.ExecuteStatement_args  # generated code, untyped
@@ -40,24 +41,30 @@ def subject_of(method: str, path: str, body: bytes) -> tuple[Kind, str]:
     """The kind of a request, and the text in which a fault's pattern is looked for."""
     if has_text(method, path):
         return _of_thrift(body) if path.startswith(_THRIFT) else (Kind.STATEMENT, _member(body, "statement"))
+    if method == "POST" and path == _SESSIONS:
+        return Kind.SESSION, ""
     for prefix in (staging.PATH, _FILES):
         if path.startswith(f"{prefix}/"):
             return Kind.FILE, f"{method} {unquote(path.removeprefix(prefix))}"
+    if path.startswith(f"{presigned.PATH}/results/"):
+        return Kind.RESULT, f"{method} {path}"
+    if path.startswith(f"{presigned.PATH}/"):  # a part of an upload: what follows its token is the file
+        return Kind.FILE, f"{method} {path.removeprefix(presigned.PATH)}"
     if path.startswith(_STATEMENTS):
         return Kind.RESULT, f"{method} {path}"
     return Kind.SIGN_IN if path == "/oidc/v1/token" else Kind.OTHER, f"{method} {path}"
 
 
 def _of_thrift(body: bytes) -> tuple[Kind, str]:
-    unbounded = {"string_length_limit": None, "container_length_limit": None}
-    protocol = TBinaryProtocol(TMemoryBuffer(body), **unbounded)
+    bounded = {"string_length_limit": len(body), "container_length_limit": len(body)}
+    protocol = TBinaryProtocol(TMemoryBuffer(body), **bounded)
     try:
         name, _, _ = protocol.readMessageBegin()
         if name == "ExecuteStatement":
             arguments = _Arguments()
             arguments.read(protocol)
             return Kind.STATEMENT, str(arguments.req.statement)
-    except (TException, EOFError, ValueError, TypeError, AttributeError):
+    except (TException, EOFError, ValueError, TypeError, AttributeError, RecursionError):
         return Kind.OTHER, ""  # whoever carries it out says what is wrong with it
     if name == "OpenSession":
         return Kind.SESSION, ""
@@ -67,5 +74,5 @@ def _of_thrift(body: bytes) -> tuple[Kind, str]:
 def _member(body: bytes, name: str) -> str:
     try:
         return str(json.loads(body)[name])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dqctl.localworkspace.contract import Lakehouse
-from dqctl.localworkspace.wire.failures import invalid
+from dqctl.localworkspace.wire.failures import invalid, json_object
 
 PATH = "/api/2.0/sql/config/warehouses"
 
@@ -62,11 +62,11 @@ class WarehouseSettings:
         return JSONResponse({"sql_configuration_parameters": {"configuration_pairs": pairs}})
 
     async def _put(self, request: Request) -> Response:
+        body: Any = await json_object(request)
         try:
-            body: Any = await request.json()
             pairs = body["sql_configuration_parameters"].get("configuration_pairs") or ()
             values = {str(pair["key"]): str(pair["value"]) for pair in pairs}
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError):
             raise invalid("sql_configuration_parameters is required") from None
         await run_in_threadpool(self.replace, values)
         return JSONResponse({})

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from dqctl.localworkspace.wire.failures import invalid
+from dqctl.localworkspace.wire.failures import json_object
 from dqctl.localworkspace.wire.warehouses import Warehouse, Warehouses
 
 PATH = "/api/2.0/sql/warehouses"
@@ -25,14 +25,14 @@ def routes(warehouses: Warehouses) -> list[Route]:
         return JSONResponse({"warehouses": [_described(request, each) for each in warehouses.all()]})
 
     async def create(request: Request) -> Response:
-        given = await _body(request)
+        given = await json_object(request)
         return JSONResponse({"id": (await run_in_threadpool(warehouses.create, given)).id})
 
     async def get(request: Request) -> Response:
         return JSONResponse(_described(request, warehouses.find(request.path_params["id"])))
 
     async def edit(request: Request) -> Response:
-        given = await _body(request)
+        given = await json_object(request)
         await run_in_threadpool(warehouses.edit, request.path_params["id"], given)
         return JSONResponse({})
 
@@ -57,16 +57,6 @@ def routes(warehouses: Warehouses) -> list[Route]:
         Route(f"{PATH}/{{id}}/start", start, methods=["POST"]),
         Route(f"{PATH}/{{id}}/stop", stop, methods=["POST"]),
     ]
-
-
-async def _body(request: Request) -> dict[str, Any]:
-    try:
-        body = await request.json()
-    except ValueError:
-        raise invalid("the body is no JSON") from None
-    if not isinstance(body, dict):
-        raise invalid("the body is no JSON object")
-    return body
 
 
 def _described(request: Request, warehouse: Warehouse) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""REST of the workspace itself: who am I, whose tokens, and what the connectors ask for by themselves."""
+"""REST of the workspace itself: who am I, and what the connectors ask for by themselves."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from dqctl.localworkspace.tokens import Identity, Tokens
+from dqctl.localworkspace.tokens import Identity
 
 WORKSPACE_ID = "1"
 
@@ -18,7 +18,7 @@ def base_url(request: Request) -> str:
     return f"https://{request.headers.get('host', '')}"
 
 
-def routes(description: Callable[[], dict[str, Any]], tokens: Tokens) -> list[Route]:
+def routes(description: Callable[[], dict[str, Any]]) -> list[Route]:
     """The routes; ``description`` is what ``dqctl workspace status`` shows."""
 
     async def me(request: Request) -> Response:
@@ -33,9 +33,6 @@ def routes(description: Callable[[], dict[str, Any]], tokens: Tokens) -> list[Ro
         }
         return JSONResponse(body, headers={"X-Databricks-Org-Id": WORKSPACE_ID})
 
-    async def listed(request: Request) -> Response:
-        return JSONResponse({"token_infos": tokens.listed(request.state.identity)})
-
     async def no_flags(_: Request) -> Response:
         return JSONResponse({"flags": [], "ttl_seconds": 900})
 
@@ -48,7 +45,6 @@ def routes(description: Callable[[], dict[str, Any]], tokens: Tokens) -> list[Ro
 
     return [
         Route("/api/2.0/preview/scim/v2/Me", me),
-        Route("/api/2.0/token/list", listed),
         Route("/api/2.0/connector-service/feature-flags/{client}/{version}", no_flags),
         Route("/telemetry-ext", telemetry, methods=["POST"]),
         Route("/telemetry-unauth", telemetry, methods=["POST"]),
