@@ -52,10 +52,9 @@ class Wire:
         request = getattr(T, f"T{name}Req")(sessionHandle=self.handle, getDirectResults=DIRECT, **wanted)
         answer = self.call(name, request)
         assert answer.status.statusCode == CODES.SUCCESS_STATUS, answer.status.errorMessage
-        direct = answer.directResults
-        assert direct.operationStatus.operationState == T.TOperationState.FINISHED_STATE, direct
-        names = [column.columnName for column in direct.resultSetMetadata.schema.columns]
-        carried = [next(filter(None, vars(column).values())) for column in direct.resultSet.results.columns]
+        described, (part,) = self.fetched(answer)
+        names = [column.columnName for column in described.schema.columns]
+        carried = [next(filter(None, vars(column).values())) for column in part.columns]
         columns = [
             [None if each.nulls[row >> 3] >> (row & 7) & 1 else value for row, value in enumerate(each.values)]
             for each in carried
@@ -75,22 +74,26 @@ class Wire:
             status = self.call("GetOperationStatus", T.TGetOperationStatusReq(answer.operationHandle))
         return status
 
-    def table(self, statement: str, **options: object) -> pa.Table:
-        """All rows, fetched as the connector fetches: what came with the answer, and the rest."""
-        answer = self.execute(statement, **options)
-        status, parts = self.status(answer), []
+    def fetched(self, answer: Any) -> tuple[Any, list[Any]]:
+        """What describes a result, and its row sets: what came with the answer if it was quick, and the rest."""
+        status = self.status(answer)
         assert status.operationState == T.TOperationState.FINISHED_STATE, status.errorMessage
-        direct, more = answer.directResults, True
-        if direct.resultSet is not None:
-            arrow_schema, more = direct.resultSetMetadata.arrowSchema, direct.resultSet.hasMoreRows
-            parts.append(direct.resultSet)
+        row_sets, more, described = [], True, answer.directResults.resultSetMetadata
+        if answer.directResults.resultSet is not None:
+            row_sets, more = [answer.directResults.resultSet.results], answer.directResults.resultSet.hasMoreRows
         while more:
             request = T.TFetchResultsReq(answer.operationHandle, maxRows=100_000, includeResultSetMetadata=True)
-            parts.append(self.call("FetchResults", request))
-            arrow_schema, more = parts[-1].resultSetMetadata.arrowSchema, parts[-1].hasMoreRows
+            part = self.call("FetchResults", request)
+            row_sets.append(part.results)
+            described, more = part.resultSetMetadata, part.hasMoreRows
         self.close(answer)
-        schema = pa.ipc.read_schema(pa.py_buffer(arrow_schema))
-        batches = [each.batch for part in parts for each in part.results.arrowBatches]
+        return described, row_sets
+
+    def table(self, statement: str, **options: object) -> pa.Table:
+        """All rows of a statement."""
+        described, row_sets = self.fetched(self.execute(statement, **options))
+        schema = pa.ipc.read_schema(pa.py_buffer(described.arrowSchema))
+        batches = [each.batch for row_set in row_sets for each in row_set.arrowBatches]
         return pa.Table.from_batches(
             [pa.ipc.read_record_batch(pa.py_buffer(each), schema) for each in batches], schema
         )
@@ -263,7 +266,7 @@ def test_unknown_and_missing_handles_are_refused(wire: Wire) -> None:
     ]
     for name, request in calls:
         assert wire.call(name, request).status.statusCode == CODES.INVALID_HANDLE_STATUS, name
-    assert wire.execute("SELECT 1").directResults.resultSet is not None
+    assert wire.table("SELECT 1 AS one").to_pylist() == [{"one": 1}]
 
 
 @pytest.mark.feature("Faults", "Malformed Thrift")

@@ -8,6 +8,7 @@ however the server ends.
 
 import mmap
 import tempfile
+import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ import pyarrow as pa
 MEMORY_BYTES = 32 * 1024 * 1024
 _WRITTEN_AT_ONCE = 1024 * 1024
 
+# A set must not change while it is walked through, and every statement has a thread of its own.
+_lock = threading.Lock()
 _mapped: "weakref.WeakSet[mmap.mmap]" = weakref.WeakSet()
 
 
@@ -44,11 +47,14 @@ def _spilled(
                 writer.write_batch(batch)
         file.flush()
         mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-    _mapped.add(mapped)
+    with _lock:
+        _mapped.add(mapped)
     return pa.ipc.open_stream(pa.py_buffer(mapped)).read_all()
 
 
 def forget_pages() -> None:
     """Take the pages that were read of such files out of this process: what is wanted again is read again."""
-    for mapped in list(_mapped):
+    with _lock:
+        all_mapped = list(_mapped)
+    for mapped in all_mapped:
         mapped.madvise(mmap.MADV_DONTNEED)

@@ -1,5 +1,6 @@
 import gc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -92,3 +93,18 @@ def test_an_error_of_the_engine_leaves_nothing_behind(directory: Path) -> None:
     gc.collect()
     assert len(list(Path("/proc/self/fd").iterdir())) == open_before
     assert mapped_files() == []
+
+
+def test_many_results_can_come_and_go_at_once(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overflow, "MEMORY_BYTES", 1)
+
+    def come_and_go(number: int) -> int:
+        found = 0
+        for _ in range(30):
+            table = overflow.collected(SCHEMA, batches(1), directory)
+            overflow.forget_pages()
+            found += table.column("n")[number].as_py()
+        return found
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(come_and_go, range(8))) == [30 * number for number in range(8)]

@@ -6,6 +6,7 @@ disk (``delta.`/path` ``), so a session holds no more than settings, and any ser
 
 import os
 import sys
+import threading
 import uuid
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -103,6 +104,8 @@ class SparkConnectSession:
         self._spark.client.disable_reattachable_execute()
         # pyspark sends a call again for ten minutes; a statement that writes must not be sent twice.
         self._spark.client.set_retry_policies([])
+        self._ending = threading.Lock()
+        self._closed = False
 
     def query(self, sql: str) -> pa.Table:
         """Run ``sql`` and bring all its rows."""
@@ -169,12 +172,17 @@ class SparkConnectSession:
             self._spark.conf.set(key, value)
 
     def interrupt(self) -> None:
-        """Stop what runs in this session."""
-        self._spark.interruptAll()
+        """Stop what runs in this session; nothing happens when it has ended."""
+        # A statement that ends by itself may end its session while somebody else is about to cancel it.
+        with self._ending:
+            if not self._closed:
+                self._spark.interruptAll()
 
     def close(self) -> None:
         """End the session in the engine."""
-        self._spark.stop()
+        with self._ending:
+            self._closed = True
+            self._spark.stop()
 
 
 class SparkConnectEngine:

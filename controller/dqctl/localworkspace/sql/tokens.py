@@ -27,7 +27,7 @@ def tokenize(statement: str) -> list[Token]:
 
 
 def _spelled_out(tokens: list[Token]) -> list[Token]:
-    """``IDENTIFIER('a.b')`` is the name that it spells, wherever it stands; parameters: ``identifiers``."""
+    """``IDENTIFIER('a.b')`` is the name that it spells, wherever it stands; see ``identifiers``."""
     place = 0
     while place + 3 < len(tokens):
         word, opened, text, closed = tokens[place : place + 4]

@@ -134,13 +134,13 @@ class _Pieces(Response):
 
 def _process(service: ThriftService, body: bytes) -> bytes:
     answer = TMemoryBuffer()
-    # Thrift 0.25's own bound of a string (15.6 MiB) is below the longest statement. Nothing is longer than the body.
-    bounded = {"string_length_limit": len(body), "container_length_limit": MAX_CONTAINER}
+    # Thrift 0.25's own bound (15.6 MiB a string) is below the longest statement. Nothing is longer than the body.
     unbounded = {"string_length_limit": None, "container_length_limit": None}
+    asked = TBinaryProtocol(
+        TMemoryBuffer(body), string_length_limit=len(body), container_length_limit=MAX_CONTAINER
+    )
     try:
-        _Processor(service).process(
-            TBinaryProtocol(TMemoryBuffer(body), **bounded), TBinaryProtocol(answer, **unbounded)
-        )
+        _Processor(service).process(asked, TBinaryProtocol(answer, **unbounded))
     except Exception as error:  # the service answers for itself: what comes out here was read, or could not be
         raise ApiError(400, "MALFORMED_REQUEST", f"the body is no Thrift call: {error}") from error
     written: bytes = answer.getvalue()

@@ -69,4 +69,4 @@ class Bodies:
 
 
 def _too_large(most: int) -> ApiError:
-    return ApiError(413, "MAX_REQUEST_SIZE_EXCEEDED", f"The body of this request is limited to {most} bytes.")
+    return ApiError(413, "RESOURCE_EXHAUSTED", f"The body of this request is limited to {most} bytes.")
