@@ -1,7 +1,7 @@
 """docs/compatibility.md, made of what tests marked ``feature(area, name)`` came to in a run.
 
-``scripts/test --compatibility write tests/workspace`` writes the page; with ``check`` a run of all of them fails
-when the page says something else.
+``scripts/test --compatibility write`` writes the page; with ``check`` a run of all tests fails when the page says
+something else.
 """
 
 import difflib
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dqctl.localworkspace.sql import query_rules  # noqa: F401 - registers its rules
 from dqctl.localworkspace.sql.rules import RULES
 
 PAGE = Path(__file__).parents[1] / "docs" / "compatibility.md"
@@ -20,16 +21,15 @@ ENGINES = ("Sail", "Spark")
 _PROPERTY = "feature"
 _HEAD = """# What the local workspace can do
 
-Made by tests, which say what each of these lines means (`grep -rn 'NAME' tests/workspace`): `scripts/test
---compatibility write tests/workspace`. A line is **yes** on an engine when all its tests passed there, **no** when
-one failed, and empty when none was run with it: what goes over the wire is tried with the embedded engine (Sail).
-A line that begins with *refused* is about an error that says so.
+Made by the tests (`scripts/test --compatibility write`), which say what each line means: `grep -rn 'NAME' tests`.
+A line is **yes** on an engine when all its tests passed there, **no** when one failed, and empty when none was run
+with it: what goes over the wire is tried with the embedded engine (Sail) alone.
 """
 _GAPS = """
 ## Gaps of the embedded engine that are closed
 
-Each by one rule of `controller/dqctl/localworkspace/sql/rules.py`. A test shows the gap itself: with a version of
-the engine that has closed it, that test fails, and the rule goes.
+Each by one rule of `sql/rules.py` or `sql/query_rules.py` in `controller/dqctl/localworkspace`. A test shows the
+gap itself: with a version of the engine that has closed it, that test fails, and the rule goes.
 
 | rule | gap | found in |
 |---|---|---|

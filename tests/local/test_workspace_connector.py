@@ -10,7 +10,10 @@ import pytest
 from dqctl.localworkspace.endpoint import Endpoint
 from workspaces import connector_python, foreign_environment, run_python, running_workspace
 
-pytestmark = pytest.mark.local
+pytestmark = [
+    pytest.mark.local,
+    pytest.mark.feature("Clients", "databricks-sql-connector 4.5.0 and newer, with and without Arrow"),
+]
 
 PROBE = Path(__file__).parent / "connector_probe.py"
 OLD = "databricks-sql-connector==4.5.0"

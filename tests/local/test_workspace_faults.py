@@ -22,7 +22,10 @@ from dqctl.localworkspace.endpoint import Endpoint
 from dqctl.localworkspace.faults import Effect, Fault, Kind
 from workspaces import running_workspace
 
-pytestmark = pytest.mark.local
+pytestmark = [
+    pytest.mark.local,
+    pytest.mark.feature("Faults", "Over Thrift and REST, as the connector meets them"),
+]
 
 WAREHOUSE = "/api/2.0/sql/warehouses/local"
 
