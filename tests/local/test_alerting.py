@@ -371,6 +371,24 @@ def test_rotated_keys_open_routes_and_lost_ones_ask_for_another_apply(
     assert night.look().errors == ()
 
 
+def test_a_rule_of_another_version_is_told_and_keeps_no_other_from_firing(
+    night: Night, declared: Callable[..., Any], chat: Web, runtime: LocalRuntime
+) -> None:
+    rules = "  rules:\n    - {name: one, when: failed}\n    - {name: two, when: run_failed}\n"
+    declared(CHAT + rules, **hooked(chat))
+    with runtime.metadata() as connection:
+        connection.execute(
+            "UPDATE dqctl.alert_rules SET rule = jsonb_set(rule, '{when}', '[\"eclipse\"]') WHERE name = 'two'"
+        )
+    night.run("a")
+    report = night.look()
+    assert [each.receiver for each in report.sent] == ["chat"]
+    (error,) = report.errors
+    assert "declared the rule two" in error.message
+    assert declared(CHAT + rules, **hooked(chat)).changed
+    assert night.look().errors == ()
+
+
 def test_rules_choose_by_name_count_runs_and_notice_silence(
     night: Night, declared: Callable[..., Any], chat: Web
 ) -> None:

@@ -67,9 +67,9 @@ def test_a_job_that_cannot_begin_holds_up_nothing_that_was_done_before(
     before = [row["run_id"] for row in published(settings, "dq_runs")]
     assert before.count(report.run.run_id) == 1
 
-    again = work.publish_waiting(settings, [report.run.run_id[:8]], progress=silent)
+    again, _ = work.publish_waiting(settings, [report.run.run_id[:8]], progress=silent)
     assert [run.run_id for run in again.runs] == [report.run.run_id]
-    assert work.publish_waiting(settings, progress=silent).runs == ()
+    assert work.publish_waiting(settings, progress=silent)[0].runs == ()
     assert sorted(row["run_id"] for row in published(settings, "dq_runs")) == sorted(before)
 
 
@@ -93,6 +93,14 @@ def test_a_report_that_cannot_be_written_hides_nothing_of_what_was_found(
         settings.home, environment | {"DQCTL_METRICS_FILE": str(tmp_path / "none" / "dqctl.prom")}
     )
     assert "the metrics could not be written" in missing("run-tests", "sales-suite").err
+
+
+def test_what_was_published_is_said_though_it_could_not_be_exported(settings: Settings) -> None:
+    # Nothing says where to export to.
+    environment = {"DQCTL_WORKSPACE": str(settings.workspace), "DQCTL_EXPORT": "observability"}
+    said = CommandLine(settings.home, environment).document("publish", "--again", "all", code=5)
+    assert said["rows"]["dq_runs"] == len(said["runs"]) > 0
+    assert "the results are not exported" in said["error"]["message"]
 
 
 def test_a_run_to_publish_again_that_there_is_not_is_said(settings: Settings) -> None:

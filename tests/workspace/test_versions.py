@@ -60,6 +60,9 @@ def test_a_clone_is_a_table_of_its_own(t: Client, kind: str) -> None:
     found = row(t, f"CREATE TABLE c {kind} CLONE t VERSION AS OF 2")
     assert (found["source_num_of_files"], found["num_copied_files"]) == (2, 2 if kind == "DEEP" else 0)
     t.execute("INSERT INTO c VALUES (9, 'own')")
+    t.execute("ALTER TABLE t ADD CONSTRAINT small CHECK (id < 100)")
+    t.execute(f"CREATE TABLE d {kind} CLONE t")
+    assert t.error("INSERT INTO d VALUES (100, 'large')").error_class == "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES"
     t.execute("DROP TABLE t")
     assert ids(t, "c") == [1, 2, 9]
     assert operations(t, "c") == ["WRITE", "CLONE"]

@@ -18,6 +18,7 @@ from dqctl.report.words import counted
 if TYPE_CHECKING:
     from dqctl.report.model import RunReport
     from dqctl.services.explain import Explanation
+    from dqctl.services.export_runs import ExportReport
     from dqctl.services.publish import PublishReport
     from dqctl.services.work import WorkReport
 
@@ -153,15 +154,16 @@ def publish(
         found = work.explain_publish(settings, again or (), since=begin, progress=here.progress)
         emit(plain(found) | {"bytes": found.bytes}, lambda: _explained(found))
         return
-    report = work.publish_waiting(settings, again or (), since=begin, progress=here.progress)
+    report, exported = work.publish_waiting(settings, again or (), since=begin, progress=here.progress)
     calls = testgen.publish_waiting(settings, progress=here.progress)
     for each in calls:
         if each.published:
             note(f"published {counted(each.published.rows, 'row')} to {each.published.table}")
-    errors = [each.error for each in calls if each.error]
+    errors = [each.error for each in calls if each.error] + list(exported.errors if exported else ())
     published = [{"call_id": each.call.call_id, "published": each.published} for each in calls]
     code = worst([error.exit_code for error in errors])
-    emit(_published(report) | {"calls": published}, lambda: _as_text(report), code, errors)
+    content = _published(report) | {"calls": published, "exported": _exported(exported)}
+    emit(content, lambda: _as_text(report), code, errors)
 
 
 def _show(
@@ -197,7 +199,7 @@ def _show(
         "not_run": report.not_run,
         "fail_on": {each.run.run_id: report.fails_on(each, fail_on) for each in report.reports},
         "alerts": _alerts(report),
-        "exported": _exported(report),
+        "exported": _exported(report.exported),
     }
     code = worst([report.exit_code(fail_on), *(error.exit_code for error in errors)])
     # A --fail-on that lets failures pass does not make them good: only what a suite's declaration says does.
@@ -227,8 +229,7 @@ def _alerts(report: "WorkReport") -> dict[str, Any]:
     }
 
 
-def _exported(report: "WorkReport") -> dict[str, Any] | None:
-    found = report.exported
+def _exported(found: "ExportReport | None") -> dict[str, Any] | None:
     if found is None:
         return None
     return {

@@ -297,6 +297,7 @@ def _look(
     for route in declared.alerting.routes:
         look.tell(route, told)
     look.errors.extend(_lost(name) for name in declared.lost)
+    look.errors.extend(_unknown(what) for what in declared.unknown)
     return AlertReport(
         len(wanted),
         tuple(each.alert for each in changed.values() if each.is_firing and _is_new(each.alert, stored)),
@@ -361,6 +362,12 @@ def _quoted(test_type: str, status: str, message: str | None) -> str:
 def _lost(name: str) -> DqctlError:
     return EnvironmentFault(
         f"the secret of route {name} is sealed under other keys than those of this stack", _APPLY_AGAIN
+    )
+
+
+def _unknown(what: str) -> DqctlError:
+    return EnvironmentFault(
+        f"another version of dqctl declared the {what} for alerts, and this one cannot read it", _APPLY_AGAIN
     )
 
 

@@ -15,7 +15,7 @@ from dqctl.runtime import Runtime
 from dqctl.services import results, state
 from dqctl.services.alerts import raise_alerts
 from dqctl.services.explain import Explanation, explain
-from dqctl.services.export_runs import hand_over_after
+from dqctl.services.export_runs import ExportReport, hand_over_after
 from dqctl.services.publish import PublishReport, publish
 from dqctl.services.systems import Suite, System, TableGroup, resolve_suites, resolve_system
 from dqctl.services.waiting import ALL, Again
@@ -126,12 +126,12 @@ def publish_waiting(
     since: datetime | None = None,
     progress: Progress,
     clock: Clock = SYSTEM_CLOCK,
-) -> PublishReport:
+) -> tuple[PublishReport, ExportReport | None]:
     """Publish what waits in the stack, and the runs ``again``, named by id or its beginning or ``all``, again.
 
-    It is work like any other: two commands that publish the same run would get into each other's way. Raises what
-    ``publish`` raises, ``UsageError`` for a run that there is not, and what kept it from being exported, where
-    that is wanted.
+    It is work like any other: two commands that publish the same run would get into each other's way. What was
+    published, and what was exported after it, where that is wanted. Raises what ``publish`` raises, and
+    ``UsageError`` for a run that there is not.
     """
     with (
         session(settings, "publish", progress, clock) as opened,
@@ -143,10 +143,7 @@ def publish_waiting(
         finally:
             for error in raise_alerts(settings, opened.runtime, progress=progress, clock=clock).errors:
                 progress(f"{error.message}; {error.hint}")
-        exported = hand_over_after(settings, opened.runtime, progress=progress, clock=clock)
-        if exported and exported.errors:
-            raise exported.errors[0]
-        return report
+        return report, hand_over_after(settings, opened.runtime, progress=progress, clock=clock)
 
 
 def explain_publish(

@@ -87,6 +87,7 @@ def clone(command: CloneTable, context: Context) -> Result:
         comment=source.comment,
         properties={**source.properties, **command.properties},
         clustering=source.clustering,
+        constraints=tuple(one for one in source.constraints if one.kind == "CHECK"),
         created_at=old.created_at if old is not None else 0.0,
     )
     place, target = context.catalog.path(source), context.catalog.path(table)

@@ -6,7 +6,7 @@ import subprocess
 from dqctl.clock import Clock
 from dqctl.errors import EnvironmentFault, ExitCode
 from dqctl.report.words import counted
-from dqctl.services.controller.goer import Goer
+from dqctl.services.controller.round_process import RoundProcess
 from dqctl.services.controller.standing import Standing
 from dqctl.settings import Settings
 from dqctl.testgen.noticing import Noticed
@@ -29,7 +29,7 @@ class Rounds:
     def __init__(self, standing: Standing, clock: Clock) -> None:
         self._standing = standing
         self._clock = clock
-        self._goer = Goer()
+        self._process = RoundProcess()
         self._ready_since: float | None = None
         self._seen = Noticed()
         self._failures = 0
@@ -41,7 +41,7 @@ class Rounds:
     @property
     def running(self) -> "subprocess.Popen[bytes] | None":
         """The process of a round that is under way, or that is ready for the next one."""
-        return self._goer.process
+        return self._process.process
 
     def tend(self, seen: Noticed, settings: Settings) -> bool:
         """Do what is to be done by what was ``seen``; whether a round has just ended."""
@@ -53,7 +53,7 @@ class Rounds:
             self._save_at = None
         elif self._save_at is None:
             self._save_at = now + _SAVE_AFTER
-        if self._goer.is_going:
+        if self._process.is_going:
             return False
         if now >= self._not_before and self._is_due(seen, now):
             self._seen = seen
@@ -64,7 +64,7 @@ class Rounds:
 
     def reap(self) -> bool:
         """Hear what a round came to, if it has ended; whether it has."""
-        if (ended := self._goer.ended()) is None:
+        if (ended := self._process.ended()) is None:
             return False
         code, said = ended
         self._ready_since = None
@@ -93,13 +93,13 @@ class Rounds:
 
     def rest(self) -> None:
         """Nothing can be seen: have nobody ready for what may come."""
-        if self._goer.is_ready:
-            self._goer.forget()
+        if self._process.is_ready:
+            self._process.forget()
             self._ready_since = None
 
     def end(self) -> None:
         """Forget the process, which was ended."""
-        self._goer.forget()
+        self._process.forget()
         self._ready_since = None
 
     def _is_due(self, seen: Noticed, now: float) -> bool:
@@ -112,9 +112,9 @@ class Rounds:
 
     def _begin(self, settings: Settings) -> None:
         try:
-            self._goer.go(settings)
+            self._process.go(settings)
         except EnvironmentFault as fault:
-            self._goer.forget()
+            self._process.forget()
             self._standing.fail("round", fault.message)
             self._not_before = self._clock.monotonic() + _LONGEST_PAUSE
 
@@ -124,13 +124,13 @@ class Rounds:
         Not for longer than a job may take: one that nobody runs any more would keep it for ever.
         """
         if not seen.coming or self._failures or (self._ready_since or now) + settings.job_timeout < now:
-            if self._goer.process:
-                self._goer.forget()
+            if self._process.process:
+                self._process.forget()
             self._ready_since = self._ready_since if seen.coming else None
         elif self._ready_since is None:
             self._ready_since = now
             try:
-                self._goer.get_ready(settings)
+                self._process.get_ready(settings)
             except EnvironmentFault as fault:  # the round will say so, if it cannot be started either
                 log.info("no process is ready for the next round: %s", fault.message)
 

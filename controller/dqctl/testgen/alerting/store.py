@@ -15,7 +15,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg.types.json import Jsonb
-from pydantic import SecretStr, TypeAdapter
+from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from dqctl.alerts.alert import Alert
 from dqctl.alerts.rules import Alerting, Route, Rule
@@ -51,11 +51,15 @@ _RULE, _ROUTE = TypeAdapter(Rule), TypeAdapter(Route)
 
 @dataclass(frozen=True)
 class Declared:
-    """What is in force. ``since`` is when each rule came; ``lost`` are routes whose secrets cannot be opened."""
+    """What is in force. ``since`` is when each rule came; ``lost`` are routes whose secrets cannot be opened.
+
+    ``unknown`` are rules and routes that another version of dqctl declared and this one cannot read.
+    """
 
     alerting: Alerting = field(default_factory=Alerting)
     since: Mapping[str, datetime] | None = None
     lost: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,11 +94,15 @@ def read(connection: Connection, keys: Keys) -> Declared:
     """What is declared, routes with their secrets."""
     if not is_made(connection):
         return Declared()
-    rules, since = [], {}
+    rules, since, unknown = [], {}, []
     for name, rule, came in connection.execute(
         "SELECT name, rule, since FROM dqctl.alert_rules ORDER BY name"
     ).fetchall():
-        rules.append(_RULE.validate_python(rule))
+        try:
+            rules.append(_RULE.validate_python(rule))
+        except ValidationError:
+            unknown.append(f"rule {name}")
+            continue
         since[name] = came
     routes, lost = [], []
     for name, route, sealed in connection.execute(
@@ -106,8 +114,11 @@ def read(connection: Connection, keys: Keys) -> Declared:
             lost.append(name)
             continue
         register(*secrets.values())
-        routes.append(replace(_ROUTE.validate_python(route), secrets=secrets))
-    return Declared(Alerting(tuple(rules), tuple(routes)), since, tuple(lost))
+        try:
+            routes.append(replace(_ROUTE.validate_python(route), secrets=secrets))
+        except ValidationError:
+            unknown.append(f"route {name}")
+    return Declared(Alerting(tuple(rules), tuple(routes)), since, tuple(lost), tuple(unknown))
 
 
 def write(connection: Connection, keys: Keys, wanted: Alerting) -> None:

@@ -16,7 +16,7 @@ from dqctl.services.schedule import dqctl_command
 from dqctl.settings import Settings
 
 
-class Goer:
+class RoundProcess:
     """One process at a time, ``dqctl controller once --told``: it is ready, or goes a round, or is not there."""
 
     def __init__(self) -> None:
