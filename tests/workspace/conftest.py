@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from dqctl.localworkspace.contract import Lakehouse, Session
+from dqctl.localworkspace.endpoint import Endpoint
 from dqctl.localworkspace.lakehouse import open_lakehouse
 from lakehouse_client import Client
 from spark_server import shared_server
+from workspaces import running_workspace
 
 _numbers = itertools.count()
 
@@ -63,3 +65,10 @@ def connect(lakehouse: Lakehouse) -> Iterator[Callable[..., Client]]:
 def client(connect: Callable[..., Client]) -> Client:
     """A session in an empty schema."""
     return connect()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Endpoint]:
+    """A workspace that all tests of a module reach over the wire."""
+    with running_workspace() as running:
+        yield running

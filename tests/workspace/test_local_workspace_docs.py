@@ -4,13 +4,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dqctl.localworkspace.endpoint import Endpoint
-from workspaces import foreign_environment, running_workspace
+from workspaces import foreign_environment
 
 pytestmark = pytest.mark.local
 
@@ -22,12 +21,6 @@ def _block(heading: str) -> str:
     """The first block of Python below a heading."""
     section = _PAGE.read_text(encoding="utf-8").split(f" {heading}\n", 1)[1]
     return section.split("```python\n", 1)[1].split("```", 1)[0]
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[Endpoint]:
-    with running_workspace() as running:
-        yield running
 
 
 def _run(program: str, environment: dict[str, str]) -> str:

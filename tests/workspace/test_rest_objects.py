@@ -6,7 +6,6 @@ import io
 import os
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,19 +24,12 @@ from databricks.sdk.service.catalog import PermissionsChange, Privilege, TableTy
 
 from dqctl.localworkspace.endpoint import Endpoint
 from rest_clients import ask, by_name, sdk_client
-from workspaces import running_workspace
 
 pytestmark = [
     pytest.mark.local,
     # databricks-sdk 0.156 has no way to close its connections.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[Endpoint]:
-    with running_workspace() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

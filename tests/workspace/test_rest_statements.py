@@ -3,7 +3,6 @@
 import datetime
 import json
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +21,6 @@ from databricks.sdk.service.sql import (
 
 from dqctl.localworkspace.endpoint import Endpoint
 from rest_clients import by_name, sdk_client, trusting
-from workspaces import running_workspace
 
 pytestmark = [
     pytest.mark.local,
@@ -33,12 +31,6 @@ pytestmark = [
 # On one core: the others have better to do.
 ENDLESS = "SELECT count(*) FROM range(0, 1000000000000, 1, 1) WHERE id * id % 7 = 3"
 MANY = "SELECT id, concat('row ', id) AS text, CAST(id AS DECIMAL(10,2)) AS amount FROM range(600000) ORDER BY id"
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[Endpoint]:
-    with running_workspace() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dqctl.localworkspace.contract import Lakehouse, Session
+from dqctl.localworkspace.engine import EngineSession, open_engine
 from dqctl.localworkspace.lakehouse import open_lakehouse
 from lakehouse_client import Client
 
@@ -33,3 +34,14 @@ def connect(lakehouse: Lakehouse) -> Iterator[Callable[..., Client]]:
 @pytest.fixture
 def client(connect: Callable[..., Client]) -> Client:
     return connect()
+
+
+@pytest.fixture(scope="module")
+def engine_session() -> Iterator[EngineSession]:
+    """The bare engine, for what it does without us."""
+    engine = open_engine("sail")
+    session = engine.open_session()
+    session.configure({"spark.sql.ansi.enabled": "true", "spark.sql.session.timeZone": "UTC"})
+    yield session
+    session.close()
+    engine.close()

@@ -2,12 +2,11 @@
 
 # ruff: noqa: E501 - statements as they are sent
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from dqctl.localworkspace.engine import EngineSession, open_engine
+from dqctl.localworkspace.engine import EngineSession
 from dqctl.localworkspace.sql import query_rules
 from dqctl.localworkspace.sql.rules import RULES
 from lakehouse_client import Client
@@ -57,16 +56,6 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "named_arguments": ("SELECT rpad(str => 'a', len => 2)", "SELECT mask('a', nope => 'b')"),
     "order_by_all": ("SELECT * FROM VALUES (1) AS t(a) ORDER BY ALL",),
 }
-
-
-@pytest.fixture(scope="module")
-def engine_session() -> Iterator[EngineSession]:
-    engine = open_engine("sail")
-    session = engine.open_session()
-    session.configure({"spark.sql.ansi.enabled": "true", "spark.sql.session.timeZone": "UTC"})
-    yield session
-    session.close()
-    engine.close()
 
 
 def test_every_rule_for_queries_has_a_case() -> None:

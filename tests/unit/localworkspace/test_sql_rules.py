@@ -1,10 +1,8 @@
 """Each rule: the gap is there when the engine gets the text as it is, and closed behind a session."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from dqctl.localworkspace.engine import EngineSession, open_engine
+from dqctl.localworkspace.engine import EngineSession
 from dqctl.localworkspace.sql import rules
 from dqctl.localworkspace.sql.dialect import to_sql
 from dqctl.localworkspace.sql.names import Namespace
@@ -95,16 +93,6 @@ GAPS = {
     "sum_of_untyped_null": "not supported for Null",
     "percentiles_over_a_window": "invalid window function expression",
 }
-
-
-@pytest.fixture(scope="module")
-def engine_session() -> Iterator[EngineSession]:
-    engine = open_engine("sail")
-    session = engine.open_session()
-    session.configure({"spark.sql.ansi.enabled": "true", "spark.sql.session.timeZone": "UTC"})
-    yield session
-    session.close()
-    engine.close()
 
 
 @pytest.mark.parametrize(
