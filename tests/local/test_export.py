@@ -199,12 +199,19 @@ def test_results_whose_test_is_gone_errored_or_measured_no_number_are_taken(
     assert list(found.values()).count(("PASSED", {"testgen_status": "Log"})) == 1
 
 
+def of_projects(runtime: LocalRuntime, url: str, key: str | None) -> None:
+    """What TestGen's projects themselves say of a receiver."""
+    with runtime.metadata() as connection:
+        connection.execute(
+            "UPDATE projects SET observability_api_url = %s, observability_api_key = %s", (url, key)
+        )
+
+
 def test_an_export_is_chosen_previewed_and_done_by_the_command(
     settings: Settings, runtime: LocalRuntime, receiver: Receiver, tmp_path: Path
 ) -> None:
     made, other = add(runtime, "chosen", 20), add(runtime, "other", 3)
-    with runtime.metadata() as connection:
-        connection.execute("UPDATE projects SET observability_api_url = '', observability_api_key = NULL")
+    of_projects(runtime, "", None)
     key = tmp_path / "key"
     key.write_text(KEY + "\n")
     command = CommandLine(settings.home, {"DQCTL_OBSERVABILITY_KEY_FILE": str(key)})
@@ -234,14 +241,10 @@ def test_projects_say_where_to_unless_settings_do(
 ) -> None:
     stack = stacks(VERSIONS[0])
     add(runtime, "of-the-project", 3)
-    with runtime.metadata() as connection:
-        connection.execute("UPDATE projects SET observability_api_url = '', observability_api_key = NULL")
+    of_projects(runtime, "", None)
     with pytest.raises(MissingSetting):
         export(stack, OBSERVABILITY)
-    with runtime.metadata() as connection:
-        connection.execute(
-            "UPDATE projects SET observability_api_url = %s, observability_api_key = %s", (receiver.url, KEY)
-        )
+    of_projects(runtime, receiver.url, KEY)
     assert export(stack, OBSERVABILITY).exit_code is ExitCode.DONE
     assert once(receiver, 3)
 
@@ -582,6 +585,7 @@ def test_what_is_tested_is_exported_after_it_is_published_where_that_is_set(
     assert (done.exit_code, [run.results for run in done.runs]) == (ExitCode.DONE, [30])
     assert once(receiver, 30)
     # What nobody says where to is no reason to lose what else the night found.
+    of_projects(runtime, "", None)
     nowhere = hand_over_after(wanted.model_copy(update={"observability_key": None}), runtime)
     assert nowhere
     (error,) = nowhere.errors
