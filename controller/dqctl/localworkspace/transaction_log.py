@@ -89,7 +89,8 @@ def read(location: Path, version: int | None = None) -> Snapshot:
             "22003",
         )
     for number in range(start + 1, wanted + 1):
-        for line in commits[number].read_text(encoding="utf-8").splitlines():
+        # Not splitlines: statistics hold the texts of rows, and those may hold what else Python ends a line at.
+        for line in commits[number].read_text(encoding="utf-8").split("\n"):
             if line.strip():
                 state.apply(json.loads(line))
     return state.snapshot(wanted)

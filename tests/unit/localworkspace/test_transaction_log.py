@@ -26,6 +26,13 @@ def test_a_version_is_read_as_delta_rs_reads_it(table: Path) -> None:
         assert set(found.files) == set(_names(table, version))
 
 
+def test_texts_in_the_statistics_may_hold_whatever_python_ends_a_line_at(tmp_path: Path) -> None:
+    odd = "\x85\u2028\u2029"  # those that JSON does not escape
+    write_deltalake(str(tmp_path), pa.table({"text": [f"a{odd}b"]}))
+    assert odd in (tmp_path / "_delta_log" / f"{0:020}.json").read_text(encoding="utf-8")
+    assert len(transaction_log.read(tmp_path).files) == 1
+
+
 def _names(table: Path, version: int) -> list[str]:
     return [Path(uri).name for uri in DeltaTable(str(table), version=version).file_uris()]
 
