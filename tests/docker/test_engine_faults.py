@@ -182,9 +182,9 @@ def leads_well(daemon: OwnEngine) -> bool:
     return told.get("role") == "leader" and told["ok"]
 
 
-def stands_by(daemon: OwnEngine) -> bool:
+def stands_by(daemon: OwnEngine) -> dict[str, Any]:
     told = told_inside(daemon)
-    return told.get("role") == "standby" and told["ok"]
+    return told if told.get("role") == "standby" and told["ok"] and told["leader"] else {}
 
 
 def test_of_a_sidecar_in_a_container_and_one_on_the_host_one_leads_whatever_becomes_of_the_engine(
@@ -203,8 +203,8 @@ def test_of_a_sidecar_in_a_container_and_one_on_the_host_one_leads_whatever_beco
         assert beside.hear("waiting: "), beside.spoken
         daemon.start()
         assert beside.hear("the stack is back"), beside.spoken
-        within(lambda: stands_by(daemon))
-        assert f"process {beside.pid}," in told_inside(daemon)["leader"]
+        waits = within(lambda: stands_by(daemon))
+        assert f"process {beside.pid}," in waits["leader"]
 
         beside.signal(signal.SIGTERM)
         said = beside.end(60)

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.local
 Connect = Callable[[str], "psycopg.Connection[Any]"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def connect(installed_stack: Settings) -> Iterator[Connect]:
     """Connects to the corpus of a version, restored when first asked for."""
     postgres = open_runtime(installed_stack, silent).postgres

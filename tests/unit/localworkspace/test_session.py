@@ -41,11 +41,19 @@ def test_a_session_stands_where_it_was_put(connect: Callable[..., Client]) -> No
     assert (client.session.catalog, client.session.schema) == ("dev", "s")
 
 
-def test_a_session_in_a_place_that_is_not_there_is_refused(lakehouse: Lakehouse) -> None:
-    for catalog, schema in (("nope", None), (None, "nope")):
-        with pytest.raises(StatementError) as caught:
-            lakehouse.open_session(catalog, schema, {})
-        assert caught.value.sqlstate == "42704"
+def test_a_session_in_a_catalog_that_is_not_there_is_refused(lakehouse: Lakehouse) -> None:
+    with pytest.raises(StatementError) as caught:
+        lakehouse.open_session("nope", None, {})
+    assert caught.value.sqlstate == "42704"
+
+
+def test_a_session_may_stand_in_a_schema_that_is_yet_to_be_made(connect: Callable[..., Client]) -> None:
+    early = connect(schema="later")
+    assert early.value("SELECT current_schema()") == "later"
+    assert early.error("CREATE TABLE t (a INT)").sqlstate == "42704"
+    early.execute("CREATE SCHEMA later")
+    early.execute("CREATE TABLE t AS SELECT 1 AS a")
+    assert early.value("SELECT a FROM later.t") == 1
 
 
 def test_ansi_mode_is_on_by_default_and_switched_per_session(connect: Callable[..., Client]) -> None:
