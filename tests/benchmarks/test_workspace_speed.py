@@ -87,7 +87,9 @@ def connected(endpoint: Endpoint, **options: object) -> Any:
 def session(url: str) -> Any:
     from dqctl.localworkspace.engine.spark_connect import SparkSession
 
-    return SparkSession.builder.remote(url).create()
+    made = SparkSession.builder.remote(url).create()
+    made.client.set_retry_policies([])  # at its end pyspark takes leave of a killed engine for ten minutes
+    return made
 
 
 def seconds(work: Callable[[], object]) -> float:
