@@ -1,7 +1,8 @@
 """MERGE INTO: the engine joins, each row learns which clause it falls under, and one commit has the outcome.
 
 A row of the target that several rows of the source would change is refused, as on a warehouse, unless all that the
-statement does to matched rows is to delete them.
+statement does to matched rows is to delete them. It is long because its clauses are read, ordered and turned into
+that one join together: none of these steps means anything without the others.
 """
 
 from collections.abc import Callable, Sequence

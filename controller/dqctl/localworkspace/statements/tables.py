@@ -1,7 +1,8 @@
 """CREATE TABLE and CREATE VIEW.
 
 Data first, then the catalog's entry: what a crash leaves behind is a folder that no entry names, and the next
-start of the lakehouse sweeps it away.
+start of the lakehouse sweeps it away. It is long because all that may stand in a CREATE (columns, constraints,
+properties, a query) is carried out or refused here, in one place.
 """
 
 import shutil
