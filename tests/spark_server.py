@@ -27,12 +27,19 @@ _SERVER = "org.apache.spark.sql.connect.service.SparkConnectServer"
 _CONFIGURATION = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-    # Few rows on two cores: hundreds of tasks without rows are what would take time.
+    # Few rows on two cores: hundreds of tasks without rows are what would take time, and a Java program compiled
+    # for each plan, a second look at each plan, and megabytes of log.
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.shuffle.partitions": "2",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.log.level": "WARN",
     "spark.ui.enabled": "false",
     "spark.connect.grpc.binding.address": "127.0.0.1",
 }
+# A server of some minutes: what the second compiler makes quicker, it never pays back (a third of all its time).
+_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 def shared_server(run: Path, watched: int) -> str:
@@ -60,7 +67,8 @@ def _start(run: Path, watched: int) -> str:
             "--class",
             "org.apache.spark.sql.connect.service.SparkConnectServer",
         ),
-        *("--master", "local[2]", "--driver-memory", "1g", "--jars", ",".join(str(each) for each in jars)),
+        *("--master", "local[2]", "--driver-memory", "1g", "--driver-java-options", _JAVA),
+        *("--jars", ",".join(str(each) for each in jars)),
         *(part for key, value in (_CONFIGURATION | own).items() for part in ("--conf", f"{key}={value}")),
     ]
     log = run / "spark.log"

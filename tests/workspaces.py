@@ -7,10 +7,16 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from databricks import sql
 
 from dqctl.localworkspace import control
 from dqctl.localworkspace.endpoint import Endpoint
 from tiers import unavailable
+
+# The newest that installs: dbt-core 1.12 has a part that is fetched from elsewhere than a package index.
+DBT = "dbt-databricks==1.12.7,dbt-core==1.11.16"
 
 
 @contextlib.contextmanager
@@ -22,6 +28,19 @@ def running_workspace(**options: object) -> Iterator[Endpoint]:
             yield control.start(data_dir, **options)  # type: ignore[arg-type]
         finally:
             control.stop(data_dir)
+
+
+def connected(endpoint: Endpoint, **options: Any) -> Any:
+    """A connection of databricks-sql-connector, straight to the port."""
+    return sql.connect(
+        server_hostname=endpoint.address,
+        _port=endpoint.port,
+        http_path=endpoint.http_path,
+        access_token=endpoint.token_file.read_text().strip(),
+        _tls_trusted_ca_file=str(endpoint.ca_file),
+        enable_telemetry=False,
+        **options,
+    )
 
 
 def foreign_environment(endpoint: Endpoint) -> dict[str, str]:

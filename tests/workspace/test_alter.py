@@ -184,7 +184,8 @@ def test_what_is_said_of_a_table_is_shown(client: Client) -> None:
     assert client.rows("SHOW TBLPROPERTIES t ('x y')") == [("x y", "true")]
     assert client.error("ALTER TABLE t UNSET TBLPROPERTIES ('nope')").sqlstate == "42K0J"
     client.execute("ALTER TABLE t UNSET TBLPROPERTIES IF EXISTS ('nope', quality.level)")
-    assert client.rows("SHOW TBLPROPERTIES t") == [("x y", "true")]
+    clustering = [("clusterByAuto", "false"), ("clusteringColumns", '[["a"]]')]
+    assert client.rows("SHOW TBLPROPERTIES t") == [*clustering, ("x y", "true")]
     client.execute("ALTER TABLE t SET TAGS ('pii' = 'no', 'flag')")
     client.execute("ALTER TABLE t UNSET TAGS ('flag')")
     client.execute("ALTER TABLE t ALTER COLUMN A SET TAGS ('mask' = 'yes')")

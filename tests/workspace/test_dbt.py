@@ -17,12 +17,10 @@ import pytest
 from databricks import sql
 
 from dqctl.localworkspace.endpoint import Endpoint
-from workspaces import connector_python, foreign_environment, running_workspace
+from workspaces import DBT, connected, connector_python, foreign_environment, running_workspace
 
 pytestmark = [pytest.mark.local, pytest.mark.timeout(1200)]
 
-# The newest that installs: dbt-core 1.12 has a part that is fetched from elsewhere than a package index.
-DBT = "dbt-databricks==1.12.7,dbt-core==1.11.16"
 PROBE = Path(__file__).parent / "invoking_dbt.py"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dbt"
 
@@ -104,7 +102,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     assert python
     project = tmp_path_factory.mktemp("dbt") / "project"
     shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns("target", "logs"))
-    with running_workspace() as endpoint, _connection(endpoint) as connection:
+    with running_workspace() as endpoint, connected(endpoint) as connection:
 
         def query(statement: str) -> Rows:
             with connection.cursor() as cursor:
@@ -118,17 +116,6 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         finally:
             dbt.end()
         yield told
-
-
-def _connection(endpoint: Endpoint) -> Any:
-    return sql.connect(
-        server_hostname=endpoint.address,
-        _port=endpoint.port,
-        http_path=endpoint.http_path,
-        access_token=endpoint.token_file.read_text().strip(),
-        _tls_trusted_ca_file=str(endpoint.ca_file),
-        enable_telemetry=False,
-    )
 
 
 def _tell(story: Story, dbt: Dbt) -> None:

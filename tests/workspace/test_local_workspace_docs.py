@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dqctl.localworkspace.endpoint import Endpoint
+from remains import wait_until_nothing_is_left
 from workspaces import foreign_environment
 
 pytestmark = pytest.mark.local
@@ -45,20 +46,8 @@ def test_the_clients_need_nothing_but_the_variables(endpoint: Endpoint) -> None:
 
 @pytest.mark.feature("Clients", "A workspace for a pytest session")
 def test_the_snippet_for_tests_starts_and_stops_a_workspace(tmp_path: Path) -> None:
-    (tmp_path / "test_snippet.py").write_text(_block("In tests"), encoding="utf-8")
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    pytest_run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
-    done = subprocess.run(
-        [*pytest_run, "--basetemp", str(tmp_path / "temp"), "test_snippet.py"],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        cwd=tmp_path,
-        env={**os.environ, "PATH": programs},
-    )
-    assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
-    assert list((tmp_path / "temp").glob("*/workspace.json")) == [], "it is stopped"
+    assert "(1 + 1)=2" in _run(_block("In tests"), {**os.environ, "TMPDIR": str(tmp_path)})
+    wait_until_nothing_is_left(tmp_path)
 
 
 def test_every_page_that_it_leads_to_is_there() -> None:

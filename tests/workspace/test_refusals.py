@@ -261,3 +261,52 @@ def test_no_json_breaks_a_handler(endpoint: Endpoint, call: tuple[str, str], bod
     body = {"statement": "SELECT 1", "warehouse_id": "local", **body} if call[1] == STATEMENTS else body
     status, _, answer = ask(endpoint, *call, json.dumps(body))
     assert status != 500, answer
+
+
+def _outcome(endpoint: Endpoint, statement: str) -> dict[str, Any]:
+    body = json.dumps({"statement": statement, "warehouse_id": "local", "wait_timeout": "50s"})
+    code, _, answer = ask(endpoint, "POST", STATEMENTS, body)
+    assert code == 200, answer
+    for _ in range(300):
+        if answer["status"]["state"] not in ("PENDING", "RUNNING"):
+            break
+        time.sleep(1)
+        answer = ask(endpoint, "GET", f"{STATEMENTS}/{answer['statement_id']}")[2]
+    found: dict[str, Any] = answer
+    return found
+
+
+@pytest.mark.feature("Limits", "Statements that nest deeply: answered, or FAILED_TO_PARSE_TOO_COMPLEX")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"SELECT {'(' * 200}1{')' * 200}",
+        f"SELECT {'abs(' * 60}1{')' * 60}",
+        f"SELECT 1 WHERE {' AND '.join(['1 = 1'] * 800)}",
+        f"SELECT max(x) FROM ({' UNION ALL '.join(['SELECT 1 AS x'] * 600)})",
+    ],
+    ids=["brackets", "calls", "conditions", "unions"],
+)
+def test_deep_statements_are_answered(endpoint: Endpoint, statement: str) -> None:
+    answer = _outcome(endpoint, statement)
+    assert answer["status"]["state"] == "SUCCEEDED", answer["status"]
+    assert answer["result"]["data_array"] == [["1"]]
+
+
+@pytest.mark.feature("Limits", "Statements that nest deeply: answered, or FAILED_TO_PARSE_TOO_COMPLEX")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"SELECT {'(' * 5000}1{')' * 5000}",
+        f"SELECT {'+'.join(['1'] * 4000)}",
+        f"SELECT {'NOT ' * 3000}true",
+        " UNION ALL ".join(["SELECT 1"] * 2000),
+        f"CREATE TABLE deep (x {'ARRAY<' * 500}INT{'>' * 500})",
+    ],
+    ids=["brackets", "terms", "negations", "unions", "types"],
+)
+def test_deeper_statements_are_refused(endpoint: Endpoint, statement: str) -> None:
+    status = _outcome(endpoint, statement)["status"]
+    assert status["state"] == "FAILED"
+    assert "[FAILED_TO_PARSE_TOO_COMPLEX]" in status["error"]["message"]
+    assert "54001" in status["error"]["message"]

@@ -5,6 +5,7 @@ import json
 import urllib.request
 from typing import Any
 
+import lz4.frame
 import pyarrow as pa
 import pytest
 from databricks import sql
@@ -124,6 +125,21 @@ def test_arrow_comes_in_chunks_behind_links(client: WorkspaceClient, endpoint: E
         client.statement_execution.get_statement_result_chunk_n(str(answer.statement_id), len(tables))
 
 
+@pytest.mark.feature("REST", "Statement execution: EXTERNAL_LINKS, compressed as the drivers ask for it")
+def test_what_is_behind_a_link_is_compressed_on_request(client: WorkspaceClient, endpoint: Endpoint) -> None:
+    asked = {
+        "statement": "SELECT id FROM range(1000) ORDER BY id", "warehouse_id": "local", "wait_timeout": "50s",
+        "disposition": "EXTERNAL_LINKS", "format": "ARROW_STREAM", "result_compression": "LZ4_FRAME",
+    }  # fmt: skip
+    # By the path that the JDBC driver makes of an HTTP path with a slash before it.
+    answer: Any = client.api_client.do("POST", "//api/2.0/sql/statements", body=asked)
+    assert answer["manifest"]["result_compression"] == "LZ4_FRAME"
+    content = fetched(endpoint, answer["result"]["external_links"][0]["external_link"])
+    assert pa.ipc.open_stream(lz4.frame.decompress(content)).read_all().column("id").to_pylist() == [*range(1000)]
+    with pytest.raises(BadRequest, match="result_compression"):
+        client.api_client.do("POST", "/api/2.0/sql/statements", body={**asked, "result_compression": "ZIP"})
+
+
 @pytest.mark.feature("REST", "Statement execution: EXTERNAL_LINKS as JSON and CSV")
 def test_json_and_csv_come_behind_links_as_well(client: WorkspaceClient, endpoint: Endpoint) -> None:
     statement = "SELECT concat('id-', id) AS strCol, id AS intCol, NULL AS nullCol FROM range(2) ORDER BY id"
@@ -153,12 +169,26 @@ def test_a_link_that_was_changed_is_refused(client: WorkspaceClient, endpoint: E
     assert json.loads(fetched(endpoint, link)) == [["1"]]
 
 
+@pytest.mark.feature("REST", "Statement execution: parameters by their places")
+def test_parameters_without_names_go_to_the_question_marks(client: WorkspaceClient) -> None:
+    asked = {
+        "statement": "SELECT ? AS a, ? AS b", "warehouse_id": "local", "wait_timeout": "50s",
+        "parameters": [{"type": "INT", "value": "5"}, {"type": "STRING", "value": "x"}],
+    }  # fmt: skip
+    answer: Any = client.api_client.do("POST", "/api/2.0/sql/statements", body=asked)
+    assert answer["result"]["data_array"] == [["5", "x"]]
+    with pytest.raises(BadRequest, match="name"):
+        client.api_client.do("POST", "/api/2.0/sql/statements", body={**asked, "parameters": [{"name": 5}]})
+
+
 @pytest.mark.feature("REST", "Statement execution: row_limit and byte_limit")
 def test_limits_cut_the_result_and_say_so(client: WorkspaceClient) -> None:
     manifest, result = succeeded(run(client, "SELECT id FROM range(10) ORDER BY id", row_limit=3))
     assert (manifest.truncated, manifest.total_row_count, result.data_array) == (True, 3, [["0"], ["1"], ["2"]])
     manifest, _ = succeeded(run(client, "SELECT id FROM range(10)", row_limit=10))
     assert (manifest.truncated, manifest.total_row_count) == (False, 10)
+    manifest, _ = succeeded(run(client, "SELECT id FROM range(10)", row_limit=0))
+    assert (manifest.truncated, manifest.total_row_count) == (True, 0)
     manifest, _ = succeeded(run(client, "SELECT id FROM range(1000) ORDER BY id", byte_limit=800))
     assert manifest.truncated
     assert 0 < manifest.total_row_count <= 100

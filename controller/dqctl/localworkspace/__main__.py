@@ -1,11 +1,16 @@
 """``python -m dqctl.localworkspace``: the server in the foreground, for containers and for ``control.start``."""
 
 import argparse
+import gc
 import logging
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+
+_CALLS = 12_000
+_STACK_BYTES = 64 * 1024 * 1024  # of each thread from here on; only what is used is taken
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,12 +37,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    # Nested statements are read and written by recursion, a dozen calls a bracket: Python's 1,000 are 60 brackets.
+    sys.setrecursionlimit(_CALLS)
+    threading.stack_size(_STACK_BYTES)
     # What others gave this process is private to it, and gRPC sends even loopback through a proxy.
     os.umask(0o077)
     others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
     os.environ.update(no_grpc_proxy=",".join(filter(None, ("localhost,127.0.0.1", others))))
+    # What imports make stays: looking for garbage in it is a fifth of the start, and goes on with each statement.
+    gc.disable()
     from dqctl.localworkspace.server import AlreadyRunning, Options, run
 
+    gc.freeze()
+    gc.enable()
     try:
         run(
             Options(
@@ -51,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 postgres_programs=given.postgres_programs,
             )
         )
-    except (AlreadyRunning, OSError) as error:
+    except (AlreadyRunning, OSError, OverflowError) as error:  # the last: a port that is no port
         logging.getLogger(__name__).error("cannot start: %s", error)
         return 1
     return 0

@@ -39,14 +39,18 @@ FILE_NAME = "catalog.json"
 DEFAULT_SCHEMA = "default"
 INFORMATION_SCHEMA = "information_schema"
 
+_FOLDER = 200
+
 
 def folder_name(name: str) -> str:
     """A folder's readable name from an identifier. It is not unique.
 
     Only these characters: neither Sail 0.7.2 nor delta-rs 1.6 reads back a table below a path that a URL has to
-    escape (a space, ``~``, ``%``, a letter that is not ASCII).
+    escape (a space, ``~``, ``%``, a letter that is not ASCII). And its beginning only: a name may have as many
+    characters as a file system gives a folder with all that comes after it.
     """
-    return "".join(char if char.isascii() and (char.isalnum() or char in "_-") else "_" for char in name)
+    readable = (char if char.isascii() and (char.isalnum() or char in "_-") else "_" for char in name)
+    return "".join(readable)[:_FOLDER]
 
 
 class Catalog:
@@ -199,6 +203,14 @@ class Catalog:
         with self._lock:
             self.put(change(self.table(name)), replace_existing=True)
             return self.table(name)
+
+    def change_tables(self, change: Callable[[Table], Table]) -> None:
+        """Change tables and views, also those that were dropped; the file is written only if one does change."""
+        with self._lock:
+            draft = self._state.with_tables(change)
+            if draft.text != self._state.text:
+                _write(self._file, draft.text)
+                self._state = draft
 
     def remove(self, entry: Table | Volume | Function) -> None:
         """Forget something for good; what is on disk is the caller's."""

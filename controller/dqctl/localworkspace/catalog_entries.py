@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -57,7 +57,10 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Table:
-    """A table or view. ``location`` is relative to the data directory for managed tables, None for views."""
+    """A table or view. ``location`` is relative to the data directory for managed tables, None for views.
+
+    Of a table, most ``properties`` and all CHECK ``constraints`` are in its log: see ``table_properties``.
+    """
 
     name: Name
     kind: Literal["MANAGED", "EXTERNAL", "VIEW"]
@@ -144,6 +147,10 @@ class Schema:
         """Another one with the same content."""
         return replace(self, tables=dict(self.tables), volumes=dict(self.volumes), functions=dict(self.functions))
 
+    def with_tables(self, change: Callable[[Table], Table]) -> "Schema":
+        """The same with each table or view changed."""
+        return replace(self, tables={name: change(one) for name, one in self.tables.items()})
+
     @property
     def text(self) -> str:
         """Its lines in the file."""
@@ -167,6 +174,10 @@ class CatalogEntry:
     def copy(self) -> "CatalogEntry":
         """Another one with the same content."""
         return replace(self, schemas={name: schema.copy() for name, schema in self.schemas.items()})
+
+    def with_tables(self, change: Callable[[Table], Table]) -> "CatalogEntry":
+        """The same with each table or view changed."""
+        return replace(self, schemas={name: one.with_tables(change) for name, one in self.schemas.items()})
 
     @property
     def text(self) -> str:
@@ -227,6 +238,19 @@ class State:
         return State(
             {name: entry.copy() for name, entry in self.catalogs.items()}, list(self.dropped), list(self.grants)
         )
+
+    def with_tables(self, change: Callable[[Table], Table]) -> "State":
+        """The same with each table or view changed, also of those that were dropped."""
+        draft = self.copy()
+        draft.catalogs = {name: entry.with_tables(change) for name, entry in draft.catalogs.items()}
+        draft.dropped = [
+            replace(
+                one,
+                content=change(one.content) if isinstance(one.content, Table) else one.content.with_tables(change),
+            )
+            for one in draft.dropped
+        ]
+        return draft
 
     @property
     def text(self) -> str:

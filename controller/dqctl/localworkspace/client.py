@@ -35,6 +35,16 @@ def request(endpoint: Endpoint, method: str, path: str, body: Any, timeout: floa
         return answer
 
 
+def answers(endpoint: Endpoint, timeout: float) -> bool:
+    """Whether a real statement comes back within ``timeout`` seconds."""
+    body = {"statement": "SELECT 1", "warehouse_id": endpoint.http_path.rsplit("/", 1)[1], "wait_timeout": "50s"}
+    try:
+        answer = request(endpoint, "POST", "/api/2.0/sql/statements", body, timeout)
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    return bool(answer.get("result", {}).get("data_array") == [["1"]])
+
+
 def add_fault(endpoint: Endpoint, fault: Fault) -> int:
     """Put a fault at the end of the script; its id. ``NoAnswer`` when the workspace does not take it."""
     return int(_ask(endpoint, "POST", asdict(fault))["id"])

@@ -2,9 +2,10 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pyarrow as pa
 from sqlglot import exp
@@ -17,17 +18,17 @@ from dqctl.localworkspace.settings import Settings
 from dqctl.localworkspace.sql import query_rules  # noqa: F401 - registers its rules
 from dqctl.localworkspace.sql.dialect import to_sql
 from dqctl.localworkspace.sql.names import Namespace
-from dqctl.localworkspace.sql.relations import Relations
+from dqctl.localworkspace.sql.relations import Pin, Relations
 from dqctl.localworkspace.sql.rules import recover, rewrite
 from dqctl.localworkspace.sql.star_except import expand
 from dqctl.localworkspace.volumes import Volumes
 
 
 class WriterLocks:
-    """One writer at a time for each table.
+    """One commit at a time for each table; what changes a table's metadata has it alone from beginning to end.
 
-    Delta's own conflict checks make every writer but one fail and try again; the server is the only writer of its
-    tables, so waiting is simpler and never loses. Readers do not wait: they read the version that they began with.
+    Statements that write rows compute them without the lock and are compared with others' when they commit
+    (``concurrency``). Readers do not wait: they read the version that they began with.
     """
 
     def __init__(self) -> None:
@@ -48,6 +49,10 @@ class WriterLocks:
             lock.release()
 
 
+def at_once(_: str, __: threading.Event) -> None:
+    """Nothing holds a statement up before it commits."""
+
+
 @dataclass
 class Context:
     """Everything that carries out a statement of one session."""
@@ -61,6 +66,11 @@ class Context:
     stop: threading.Event = field(default_factory=threading.Event)
     # The temporary views of the session, by name.
     temporary: dict[str, Table] = field(default_factory=dict)
+    # The tables that the statement under way writes, by place.
+    pinned: dict[Path, Pin] = field(default_factory=dict)
+    statement: str = ""
+    # Called with the statement's text when it is about to commit rows: faults are waited for there.
+    before_commit: Callable[[str, threading.Event], None] = at_once
 
     def relation(self, parts: Sequence[str]) -> Table:
         """The table or view that a name means here; ``StatementError`` when there is none."""
@@ -82,7 +92,7 @@ class Context:
             with self.planned(tree) as sql:
                 return self._rows(tree, sql)
         except Exception as error:
-            changed = recover(again, self.namespace, error)
+            changed = recover(again, self.namespace, error, ansi=self.settings.is_ansi)
             if changed is None or self.stop.is_set():
                 raise
         with self.planned(changed) as sql:

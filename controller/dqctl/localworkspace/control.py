@@ -14,7 +14,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from dqctl.localworkspace.client import request
+from dqctl.localworkspace.client import answers, request
 from dqctl.localworkspace.endpoint import Endpoint
 from dqctl.localworkspace.layout import Layout
 from dqctl.localworkspace.listeners import check_address, further
@@ -160,7 +160,7 @@ def ensure(
     """The endpoint of the workspace in ``data_dir``, started when it does not run; see ``start``."""
     layout = Layout(data_dir.expanduser().resolve())
     endpoint = Endpoint.read(layout.data_dir)
-    if endpoint is not None and _pid(layout) == endpoint.pid and _answers(endpoint, timeout):
+    if endpoint is not None and _pid(layout) == endpoint.pid and answers(endpoint, timeout):
         _put_settings(endpoint, settings)
         return endpoint
     return start(data_dir, engine=engine, settings=settings, timeout=timeout)
@@ -202,7 +202,7 @@ def status(data_dir: Path, timeout: float = 10) -> Status:
     _reap()
     endpoint, pid = Endpoint.read(layout.data_dir), _pid(layout)
     found: dict[str, Any] = {}
-    if pid is not None and endpoint is not None and endpoint.pid == pid and _answers(endpoint, timeout):
+    if pid is not None and endpoint is not None and endpoint.pid == pid and answers(endpoint, timeout):
         with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
             found = request(endpoint, "GET", "/api/dqctl/status", None, timeout)
     return Status(
@@ -251,7 +251,7 @@ def _wait_until_it_answers(
         endpoint = Endpoint.read(layout.data_dir)
         if endpoint is not None and endpoint.pid == _pid(layout):
             left = end - time.monotonic()
-            if left > 0 and _answers(endpoint, left):
+            if left > 0 and answers(endpoint, left):
                 return endpoint
         if process.poll() is not None if process else _pid(layout) is None:
             return None
@@ -308,16 +308,6 @@ def _signal(layout: Layout, number: signal.Signals) -> None:
                 signal.pidfd_send_signal(descriptor, number)
         finally:
             os.close(descriptor)
-
-
-def _answers(endpoint: Endpoint, timeout: float) -> bool:
-    """Whether a real statement comes back."""
-    body = {"statement": "SELECT 1", "warehouse_id": endpoint.http_path.rsplit("/", 1)[1], "wait_timeout": "50s"}
-    try:
-        answer = request(endpoint, "POST", "/api/2.0/sql/statements", body, timeout)
-    except (OSError, http.client.HTTPException, ValueError):
-        return False
-    return bool(answer.get("result", {}).get("data_array") == [["1"]])
 
 
 def _put_settings(endpoint: Endpoint, settings: Mapping[str, str] | None) -> None:

@@ -1,22 +1,19 @@
-"""Delta tables on disk, through delta-rs: created, appended to, replaced in part, described.
-
-Each function that writes makes exactly one Delta commit. The engine commits UPDATE, DELETE and MERGE by itself;
-what it did is read from the table's log.
-"""
+"""Delta tables on disk, through delta-rs: new ones written, others described. ``transaction_log`` commits."""
 
 import json
 import os
+import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
-from deltalake import ColumnProperties, CommitProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake import ColumnProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
-from deltalake.schema import Field, Schema
+from deltalake.schema import Schema
 
 from dqctl.localworkspace.types import Column, columns_from_delta
 
@@ -56,63 +53,39 @@ class Counted:
             raise
 
 
-def write(
-    location: Path,
-    rows: Counted,
-    *,
-    mode: Literal["error", "append", "overwrite"],
-    predicate: str | None = None,
-    new_schema: bool = False,
-    partition_by: list[str] | None = None,
-    description: str | None = None,
-    metadata: Mapping[str, str] | None = None,
-) -> int:
-    """Write ``rows`` in one commit and say how many there were.
-
-    ``mode`` is ``error`` (a new table), ``append`` or ``overwrite``, the last in whole or where ``predicate``
-    holds (other rows are refused). ``new_schema`` lets an overwrite change the columns.
-    """
+def write(location: Path, rows: Counted, partition_by: Sequence[str] = ()) -> int:
+    """Write ``rows`` as a new table, and say how many there were."""
     location.mkdir(parents=True, exist_ok=True)
-    commit = CommitProperties(custom_metadata=dict(metadata)) if metadata else None
-    properties = _writer_properties(rows.schema)
     try:
-        if mode == "overwrite":
-            write_deltalake(
-                str(location),
-                rows.reader(),
-                mode="overwrite",
-                predicate=predicate,
-                schema_mode="overwrite" if new_schema else None,
-                partition_by=partition_by or None,
-                description=description,
-                commit_properties=commit,
-                writer_properties=properties,
-            )
-        else:
-            write_deltalake(
-                str(location),
-                rows.reader(),
-                mode=mode,
-                partition_by=partition_by or None,
-                description=description,
-                commit_properties=commit,
-                writer_properties=properties,
-            )
+        write_deltalake(
+            str(location),
+            rows.reader(),
+            mode="error",
+            partition_by=list(partition_by) or None,
+            writer_properties=_writer_properties(rows.schema),
+        )
     except DeltaError as error:
         raise rows.failure or error from error
     return rows.rows
 
 
 def _writer_properties(schema: pa.Schema) -> WriterProperties:
-    """No statistics of floating-point columns.
+    """No statistics of columns whose statistics lie.
 
-    Statistics leave NaN out, and Sail 0.7.2 takes a column whose minimum equals its maximum for a constant: 0.1
-    beside NaN is read as 0.1 twice.
+    Sail 0.7.2 takes a column whose minimum equals its maximum for a constant, and leaves a file out by both. Those
+    of floating-point numbers leave NaN out: 0.1 beside NaN would be read as 0.1 twice. Those of long decimals are
+    written as floating-point numbers (delta-rs 1.6) and read as such: 87673.594069654243 comes back as ...240.
     """
     silent = ColumnProperties(statistics_enabled="NONE")
     return WriterProperties(
-        column_properties={field.name: silent for field in schema if pa.types.is_floating(field.type)} or None
+        column_properties={field.name: silent for field in schema if _is_rounded(field.type)} or None
     )
+
+
+def _is_rounded(kind: pa.DataType) -> bool:
+    if pa.types.is_decimal(kind):
+        return bool(kind.precision > sys.float_info.dig)
+    return bool(pa.types.is_floating(kind))
 
 
 def is_table(location: Path) -> bool:
@@ -123,6 +96,11 @@ def is_table(location: Path) -> bool:
 def columns(location: Path) -> tuple[Column, ...]:
     """The table's columns as of its newest commit."""
     return _read(location).columns
+
+
+def configuration(location: Path) -> dict[str, str]:
+    """The table's properties as of its newest commit, CHECK constraints among them."""
+    return dict(_read(location).configuration)
 
 
 def fields(location: Path) -> list[dict[str, Any]]:
@@ -155,11 +133,6 @@ def newest_commit(location: Path) -> dict[str, Any]:
     """The newest entry of the table's history."""
     entry: dict[str, Any] = DeltaTable(str(location)).history(1)[0]
     return entry
-
-
-def add_columns(location: Path, fields: Iterable[Mapping[str, Any]]) -> None:
-    """Add columns, given as fields of Delta's JSON schema."""
-    DeltaTable(str(location)).alter.add_columns([Field.from_json(json.dumps(field)) for field in fields])
 
 
 def copied_files(location: Path) -> set[str]:
@@ -234,6 +207,7 @@ class _Kept:
     schema_json: str
     columns: tuple[Column, ...]
     partition_columns: tuple[str, ...]
+    configuration: dict[str, str]
 
 
 # What was read last of each table, and when its log's folder had changed last. One entry a table, however many
@@ -253,8 +227,9 @@ def _read(location: Path) -> _Kept:
         return found
     table = DeltaTable(str(location))
     schema = table.schema().to_json()
-    partitions = tuple(table.metadata().partition_columns)
-    found = _Kept(table.version(), schema, columns_from_delta(schema), partitions)
+    about = table.metadata()
+    partitions = tuple(about.partition_columns)
+    found = _Kept(table.version(), schema, columns_from_delta(schema), partitions, dict(about.configuration))
     with _keeping:
         _kept.pop(log, None)
         _kept[log] = (changed_at, found)

@@ -1,6 +1,7 @@
 """How a running local workspace is reached: the one thing that the rest of dqctl knows about it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,6 +42,17 @@ class Endpoint:
             found[name] = Path(found[name])
         found["proxy_addresses"] = tuple(found.get("proxy_addresses", ()))
         return cls(**found)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """With which tools that know nothing of local workspaces reach it, but for the token."""
+        return {
+            "DATABRICKS_HOST": f"https://{self.host}",
+            "DATABRICKS_TOKEN_FILE": str(self.token_file),
+            "HTTPS_PROXY": self.proxy_url,
+            "SSL_CERT_FILE": str(self.ca_file),
+            "REQUESTS_CA_BUNDLE": str(self.ca_file),
+        }
 
     def as_json(self) -> str:
         """The text of the file."""

@@ -10,6 +10,16 @@ def syntax_error(message: str) -> StatementError:
     return StatementError("PARSE_SYNTAX_ERROR", message, "42601")
 
 
+def too_complex() -> StatementError:
+    """The statement nests deeper than can be read."""
+    return StatementError(
+        "FAILED_TO_PARSE_TOO_COMPLEX",
+        "The statement, including potential SQL functions and referenced views, was too complex to parse. To "
+        "mitigate this error divide the statement into multiple, less complex chunks.",
+        "54001",
+    )
+
+
 def unsupported(what: str) -> StatementError:
     """A Databricks feature that the local workspace does not have; ``what`` is a full clause."""
     return StatementError("UNSUPPORTED_FEATURE", f"{what} is not supported by the local workspace.", "0A000")
@@ -130,6 +140,16 @@ def timed_out(seconds: float) -> StatementError:
     )
 
 
+def engine_lost() -> StatementError:
+    """The engine's process ended while it worked on the statement."""
+    return StatementError(
+        "TEMPORARILY_UNAVAILABLE",
+        "The engine ended while it worked on the statement: it was killed, or there was not enough memory for it. "
+        "Nothing was changed, and another one takes the next statement: this one can be sent again.",
+        "08006",
+    )
+
+
 # The first pattern that is found in what the engine said decides. Wording: Sail 0.7.2, Spark 4.
 _ENGINE: tuple[tuple[str, str, str], ...] = (
     (r"divide by zero|DIVIDE_BY_ZERO|[Dd]ivision by zero", "DIVIDE_BY_ZERO", "22012"),
@@ -186,9 +206,13 @@ def from_engine(error: Exception) -> StatementError:
     """The one place where the exceptions of the engine and of Delta storage become a warehouse's errors."""
     if isinstance(error, StatementError):
         return error
+    if isinstance(error, RecursionError):
+        return too_complex()
     text = f"{type(error).__name__}: {error}".split("\n\nJVM stacktrace")[0]
     message = re.sub(r"^\w+: (\[[\w.]+\] )?", "", text).strip() or type(error).__name__
     for pattern, error_class, sqlstate in _ENGINE:
         if re.search(pattern, text):
             return StatementError(error_class, message[:4000], sqlstate)
+    if said := re.match(r"\w+: \[([A-Z][A-Z0-9_.]+)\] .*?SQLSTATE: ([0-9A-Z]{5})\b", text, re.DOTALL):
+        return StatementError(said[1], message[:4000], said[2])  # Spark's own are a warehouse's
     return StatementError("INTERNAL_ERROR", message[:4000], "XX000")

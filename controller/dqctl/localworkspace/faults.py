@@ -14,49 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-# How Databricks words what a statement may end with: its error classes, their messages, their SQLSTATEs
-# (docs.databricks.com/error-messages; the texts of 2026).
-_DOCS = "Refer to https://docs.databricks.com/delta/concurrency for more details."
-_TEXTS: Mapping[str, tuple[str, str]] = {
-    "DELTA_CONCURRENT_APPEND.ROW_LEVEL_CHANGES": (
-        "Transaction conflict detected. A concurrent WRITE added data to table t committed at version 7. The "
-        "concurrent operation modified the same rows that this transaction attempted to modify. Please retry the "
-        f"operation. {_DOCS}",
-        "2D521",
-    ),
-    "DELTA_CONCURRENT_DELETE_READ.WITHOUT_HINT": (
-        "Transaction conflict detected. A concurrent WRITE deleted data from table t, committed at version 7, "
-        f"that was read by this transaction. Please retry the operation. {_DOCS}",
-        "2D521",
-    ),
-    "DELTA_CONCURRENT_DELETE_DELETE": (
-        "ConcurrentDeleteDeleteException: This transaction attempted to delete one or more files that were "
-        f"deleted by a concurrent update. Please try the operation again. {_DOCS}",
-        "2D521",
-    ),
-    "DELTA_CONCURRENT_TRANSACTION": (
-        "ConcurrentTransactionException: This error occurs when multiple streaming queries are using the same "
-        f"checkpoint to write into this table. Please try the operation again. {_DOCS}",
-        "2D521",
-    ),
-    "DELTA_CONCURRENT_WRITE": (
-        "ConcurrentWriteException: A concurrent transaction has written new data since the current transaction "
-        f"read the table. Please try the operation again. {_DOCS}",
-        "2D521",
-    ),
-    "DELTA_METADATA_CHANGED": (
-        "MetadataChangedException: The metadata of the Delta table has been changed by a concurrent update. "
-        f"Please try the operation again. {_DOCS}",
-        "2D521",
-    ),
-    "DELTA_PROTOCOL_CHANGED.WRITE_TO_EMPTY_DIRECTORY": (
-        "ProtocolChangedException: The protocol version of the Delta table has been changed by a concurrent "
-        "update. This happens when multiple writers are writing to an empty directory. Creating the table "
-        f"ahead of time will avoid this conflict. {_DOCS}",
-        "2D521",
-    ),
-}
-
+from dqctl.localworkspace.conflicts import CONFLICTS, SQLSTATE, wording
 
 MOST_HITS = 1000
 SHOWN_SUBJECT = 300  # characters
@@ -71,6 +29,7 @@ class Kind(StrEnum):
     FILE = "file"  # a file of a volume, by either door: "PUT /Volumes/main/..."
     SIGN_IN = "sign-in"  # a service principal's token: "POST /oidc/v1/token"
     OTHER = "other"  # everything else: "GET /api/2.0/..."
+    COMMIT = "commit"  # a statement has its rows and is about to make them a version of the table: its text
 
 
 class Effect(StrEnum):
@@ -125,8 +84,10 @@ class Fault:
             raise ValueError(f"{self.status} is no HTTP status of a failure")
         if self.effect is Effect.ERROR and self.kind is not Kind.STATEMENT:
             raise ValueError("only statements fail with an error class")
+        if self.kind is Kind.COMMIT and self.effect is not Effect.DELAY:
+            raise ValueError("a commit is delayed; anything else happens to its statement")
         if self.effect is Effect.ERROR and not self.wording[0]:
-            raise ValueError(f"what does {self.error_class} say? Known are: {', '.join(_TEXTS)}")
+            raise ValueError(f"what does {self.error_class} say? Known are: {', '.join(CONFLICTS)}")
 
     def hits(self, number: int) -> bool:
         """Whether the request that matches after ``number`` others is hit; the same in every run."""
@@ -139,8 +100,9 @@ class Fault:
     @property
     def wording(self) -> tuple[str, str]:
         """Message and SQLSTATE of the error: those that are given, else Databricks' own."""
-        message, sqlstate = _TEXTS.get(self.error_class, ("", "XX000"))
-        return self.message or message, self.sqlstate or sqlstate
+        if self.error_class not in CONFLICTS:
+            return self.message, self.sqlstate or "XX000"
+        return self.message or wording(self.error_class), self.sqlstate or SQLSTATE
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Fault":
@@ -268,6 +230,14 @@ class FaultScript:
                     return (*delays, fault)
                 delays.append(fault)
         return tuple(delays)
+
+    def hold(self, statement: str, stop: threading.Event) -> None:
+        """Wait before a commit as long as faults want it and are not removed; ``stop`` ends it, too."""
+        for fault in self.meet(Kind.COMMIT, statement):
+            end = time.monotonic() + fault.seconds
+            while time.monotonic() < end and any(each.fault is fault for each in self.all()):
+                if stop.wait(0.02):
+                    return
 
 
 def faults_from(document: Any) -> list[Fault]:

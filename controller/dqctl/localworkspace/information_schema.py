@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from dqctl.localworkspace import delta, errors
 from dqctl.localworkspace.catalog import INFORMATION_SCHEMA, Catalog, Constraint, Name, Table
+from dqctl.localworkspace.table_properties import constraints_of
 from dqctl.localworkspace.types import Column
 
 # A catalog of its own whose information_schema covers all catalogs.
@@ -102,9 +103,21 @@ def _columns(catalog: Catalog, only: str | None) -> Rows:
                 *_of(table.name), column.name, position, column.default, "YES" if column.nullable else "NO",
                 column.type, column.unity_type, 0 if text else None, 0 if text else None,
                 precision, None if precision is None else 10, scale, None, None, None, None,
-                "NO", None, None, None, None, None, None, "NO", None, "NO", "NO", None, "YES",
+                *_made(column), "NO", "NO", None, "YES",
                 partitions.index(column.name) if column.name in partitions else None, column.comment,
             )  # fmt: skip
+
+
+def _made(column: Column) -> tuple[str | int | None, ...]:
+    """What says of a column whether its values are made, and how."""
+    if column.generated is not None and not column.generated.startswith("GENERATED ALWAYS AS ("):
+        words = column.generated.replace("(", " ").replace(")", " ").split()
+        how = "BY DEFAULT" if "DEFAULT" in words else "ALWAYS"
+        return "YES", how, words[words.index("WITH") + 1], words[-1], None, None, "NO", "NO", None
+    if column.generated is not None:
+        expression = column.generated.removeprefix("GENERATED ALWAYS AS (").removesuffix(")")
+        return "NO", None, None, None, None, None, None, "YES", expression
+    return "NO", None, None, None, None, None, None, "NO", None
 
 
 def _views(catalog: Catalog, only: str | None) -> Rows:
@@ -124,7 +137,7 @@ def _volumes(catalog: Catalog, only: str | None) -> Rows:
 
 def _constraints(catalog: Catalog, only: str | None, *kinds: str) -> Iterator[tuple[Table, Constraint]]:
     for table in catalog.tables(only):
-        for one in table.constraints:
+        for one in constraints_of(catalog, table):
             if not kinds or one.kind in kinds:
                 yield table, one
 

@@ -7,15 +7,18 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from dqctl.localworkspace import retention
 from dqctl.localworkspace.catalog import DEFAULT_SCHEMA, Catalog, Table, Volume
-from dqctl.localworkspace.context import Context, WriterLocks
+from dqctl.localworkspace.context import Context, WriterLocks, at_once
 from dqctl.localworkspace.contract import Session
 from dqctl.localworkspace.engine import Engine, open_engine
+from dqctl.localworkspace.migration import move_to_log
 from dqctl.localworkspace.session import LocalSession
 from dqctl.localworkspace.settings import known
 from dqctl.localworkspace.sql.names import Namespace
@@ -39,7 +42,10 @@ class LocalLakehouse:
         self._locks = WriterLocks()
         self._lock = lock
         self.catalog = self._catalog  # for REST, which looks things up without a session
+        # Where a server has its faults: see ``Context``.
+        self.before_commit: Callable[[str, threading.Event], None] = at_once
         retention.expire(self._catalog)
+        move_to_log(self._catalog)
         _sweep(self._doorway.path, self._catalog)
 
     def open_session(self, catalog: str | None, schema: str | None, configuration: Mapping[str, str]) -> Session:
@@ -49,7 +55,14 @@ class LocalLakehouse:
         """
         namespace = Namespace((catalog or self._default_catalog).lower(), (schema or DEFAULT_SCHEMA).lower())
         self._catalog.schemas(namespace.catalog)
-        context = Context(self._catalog, self._volumes, self._engine.open_session(), self._locks, namespace)
+        context = Context(
+            self._catalog,
+            self._volumes,
+            self._engine.open_session(),
+            self._locks,
+            namespace,
+            before_commit=self.before_commit,
+        )
         for key, value in configuration.items():
             if known(key):
                 context.settings.set(key, value)
@@ -67,21 +80,26 @@ class LocalLakehouse:
         os.close(self._lock)
 
 
-def open_lakehouse(data_dir: Path, *, engine: str = "sail", catalogs: Sequence[str] = ("main",)) -> LocalLakehouse:
+def open_lakehouse(
+    data_dir: Path, *, engine: str | Engine = "sail", catalogs: Sequence[str] = ("main",)
+) -> LocalLakehouse:
     """The lakehouse in ``data_dir``, made when it is not there yet.
 
-    ``engine`` is ``sail`` (embedded) or ``sc://host:port``; ``catalogs`` are made when missing, the first is where
-    sessions begin. ``BlockingIOError`` when another process has the data directory open, and keeps it.
+    ``engine`` is ``sail`` (embedded), ``sc://host:port``, or one that runs; ``catalogs`` are made when missing,
+    the first is where sessions begin. ``BlockingIOError`` when another process has the data directory open, and
+    keeps it; ``OSError`` when the engine does not start.
     """
     data_dir = data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
     lock = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    with ExitStack() as on_failure:
+        on_failure.callback(os.close, lock)
         _take(lock)
-        return LocalLakehouse(data_dir, open_engine(engine), catalogs, lock)
-    except BaseException:
-        os.close(lock)
-        raise
+        opened = open_engine(engine) if isinstance(engine, str) else engine
+        on_failure.callback(opened.close)
+        lakehouse = LocalLakehouse(data_dir, opened, catalogs, lock)
+        on_failure.pop_all()
+        return lakehouse
 
 
 def _take(lock: int) -> None:

@@ -131,6 +131,7 @@ class _Service:
         self._warehouses = Warehouses(Layout(endpoint.data_dir).warehouses, self._sessions)
         self._disturbances = Disturbances(self._warehouses)
         self._disturbances.script.extend(_first_faults(Layout(endpoint.data_dir).faults))
+        lakehouse.before_commit = self._disturbances.script.hold
         self._tokens = tokens
         self._certificates = certificates
         self._projects = projects

@@ -28,6 +28,7 @@ class LocalSession:
         """Run one statement; ``StatementError`` when it fails, is cancelled or exceeds STATEMENT_TIMEOUT."""
         with self._running:
             self._context.stop.clear()
+            self._context.statement = statement
             late = threading.Event()
             timer = self._timer(late)
             try:

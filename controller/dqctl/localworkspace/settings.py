@@ -93,6 +93,11 @@ class Settings:
         sign, hours, minutes = offset.groups()
         return f"{sign}{int(hours):02}:{minutes or '00'}" if sign else "Etc/UTC"
 
+    @property
+    def is_ansi(self) -> bool:
+        """Whether what is malformed is an error, not NULL."""
+        return self._values["ANSI_MODE"].lower() == "true"
+
     def for_engine(self) -> dict[str, str]:
         """What the engine has to know, in Spark's names."""
         return {

@@ -12,10 +12,11 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -32,6 +33,8 @@ Files = Mapping[str, Action]
 # delta-rs and Delta itself read a log from its newest checkpoint on.
 _CHECKPOINT_EVERY = 100
 _LOG = "_delta_log"
+# Part of the names of this process's scratch folders.
+_RUN = uuid.uuid4().hex[:12]
 
 _log = logging.getLogger(__name__)
 
@@ -89,11 +92,14 @@ def read(location: Path, version: int | None = None) -> Snapshot:
             "22003",
         )
     for number in range(start + 1, wanted + 1):
-        # Not splitlines: statistics hold the texts of rows, and those may hold what else Python ends a line at.
-        for line in commits[number].read_text(encoding="utf-8").split("\n"):
-            if line.strip():
-                state.apply(json.loads(line))
+        for action in _actions(commits[number].read_text(encoding="utf-8")):
+            state.apply(action)
     return state.snapshot(wanted)
+
+
+def _actions(text: str) -> list[Action]:
+    # Not splitlines: statistics hold the texts of rows, and those may hold what else Python ends a line at.
+    return [json.loads(line) for line in text.split("\n") if line.strip()]
 
 
 class _State:
@@ -159,24 +165,39 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def stage(location: Path, rows: delta.Counted, partition_by: Sequence[str] = ()) -> list[Action]:
-    """Write ``rows`` as files of the table that no version has yet, and give the ``add`` actions for a commit.
-
-    They are written as a table beside its log, by delta-rs, which knows their statistics. What a crash leaves is
-    removed by VACUUM.
-    """
-    scratch = location / f"_staging-{uuid.uuid4().hex}"
-    plain = pa.schema([each.remove_metadata() for each in rows.schema])
+@contextmanager
+def scratch(location: Path, what: Literal["staging", "part"]) -> Iterator[Path]:
+    """A folder in the table's own for as long as a statement needs it; it is not made yet."""
+    place = location / f"_{what}-{_RUN}-{uuid.uuid4().hex}"
     try:
-        delta.write(scratch, rows.renamed(plain), mode="error", partition_by=list(partition_by) or None)
-        added = list(read(scratch).files.values())
-        for action in added:
-            name = unquote(action["path"])
-            (location / name).parent.mkdir(parents=True, exist_ok=True)
-            (scratch / name).rename(location / name)
-        return added
+        yield place
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def remove_scratch(location: Path) -> None:
+    """Remove what statements of killed processes have left; those of this one clear up for themselves."""
+    for leftover in (*location.glob("_staging-*"), *location.glob("_part-*")):
+        if _RUN not in leftover.name:
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def stage(place: Path, rows: delta.Counted, partition_by: Sequence[str] = ()) -> list[Action]:
+    """Write ``rows`` into a scratch folder, and give the ``add`` actions for the commit that they are for.
+
+    It is a table of its own, by delta-rs, which knows the statistics of the files.
+    """
+    plain = pa.schema([each.remove_metadata() for each in rows.schema])
+    delta.write(place, rows.renamed(plain), partition_by)
+    return list(read(place).files.values())
+
+
+def settle(place: Path, location: Path, added: Iterable[Action]) -> None:
+    """Move staged files to where the table's next version will look for them."""
+    for action in added:
+        name = unquote(action["path"])
+        (location / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).rename(location / name)
 
 
 def removal(added: Action, *, data_change: bool = True) -> Action:
@@ -204,6 +225,21 @@ class Commit:
         return replace(self, operation=operation, more=more)
 
 
+class VersionTakenError(StatementError):
+    """The version that was to be made is there already."""
+
+
+def since(location: Path, version: int) -> Iterator[tuple[int, list[Action]]]:
+    """The commits after ``version``, each with its actions, in order."""
+    while True:
+        version += 1
+        try:
+            text = (location / _LOG / f"{version:020d}.json").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return
+        yield version, _actions(text)
+
+
 def commit(
     location: Path,
     before: Snapshot | None,
@@ -213,16 +249,21 @@ def commit(
     removed: Iterable[Action] = (),
     metadata: Action | None = None,
     protocol: Action | None = None,
+    onto: int | None = None,
+    isolation: str = "WriteSerializable",
 ) -> int:
-    """Make the next version, and say which it is; ``StatementError`` when somebody else made it."""
-    version = before.version + 1 if before else 0
+    """Make the version after ``onto`` (None: after ``before``, which was read), and say which it is.
+
+    ``VersionTakenError`` when somebody else made it.
+    """
+    version = (before.version + 1 if before else 0) if onto is None else onto + 1
     information: Action = {
         "timestamp": _now(),
         "operation": what.operation,
         "operationParameters": {
             key: value if isinstance(value, str) else json.dumps(value) for key, value in what.parameters.items()
         },
-        "isolationLevel": "WriteSerializable",
+        "isolationLevel": isolation,
         "isBlindAppend": what.blind,
         "operationMetrics": {key: str(value) for key, value in what.metrics.items()},
         "engineInfo": "dqctl local workspace",
@@ -250,7 +291,7 @@ def _write(log: Path, version: int, actions: Iterable[Action]) -> None:
         # A link, unlike a rename, fails where a file is already.
         os.link(new, log / f"{version:020d}.json")
     except FileExistsError as error:
-        raise StatementError(
+        raise VersionTakenError(
             "DELTA_CONCURRENT_WRITE",
             f"A concurrent transaction has written version {version} of the table. Please retry the operation.",
             "2D521",

@@ -10,7 +10,10 @@ import pyarrow as pa
 from deltalake import Schema
 from sqlglot import exp
 
+from dqctl.localworkspace.contract import StatementError
 from dqctl.localworkspace.errors import unsupported
+from dqctl.localworkspace.generated import clause_of, metadata_of
+from dqctl.localworkspace.sql.depth import MAX_TYPE_DEPTH, kinds_in
 
 # Delta keeps a VARCHAR(n) or CHAR(n) as a string and its declared type in the field's metadata.
 CHAR_VARCHAR = "__CHAR_VARCHAR_TYPE_STRING"
@@ -55,6 +58,8 @@ class Column:
     nullable: bool = True
     comment: str | None = None
     default: str | None = None
+    # ``GENERATED ...``, as CREATE TABLE has it.
+    generated: str | None = None
 
     @property
     def base_type(self) -> str:
@@ -107,10 +112,13 @@ def delta_field(
     nullable: bool = True,
     comment: str | None = None,
     default: str | None = None,
+    generated: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A field of Delta's JSON schema from a parsed column definition."""
+    """A field of Delta's JSON schema from a parsed column definition; ``StatementError`` for what it cannot be."""
+    kinds_in(kind, MAX_TYPE_DEPTH)
     delta, declared = _delta_type(kind)
-    metadata = {"comment": comment} if comment is not None else {}
+    metadata: dict[str, Any] = {"comment": comment} if comment is not None else {}
+    metadata |= generated or {}
     if declared:
         metadata[CHAR_VARCHAR] = declared
     if default is not None:
@@ -146,12 +154,15 @@ def _struct_field(definition: exp.Expr) -> dict[str, Any]:
     kind = definition.args.get("kind")
     if not isinstance(kind, exp.DataType):
         raise unsupported(f"The struct field {definition.sql('databricks')}")
-    return delta_field(definition.name, kind, **constraints_of(definition))
+    found = constraints_of(definition)
+    if found["generated"] is not None:
+        raise unsupported(f"The struct field {definition.sql('databricks')}")
+    return delta_field(definition.name, kind, **found)
 
 
 def constraints_of(definition: exp.Expr) -> dict[str, Any]:
-    """Nullability, comment and default of a column; ``StatementError`` for what a table here cannot keep."""
-    found: dict[str, Any] = {"nullable": True, "comment": None, "default": None}
+    """What stands behind a column's type; ``StatementError`` for what a table here cannot keep."""
+    found: dict[str, Any] = {"nullable": True, "comment": None, "default": None, "generated": None}
     for constraint in definition.args.get("constraints") or ():
         kind = constraint.args.get("kind")
         if isinstance(kind, exp.NotNullColumnConstraint):
@@ -162,6 +173,14 @@ def constraints_of(definition: exp.Expr) -> dict[str, Any]:
             found["default"] = kind.this.sql("databricks")
         elif isinstance(kind, exp.PrimaryKeyColumnConstraint):
             found["nullable"] = False
+        elif isinstance(kind, (exp.GeneratedAsIdentityColumnConstraint, exp.ComputedColumnConstraint)):
+            if found["generated"] is not None:
+                raise StatementError(
+                    "DELTA_IDENTITY_COLUMNS_WITH_GENERATED_EXPRESSION",
+                    "IDENTITY column cannot be specified with a generated column expression.",
+                    "42613",
+                )
+            found["generated"] = metadata_of(kind)
         elif not isinstance(kind, exp.Reference):
             # Keys inform only, on Databricks too; everything else would change values.
             raise unsupported(f"The column clause {constraint.sql('databricks')}")
@@ -186,6 +205,7 @@ def column_of(field: Mapping[str, Any]) -> Column:
         nullable=field["nullable"],
         comment=field["metadata"].get("comment"),
         default=field["metadata"].get(DEFAULT),
+        generated=clause_of(field),
     )
 
 

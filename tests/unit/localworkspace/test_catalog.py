@@ -239,3 +239,13 @@ def test_a_volume_path_stays_in_its_volume(connect: Callable[..., Client], lakeh
     (lakehouse.volume_file("/Volumes/main/default/v/a").parent / "out").symlink_to("/etc")
     with pytest.raises(StatementError, match="leads out"):
         lakehouse.volume_file("/Volumes/main/default/v/out/passwd")
+
+
+def test_names_may_be_as_long_as_databricks_lets_them(tmp_path: Path) -> None:
+    lakehouse, client = reopened(tmp_path)
+    name = "n" * 255
+    client.execute(f"CREATE SCHEMA {name}")
+    client.execute(f"CREATE TABLE {name}.{name} AS SELECT 1 AS a")
+    assert client.rows(f"SELECT * FROM {name}.{name}") == [(1,)]
+    assert client.error(f"CREATE TABLE {name}.{name}n (a INT)").sqlstate == "22023"
+    lakehouse.close()

@@ -1,4 +1,6 @@
 import re
+import threading
+import time
 
 import pytest
 
@@ -55,6 +57,29 @@ def test_delays_add_up_and_go_together_with_another_fault() -> None:
 def test_a_request_meets_the_first_of_two_and_the_second_does_not_count_it() -> None:
     script = script_of(Fault(Effect.LOST, skip=1), Fault(Effect.RESET, skip=1, times=0))
     assert met(script, 4) == ["", "lost", "reset", "reset"]
+
+
+def test_a_commit_waits_until_its_fault_is_removed_or_the_statement_is_cancelled() -> None:
+    script = script_of(Fault(Effect.DELAY, Kind.COMMIT, "^UPDATE", seconds=86_400, times=0))
+    never, cancelled = threading.Event(), threading.Event()
+    script.hold("INSERT INTO t", never)
+    cancelled.set()
+    script.hold("UPDATE t", cancelled)
+    waits = threading.Thread(target=script.hold, args=("UPDATE t", never), daemon=True)
+    waits.start()
+    end = time.monotonic() + 60
+    while len(script.hits()) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert waits.is_alive()
+    assert script.remove(1)
+    waits.join(60)
+    assert not waits.is_alive()
+
+
+def test_a_commit_is_only_ever_delayed() -> None:
+    with pytest.raises(ValueError, match="a commit is delayed"):
+        Fault(Effect.LOST, Kind.COMMIT)
 
 
 def test_ids_are_not_used_again() -> None:

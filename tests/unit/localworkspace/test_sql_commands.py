@@ -67,8 +67,7 @@ def test_what_cannot_be_read_is_a_syntax_error(statement: str) -> None:
      "ALTER TABLE t SET ROW FILTER f ON (a)", "CREATE SCHEMA s MANAGED LOCATION 's3://x'",
      "CREATE MATERIALIZED VIEW v AS SELECT 1", "CREATE STREAMING TABLE v AS SELECT 1",
      "CREATE GLOBAL TEMPORARY VIEW v AS SELECT 1",
-     "CREATE TABLE t (a VARIANT)", "CREATE TABLE t (a INT) USING csv",
-     "CREATE TABLE t (a BIGINT GENERATED ALWAYS AS IDENTITY)"],
+     "CREATE TABLE t (a VARIANT)", "CREATE TABLE t (a INT) USING csv"],
 )  # fmt: skip
 def test_what_is_read_but_not_supported_says_so(statement: str, client: Client) -> None:
     error = client.error(statement)

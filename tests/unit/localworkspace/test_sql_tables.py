@@ -150,7 +150,9 @@ def test_alter_table(client: Client) -> None:
         ("# Clustering Information", "", ""), ("# col_name", "data_type", "comment"), ("b", "string", "two"),
     ]  # fmt: skip
     assert client.rows("SELECT * FROM u") == [(1, None, None, None)]
-    assert client.rows("SHOW TBLPROPERTIES u") == [("x", "y")]
+    assert client.rows("SHOW TBLPROPERTIES u") == [
+        ("clusterByAuto", "false"), ("clusteringColumns", '[["b"]]'), ("x", "y"),
+    ]  # fmt: skip
     assert client.error("ALTER TABLE u ADD COLUMN A INT").error_class == "FIELD_ALREADY_EXISTS"
     assert client.error("ALTER TABLE u DROP COLUMN a").sqlstate == "0AKDC"
 

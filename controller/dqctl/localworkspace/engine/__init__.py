@@ -6,7 +6,10 @@ __all__ = ["Engine", "EngineSession", "open_engine"]
 
 
 def open_engine(url: str) -> Engine:
-    """The engine behind ``url``: ``sail`` starts one in this process, ``sc://host:port`` connects to a cluster."""
+    """The engine behind ``url``: ``sail`` starts one, ``sc://host:port`` connects to a cluster.
+
+    ``OSError`` when the one that is started does not start.
+    """
     if url == "sail":
         from dqctl.localworkspace.engine.sail import EmbeddedSail
 

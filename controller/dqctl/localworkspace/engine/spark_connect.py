@@ -95,9 +95,7 @@ class Engine(Protocol):
 class SparkConnectSession:
     """An ``EngineSession`` over pyspark's Spark Connect client."""
 
-    def __init__(self, url: str, server: object = None) -> None:
-        # An embedded server lives as long as somebody refers to it.
-        self._server = server
+    def __init__(self, url: str) -> None:
         channel = DefaultChannelBuilder(url, channelOptions=[_UNCOMPRESSED])
         self._spark = SparkSession.builder.channelBuilder(channel).create()
         # One more call for every batch, for streams that can be taken up again; nothing here does.
@@ -178,10 +176,11 @@ class SparkConnectSession:
             if not self._closed:
                 self._spark.interruptAll()
 
-    def close(self) -> None:
-        """End the session in the engine."""
+    def close(self, *, release: bool = True) -> None:
+        """End the session, and say so to the engine unless it is known to be gone."""
         with self._ending:
             self._closed = True
+            self._spark.release_session_on_close = release
             self._spark.stop()
 
 

@@ -16,10 +16,11 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 
-import psycopg
-from psycopg import sql
+if TYPE_CHECKING:
+    # Imported where it is used: a twentieth of a workspace's start, and most have no project of Lakebase.
+    import psycopg
 
 logger = logging.getLogger(__name__)
 
@@ -196,6 +197,8 @@ class Cluster:
 
     def let_in(self, role: str, password: str, until: str) -> None:
         """Let ``role``, an owner, sign in with ``password`` until then; open sessions go on."""
+        from psycopg import sql
+
         name, valid = sql.Identifier(role), sql.Literal(until)
         with self._connect(DATABASE) as connection:
             if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone():
@@ -234,6 +237,8 @@ class Cluster:
         )
 
     def _wait(self, process: "subprocess.Popen[bytes]") -> None:
+        import psycopg
+
         end = time.monotonic() + _SECONDS
         while True:
             with contextlib.suppress(psycopg.OperationalError):
@@ -245,6 +250,8 @@ class Cluster:
             time.sleep(0.02)
 
     def _connect(self, database: str) -> "psycopg.Connection[Any]":
+        import psycopg
+
         return psycopg.connect(
             host=str(self.socket.parent),
             port=_PORT,

@@ -1,6 +1,7 @@
 """ALTER of tables, views, schemas, catalogs and volumes: one dataclass for each thing that it can do.
 
 sqlglot reads half of them, each in a way of its own; expressions, types and queries in them are left to it.
+It is long because it is a list: everything that ALTER can say, with the words that say it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -106,7 +107,16 @@ class ChangeColumn:
     """``ALTER COLUMN``: one change of one column. ``value`` is the text of a type, a default or a comment."""
 
     name: str
-    change: Literal["TYPE", "COMMENT", "SET NOT NULL", "DROP NOT NULL", "SET DEFAULT", "DROP DEFAULT", "POSITION"]
+    change: Literal[
+        "TYPE",
+        "COMMENT",
+        "SET NOT NULL",
+        "DROP NOT NULL",
+        "SET DEFAULT",
+        "DROP DEFAULT",
+        "POSITION",
+        "SYNC IDENTITY",
+    ]
     value: str | None = None
     position: Position | None = None
 
@@ -272,7 +282,7 @@ def _change_column(reader: Reader) -> object:
 def _one_change(reader: Reader, name: str) -> list[ChangeColumn]:
     if reader.accept("COMMENT"):
         return [ChangeColumn(name, "COMMENT", reader.string())]
-    for words in ("SET NOT NULL", "DROP NOT NULL", "DROP DEFAULT"):
+    for words in ("SET NOT NULL", "DROP NOT NULL", "DROP DEFAULT", "SYNC IDENTITY"):
         if reader.accept(*words.split()):
             return [ChangeColumn(name, words)]
     if reader.accept("SET", "DEFAULT"):

@@ -164,7 +164,7 @@ def _set(reader: Reader) -> object | None:
     if reader.at_end() or reader.accept("-", "v"):
         return SetParameter(None, None)
     if reader.one_of("VAR", "VARIABLE"):
-        return None
+        raise errors.unsupported("SET VARIABLE")
     key = reader.identifier()
     while reader.accept("."):
         key += f".{reader.identifier()}"
@@ -316,6 +316,8 @@ _COMMANDS: tuple[tuple[Parts, Callable[[Reader], object | None]], ...] = (
     (("CREATE", "DATABASE"), _create("SCHEMA")),
     (("CREATE", "VOLUME"), _create("VOLUME")),
     (("CREATE", "EXTERNAL", "VOLUME"), _refuse("CREATE EXTERNAL VOLUME")),
+    (("CREATE", "GOVERNED", "TAG"), _refuse("CREATE GOVERNED TAG")),
+    (("DROP", "GOVERNED", "TAG"), _refuse("DROP GOVERNED TAG")),
     (("CREATE", "FOREIGN", "CATALOG"), _refuse("CREATE FOREIGN CATALOG")),
     (("UNDROP",), _undrop),
     (("DROP", "FUNCTION"), _drop("FUNCTION")),
@@ -342,6 +344,7 @@ _COMMANDS: tuple[tuple[Parts, Callable[[Reader], object | None]], ...] = (
     (("REVOKE",), lambda reader: read_permit(reader, revoke=True)),
     (("DENY",), _refuse("DENY")),
     (("DECLARE",), _refuse("DECLARE VARIABLE")),
+    (("DROP", "TEMPORARY", "VARIABLE"), _refuse("DROP TEMPORARY VARIABLE")),
     (("EXECUTE", "IMMEDIATE"), _refuse("EXECUTE IMMEDIATE")),
     (("CALL",), _refuse("CALL")),
 )

@@ -40,11 +40,19 @@ class WarehouseParser(DatabricksParser):
 
     FUNCTIONS: ClassVar[dict[str, Callable[..., Any]]] = {}
     ARRAY_CONSTRUCTORS: ClassVar[dict[str, Any]] = {}
+    # DESCRIBE as a relation; as a statement it is read token by token (``inspection``).
+    DESCRIBE_STYLES: ClassVar[set[str]] = {*DatabricksParser.DESCRIBE_STYLES, "DETAIL"}
     PLACEHOLDER_PARSERS: ClassVar = {**DatabricksParser.PLACEHOLDER_PARSERS, TokenType.PLACEHOLDER: _placeholder}
 
 
 class WarehouseGenerator(DatabricksGenerator):
-    """Writes operators as operators."""
+    """Writes operators as operators, and every WITH where it stands.
+
+    Hive knows WITH at the top alone, so that sqlglot (30.30) moves all of them there: two of the same name, as
+    views bring them along, would be one.
+    """
+
+    EXPRESSIONS_WITHOUT_NESTED_CTES: ClassVar[set[type[exp.Expr]]] = set()
 
     TRANSFORMS: ClassVar = {
         **DatabricksGenerator.TRANSFORMS,

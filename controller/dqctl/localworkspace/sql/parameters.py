@@ -14,7 +14,12 @@ from dqctl.localworkspace.sql.dialect import POSITION
 # What a warehouse takes in one statement, and how it says so.
 MAX_MARKERS = 255
 
-_INTEGERS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "INTEGER": 32, "BIGINT": 64, "LONG": 64}
+_INTEGERS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "BIGINT": 64}
+# What else SQL calls a type: the JDBC driver says SHORT.
+_ALIASES = {
+    "BYTE": "TINYINT", "SHORT": "SMALLINT", "INTEGER": "INT", "LONG": "BIGINT", "REAL": "FLOAT", "DEC": "DECIMAL",
+    "NUMERIC": "DECIMAL", "TIMESTAMP_LTZ": "TIMESTAMP",
+}  # fmt: skip
 
 
 def bind(tree: exp.Expr, parameters: Sequence[Parameter]) -> exp.Expr:
@@ -62,7 +67,7 @@ def _unbound(name: str) -> StatementError:
 
 def literal(parameter: Parameter) -> exp.Expr:
     """The value as a node of the tree."""
-    kind = parameter.type.strip().upper()
+    kind = _kind(parameter.type)
     text = parameter.value
     if kind == "ARRAY":
         return exp.Array(expressions=[literal(each) for each in parameter.arguments])
@@ -80,6 +85,12 @@ def literal(parameter: Parameter) -> exp.Expr:
             f"The value '{text}' of a parameter cannot be cast to {kind} because it is malformed.",
             "22018",
         ) from error
+
+
+def _kind(given: str) -> str:
+    """A type by the name under which it is known here, with its precision if it has one."""
+    name, bracket, rest = given.strip().upper().partition("(")
+    return f"{_ALIASES.get(name, name)}{bracket}{rest}"
 
 
 def _map(arguments: Sequence[Parameter]) -> exp.Expr:
@@ -122,11 +133,7 @@ def _integer(kind: str, value: int) -> exp.Expr:
     if value < 0:
         number = exp.Paren(this=exp.Neg(this=number))
     # A bare number is an INT, and a clause such as LIMIT wants it bare.
-    return (
-        number
-        if kind in ("INT", "INTEGER") and value != -(1 << 31)
-        else exp.cast(number, kind, dialect="databricks")
-    )
+    return number if kind == "INT" and value != -(1 << 31) else exp.cast(number, kind, dialect="databricks")
 
 
 def _cast(text: str, kind: str) -> exp.Expr:

@@ -27,6 +27,9 @@ class _Bounds:
         self._least = {key.lower(): value for key, value in (found.get("minValues") or {}).items()}
         self._most = {key.lower(): value for key, value in (found.get("maxValues") or {}).items()}
         self._types = types
+        for key, value in (added.get("partitionValues") or {}).items():
+            whole = value is not None and types.get(key.lower()) in _INTEGERS
+            self._least[key.lower()] = self._most[key.lower()] = int(value) if whole else value
 
     def of(self, column: exp.Expr, literal: exp.Expr) -> tuple[Any, Any, Any] | None:
         """Least, greatest and the literal to compare with; None where they do not compare."""

@@ -1,5 +1,8 @@
 """Rules for queries, as in ``rules``: what Databricks SQL has, and the engine lacks or answers otherwise."""
 
+import contextlib
+from decimal import Decimal, InvalidOperation
+
 from sqlglot import exp
 
 from dqctl.localworkspace import errors
@@ -20,12 +23,64 @@ def _put(old: exp.Expr, new: exp.Expr) -> None:
     old.replace(new)
 
 
-@rule("string_function", "string(timestamp) is written as 2024-05-06T10:00:00Z", _SAIL, exp.Anonymous)
-def string_function(tree: exp.Expr, _: Namespace) -> exp.Expr:
-    """``string(x)`` is ``CAST(x AS STRING)``, which writes timestamps as a warehouse does."""
-    for call in list(tree.find_all(exp.Anonymous)):
-        if _name(call) == "string" and len(call.expressions) == 1:
-            _put(call, exp.cast(call.expressions[0].copy(), "STRING", dialect="databricks"))
+# Names of types that are functions as well.
+_TYPES = (
+    "bigint", "binary", "boolean", "date", "decimal", "double", "float", "int", "smallint", "string", "timestamp",
+    "tinyint",
+)  # fmt: skip
+
+
+# Of which Sail makes no NULL by itself.
+_MAY_BE_MALFORMED = ("bigint", "smallint", "tinyint", "float", "double", "decimal", "boolean")
+
+
+@rule("functions_of_types", "string(timestamp) is 2024-05-06T10:00:00Z, int('x') fails without ANSI mode", _SAIL,
+      exp.Anonymous)  # fmt: skip
+def functions_of_types(tree: exp.Expr, _: Namespace) -> exp.Expr:
+    """``int(x)`` is ``CAST(x AS INT)``, by its name too; likewise all types without parts."""
+    for call in reversed(list(tree.find_all(exp.Anonymous))):  # from the innermost
+        if _name(call) in _TYPES and len(call.expressions) == 1:
+            call.replace(exp.cast(call.expressions[0].copy(), _name(call), dialect="databricks"))
+    return tree
+
+
+@rule("decimals_with_exponent", "5E3BD, a text with an exponent, is no DECIMAL", _SAIL, exp.Cast)
+def decimals_with_exponent(tree: exp.Expr, _: Namespace) -> exp.Expr:
+    """``CAST('5E3' AS DECIMAL(4,0))``, which is what ``5E3BD`` is read as, is that of ``'5000'``."""
+    for cast in tree.find_all(exp.Cast):
+        if cast.to.is_type("decimal") and cast.this.is_string and "e" in cast.this.name.lower():
+            with contextlib.suppress(InvalidOperation):  # no number: the engine says so
+                cast.set("this", exp.Literal.string(f"{Decimal(cast.this.name):f}"))
+    return tree
+
+
+@rule("range_of_decimals", "range wants whole numbers", _SAIL, exp.Table)
+def range_of_decimals(tree: exp.Expr, _: Namespace) -> exp.Expr:
+    """``range(10.0)`` is ``range(10)``: arguments are cast to BIGINT."""
+    for table in tree.find_all(exp.Table):
+        if isinstance(table.this, exp.Anonymous) and _name(table.this) == "range":
+            for number in table.this.find_all(exp.Literal):
+                if not number.is_string and not number.is_int:
+                    number.replace(exp.Literal.number(int(Decimal(number.name))))
+    return tree
+
+
+@rule("rows_as_values", "structs of other names for their fields cannot be compared", _SAIL, exp.Tuple)
+def rows_as_values(tree: exp.Expr, _: Namespace) -> exp.Expr:
+    """``(a, b) IN ((1, 2), (3, 4))`` and ``(a, b) = (1, 2)`` compare rows by the places of their values."""
+    for comparison in list(
+        tree.find_all(exp.In, exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
+    ):
+        sides = [comparison.this, *(comparison.expressions or [comparison.args.get("expression")])]
+        if not all(isinstance(side, exp.Tuple) for side in sides):
+            continue
+        for side in sides:
+            fields = [
+                part
+                for number, value in enumerate(side.expressions, start=1)
+                for part in (exp.Literal.string(f"col{number}"), value.copy())
+            ]
+            side.replace(exp.Anonymous(this="named_struct", expressions=fields))
     return tree
 
 
@@ -166,6 +221,16 @@ def columns_of_using(tree: exp.Expr, _: Namespace) -> exp.Expr:
     return tree
 
 
+@rule("malformed_texts", "CAST('x' AS BIGINT) fails without ANSI mode", _SAIL, exp.Cast, after="Cannot cast ",
+      lenient=True)  # fmt: skip
+def malformed_texts(tree: exp.Expr, _: Namespace) -> exp.Expr:
+    """Casts become ``TRY_CAST``, the same but for whole numbers that are too large: those wrap on Spark."""
+    for cast in reversed(list(tree.find_all(exp.Cast))):  # from the innermost
+        if not isinstance(cast, exp.TryCast) and cast.to.is_type(*_MAY_BE_MALFORMED):
+            cast.replace(exp.TryCast(this=cast.this.copy(), to=cast.to.copy(), safe=True))
+    return tree
+
+
 @rule("order_by_all", "ORDER BY ALL is read as the column ALL", _SAIL, exp.Order)
 def order_by_all(tree: exp.Expr, _: Namespace) -> exp.Expr:
     """``ORDER BY ALL`` names every column of the result by its place; beside a ``*`` their number is not known."""
@@ -205,6 +270,15 @@ def refused_functions(tree: exp.Expr, _: Namespace) -> exp.Expr:
     for call in tree.find_all(exp.Anonymous):
         if _name(call) in _REFUSED:
             raise errors.unsupported(_REFUSED[_name(call)])
+    return tree
+
+
+@rule("refused_types", "a VARIANT is a struct of its bytes", _SAIL, exp.DataType)
+def refused_types(tree: exp.Expr, _: Namespace) -> exp.Expr:
+    """A type that tables cannot keep is none for casts either."""
+    for kind in tree.find_all(exp.DataType):
+        if kind.is_type(exp.DType.VARIANT):
+            raise errors.unsupported("VARIANT")
     return tree
 
 

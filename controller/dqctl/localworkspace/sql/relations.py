@@ -7,6 +7,7 @@ So the engine needs no catalog, and a session of it is ready at once however man
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -33,9 +34,26 @@ def at_path(location: Path, version: int | None = None) -> exp.Table:
     """A relation that is the Delta table at ``location``, whatever the catalog says."""
     table = exp.Table(this=exp.to_identifier(str(location), quoted=True), db=exp.to_identifier("delta"))
     if version is not None:
-        table.set(
-            "version", exp.Version(this="VERSION", kind="AS OF", expression=exp.Literal.number(str(version)))
-        )
+        table.set("version", _version(version))
+    table.meta[_RESOLVED] = True
+    return table
+
+
+def _version(number: int) -> exp.Version:
+    return exp.Version(this="VERSION", kind="AS OF", expression=exp.Literal.number(str(number)))
+
+
+@dataclass
+class Pin:
+    """The version of a table that all of a statement reads; ``is_read`` says whether something did by its name."""
+
+    version: int
+    is_read: bool = False
+
+
+def held(view: str) -> exp.Table:
+    """A relation that is a temporary view of the engine's, whatever the catalog says."""
+    table = exp.Table(this=exp.to_identifier(view, quoted=True))
     table.meta[_RESOLVED] = True
     return table
 
@@ -47,6 +65,7 @@ class Place(Protocol):
     volumes: Volumes
     engine: EngineSession
     namespace: Namespace
+    pinned: dict[Path, Pin]
 
     def relation(self, parts: Sequence[str]) -> Table:
         """The table or view that a name means."""
@@ -96,7 +115,12 @@ class Relations:
 
     def _table_or_view(self, relation: exp.Table, table: Table, depth: int) -> None:
         if not table.is_view:
-            _point_to(relation, exp.to_identifier(str(self._catalog.path(table)), quoted=True), "delta")
+            path = self._catalog.path(table)
+            _point_to(relation, exp.to_identifier(str(path), quoted=True), "delta")
+            pin = self._place.pinned.get(path)
+            if pin is not None and not relation.args.get("version"):
+                relation.set("version", _version(pin.version))
+                pin.is_read = True
             return
         if relation.args.get("version"):
             raise errors.wrong_object(str(table.name), "TABLE")

@@ -1,6 +1,7 @@
 """Which function carries out which kind of statement."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from sqlglot import exp
@@ -15,6 +16,7 @@ from dqctl.localworkspace.statements import (
     change,
     copy_into,
     describe,
+    described,
     functions,
     insert,
     merge,
@@ -35,7 +37,10 @@ Handler = Callable[[Any, Context], Result]
 def route(statement: object, context: Context) -> Result:
     """Carry out a parsed statement; ``StatementError`` for a kind that is not known here."""
     try:
-        return _carry_out(statement, context)
+        with ExitStack() as stack:
+            if isinstance(statement, exp.Expr):
+                described.put_in(statement, context, stack)
+            return _carry_out(statement, context)
     except errors.AlreadyExistsError:
         # Not a look beforehand: another session may make the thing between the look and the making.
         if _if_not_exists(statement):

@@ -12,6 +12,7 @@ from datetime import date
 
 from sqlglot import exp, transforms
 
+from dqctl.localworkspace.sql.depth import kinds_in
 from dqctl.localworkspace.sql.names import Namespace
 
 Apply = Callable[[exp.Expr, Namespace], exp.Expr]
@@ -22,7 +23,8 @@ class Rule:
     """A gap of the engine and how it is closed.
 
     ``found_in`` is the engine's version that has the gap; ``touches`` the kind of node without which the rule has
-    nothing to do; ``after`` what the engine says when the rule is needed, None for a rule that always applies.
+    nothing to do; ``after`` what the engine says when the rule is needed, None for a rule that always applies;
+    ``lenient`` is for one that is needed in sessions without ANSI mode only.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Rule:
     touches: type[exp.Expr]
     apply: Apply
     after: str | None = None
+    lenient: bool = False
 
 
 # The one user of a local workspace.
@@ -40,30 +43,31 @@ RULES: list[Rule] = []
 
 
 def rule(
-    name: str, gap: str, found_in: str, touches: type[exp.Expr], after: str | None = None
+    name: str, gap: str, found_in: str, touches: type[exp.Expr], after: str | None = None, *, lenient: bool = False
 ) -> Callable[[Apply], Apply]:
     """Put a function into the registry, in the order of the source."""
 
     def register(apply: Apply) -> Apply:
-        RULES.append(Rule(name, gap, found_in, touches, apply, after))
+        RULES.append(Rule(name, gap, found_in, touches, apply, after, lenient))
         return apply
 
     return register
 
 
 def rewrite(tree: exp.Expr, namespace: Namespace) -> exp.Expr:
-    """Apply all rules that need no answer of the engine."""
+    """Apply all rules that need no answer of the engine; ``StatementError`` for a tree that is too deep for it."""
     # A statement with thousands of literal rows is walked once, not once a rule.
-    kinds = {type(node) for node in tree.walk()}
+    kinds = kinds_in(tree)
     for one in RULES:
         if one.after is None and any(issubclass(kind, one.touches) for kind in kinds):
             tree = one.apply(tree, namespace)
     return tree
 
 
-def recover(tree: exp.Expr, namespace: Namespace, error: Exception) -> exp.Expr | None:
+def recover(tree: exp.Expr, namespace: Namespace, error: Exception, *, ansi: bool) -> exp.Expr | None:
     """The tree to try after the engine failed with ``error``; None when no rule knows it."""
-    wanted = [one for one in RULES if one.after is not None and one.after in str(error)]
+    known = [one for one in RULES if one.after is not None and one.after in str(error)]
+    wanted = [one for one in known if not (ansi and one.lenient)]
     for one in wanted:
         tree = one.apply(tree, namespace)
     return tree if wanted else None
@@ -225,8 +229,14 @@ def _aggregates(projection: exp.Expr) -> bool:
 
 @rule("names_of_with", "the names that WITH defines are found in their own case only", "Sail 0.7.2", exp.CTE)
 def names_of_with(tree: exp.Expr, _: Namespace) -> exp.Expr:
-    """A reference takes the spelling of the definition, and keeps its own as an alias."""
-    defined = {cte.alias.lower(): cte.alias for cte in tree.find_all(exp.CTE)}
+    """A reference takes the spelling of the definition, and keeps its own as an alias; of several, lower case."""
+    defined: dict[str, str] = {}
+    for cte in tree.find_all(exp.CTE):
+        name = cte.alias.lower()
+        if defined.setdefault(name, cte.alias) != cte.alias:
+            defined[name] = name
+    for cte in tree.find_all(exp.CTE):
+        cte.args["alias"].this.set("this", defined[cte.alias.lower()])
     for table in list(tree.find_all(exp.Table)):
         spelled = defined.get(table.name.lower())
         if table.db or spelled in (None, table.name) or not isinstance(table.this, exp.Identifier):

@@ -22,6 +22,11 @@ _STATEMENTS = (
     exp.Use, exp.Transaction, exp.Commit, exp.Rollback,
 )  # fmt: skip
 
+# Clauses of DML that the parser knows from other databases. Nobody here would carry them out.
+_FOREIGN = {
+    "returning": "RETURNING", "conflict": "ON CONFLICT", "ignore": "IGNORE", "limit": "LIMIT", "order": "ORDER BY",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -75,4 +80,6 @@ def parse_tree(statement: str, tokens: Sequence[Token] | None = None) -> exp.Exp
         raise errors.syntax_error(f"Syntax error at or near '{statement.split()[0]}'.")
     if isinstance(tree, exp.Command):
         raise errors.unsupported(f"The statement {str(tree.this).upper()} in this form")
+    if isinstance(tree, exp.DML) and (foreign := next(filter(tree.args.get, _FOREIGN), None)):
+        raise errors.syntax_error(f"Syntax error at or near '{_FOREIGN[foreign]}'.")
     return tree

@@ -14,6 +14,7 @@ from dqctl.localworkspace.sql.statement import parse_tree
 from dqctl.localworkspace.statements import alter_columns, constraints
 from dqctl.localworkspace.statements.results import nothing
 from dqctl.localworkspace.statements.tables import view_of
+from dqctl.localworkspace.table_properties import configured, for_entry, for_log, is_check, properties_of
 
 Tags = Mapping[str, str | None]
 
@@ -28,9 +29,11 @@ def alter(command: alterations.Alter, context: Context) -> Result:
 
 def _relation(command: alterations.Alter, context: Context) -> None:
     table = context.catalog.table(context.namespace.full(command.parts))
-    if table.is_view != (command.what == "VIEW"):
-        raise errors.wrong_object(str(table.name), command.what)
     action = command.action
+    # The columns of a view are tagged by ALTER TABLE.
+    columns_tags = isinstance(action, alterations.SetTags) and action.column is not None
+    if table.is_view != (command.what == "VIEW") and not columns_tags:
+        raise errors.wrong_object(str(table.name), command.what)
     change = _ON_RELATIONS.get(type(action))
     if change is None or (table.is_view and type(action) not in _ON_VIEWS):
         raise _not_for(command)
@@ -58,8 +61,32 @@ def _owner(action: alterations.SetOwner, table: Table, context: Context) -> None
 
 def _properties(action: alterations.SetProperties, table: Table, context: Context) -> None:
     _no_constraint_among(action.properties)
-    _note("SET TBLPROPERTIES", {"properties": dict(action.properties)}, table, context)
-    context.catalog.edit(table.name, lambda now: replace(now, properties={**now.properties, **action.properties}))
+    mine = action.properties if table.is_view else for_entry(action.properties)
+    with context.writing(table):
+        _configure(
+            "SET TBLPROPERTIES",
+            {"properties": dict(action.properties)},
+            lambda now: now | for_log(action.properties),
+            table,
+            context,
+        )
+        context.catalog.edit(table.name, lambda now: replace(now, properties={**now.properties, **mine}))
+
+
+def _configure(
+    operation: str,
+    parameters: Mapping[str, object],
+    change: Callable[[dict[str, str]], dict[str, str]],
+    table: Table,
+    context: Context,
+) -> None:
+    if table.is_view:
+        return
+    path = context.catalog.path(table)
+    before = transaction_log.read(path)
+    metadata, protocol = configured(before, change(before.configuration))
+    what = transaction_log.Commit(operation, parameters)
+    transaction_log.commit(path, before, what, metadata=metadata, protocol=protocol)
 
 
 def _note(operation: str, parameters: Mapping[str, object], table: Table, context: Context) -> None:
@@ -72,12 +99,14 @@ def _note(operation: str, parameters: Mapping[str, object], table: Table, contex
 
 
 def _no_constraint_among(properties: Mapping[str, str]) -> None:
-    if any(key.lower().startswith("delta.constraints.") for key in properties):
+    if any(map(is_check, properties)):
         raise errors.invalid_parameter("A CHECK constraint is added by ALTER TABLE ... ADD CONSTRAINT.")
 
 
 def _unset_properties(action: alterations.UnsetProperties, table: Table, context: Context) -> None:
-    missing = [key for key in action.keys if key not in table.properties]
+    _no_constraint_among(dict.fromkeys(action.keys, ""))
+    there = properties_of(context.catalog, table)
+    missing = [key for key in action.keys if key not in there]
     if missing and not action.if_exists:
         raise StatementError(
             "UNSET_NONEXISTENT_PROPERTIES",
@@ -85,13 +114,14 @@ def _unset_properties(action: alterations.UnsetProperties, table: Table, context
             f"{table.name}.",
             "42K0J",
         )
-    _note("UNSET TBLPROPERTIES", {"properties": list(action.keys), "ifExists": action.if_exists}, table, context)
-    context.catalog.edit(
-        table.name,
-        lambda now: replace(
-            now, properties={key: one for key, one in now.properties.items() if key not in action.keys}
-        ),
-    )
+
+    def without(properties: Mapping[str, str]) -> dict[str, str]:
+        return {key: one for key, one in properties.items() if key not in action.keys}
+
+    parameters = {"properties": list(action.keys), "ifExists": action.if_exists}
+    with context.writing(table):
+        _configure("UNSET TBLPROPERTIES", parameters, without, table, context)
+        context.catalog.edit(table.name, lambda now: replace(now, properties=without(now.properties)))
 
 
 def _clustering(action: alterations.ClusterBy, table: Table, context: Context) -> None:

@@ -18,6 +18,7 @@ from dqctl.localworkspace import delta, errors, transaction_log
 from dqctl.localworkspace.catalog import Table, quoted
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import StatementError
+from dqctl.localworkspace.generated import expression_of, identity_of, named_in, reached
 from dqctl.localworkspace.sql import alterations
 from dqctl.localworkspace.sql.statement import parse_tree
 from dqctl.localworkspace.statements import constraints, loading
@@ -51,6 +52,8 @@ def add(action: alterations.AddColumns, table: Table, context: Context) -> None:
     fields, keys = fields_of(tree.this.expressions)
     if keys:
         raise errors.unsupported("ADD COLUMNS with a constraint")
+    if any(column_of(field).generated for field in fields):
+        raise errors.unsupported("ADD COLUMNS with GENERATED")
     with context.writing(table):
         there = {column.name.lower() for column in delta.columns(path)}
         for field in fields:
@@ -71,20 +74,15 @@ def add(action: alterations.AddColumns, table: Table, context: Context) -> None:
                     "Delta tables do not support ADD COLUMN with a default: add the column, then SET DEFAULT.",
                     "0AKDC",
                 )
-        delta.add_columns(path, fields)
-        moves = [
-            (field["name"], position)
-            for field, (_, position) in zip(fields, action.definitions, strict=True)
-            if position is not None
-        ]
-        if moves:
 
-            def move(now: Fields) -> Fields:
-                for name, position in moves:
-                    now = _moved(now, name, position)
-                return now
+        def added(now: Fields) -> Fields:
+            now = [*now, *fields]
+            for field, (_, position) in zip(fields, action.definitions, strict=True):
+                if position is not None:
+                    now = _moved(now, field["name"], position)
+            return now
 
-            _change_schema(path, move, Commit("CHANGE COLUMNS", {"columns": [name for name, _ in moves]}))
+        _change_schema(path, added, Commit("ADD COLUMNS", {"columns": [field["name"] for field in fields]}))
         context.catalog.edit(table.name, lambda now: now)
 
 
@@ -112,7 +110,7 @@ def rename(action: alterations.RenameColumn, table: Table, context: Context) -> 
         old = _field(fields, action.name)
         if any(field["name"].lower() == action.new.lower() for field in fields if field is not old):
             raise errors.column_exists(quoted(action.new))
-        _free(table, old["name"], "rename")
+        _free(table, old["name"], "rename", context)
         renamed = [(field | {"name": action.new} if field is old else field, field["name"]) for field in fields]
         what = Commit("RENAME COLUMN", {"oldColumnPath": old["name"], "newColumnPath": action.new})
         _rewrite(table, renamed, what, context)
@@ -144,7 +142,7 @@ def drop(action: alterations.DropColumns, table: Table, context: Context) -> Non
             return
         partitions = {name.lower() for name in delta.partition_columns(path)}
         for field in gone:
-            _free(table, field["name"], "drop")
+            _free(table, field["name"], "drop", context)
             keys = [one for one in table.constraints if field["name"] in one.columns]
             clustered = field["name"].lower() in {name.lower() for name in table.clustering}
             if keys or clustered or field["name"].lower() in partitions:
@@ -176,8 +174,17 @@ def _needs_mapping(table: Table, what: str) -> None:
     )
 
 
-def _free(table: Table, column: str, what: str) -> None:
-    if check := constraints.needed_by_check(table, column):
+def _free(table: Table, column: str, what: str, context: Context) -> None:
+    for field in delta.fields(context.catalog.path(table)):
+        text = expression_of(field)
+        if text is not None and column.lower() in named_in(text):
+            raise StatementError(
+                "DELTA_GENERATED_COLUMNS_DEPENDENT_COLUMN_CHANGE",
+                f"Cannot {what} column {column} because this column is referenced by the generated column "
+                f"{field['name']} ({text}).",
+                "42K09",
+            )
+    if check := constraints.needed_by_check(table, column, context):
         raise StatementError(
             "DELTA_CONSTRAINT_DEPENDENT_COLUMN_CHANGE",
             f"Cannot {what} column {column} because this column is referenced by the CHECK constraint "
@@ -188,7 +195,14 @@ def _free(table: Table, column: str, what: str) -> None:
 
 def _rewrite(table: Table, fields: list[tuple[dict[str, Any], str]], what: Commit, context: Context) -> None:
     """Write the rows anew, in one commit, each field from the column that it was."""
-    target = loading.opened(table, context)
+    # The caller has the table alone: this is no statement that others could come between.
+    with loading.transaction(table, context) as target:
+        _write_anew(target, fields, what, context)
+
+
+def _write_anew(
+    target: loading.Target, fields: list[tuple[dict[str, Any], str]], what: Commit, context: Context
+) -> None:
     selected = []
     for field, old in fields:
         column = column_of(field)
@@ -196,12 +210,13 @@ def _rewrite(table: Table, fields: list[tuple[dict[str, Any], str]], what: Commi
             exp.column(exp.to_identifier(old, quoted=True)), column.storage_type, dialect="databricks"
         )
         selected.append(exp.alias_(value, field["name"], quoted=True))
-    query = exp.select(*selected).from_(exp.to_table(str(table.name), dialect="databricks"))
+    query = exp.select(*selected).from_(loading.whole(target))
     names = {old: field["name"] for field, old in fields}
     partitions = [names[name] for name in target.before.partition_columns]
     new = [field for field, _ in fields]
     with context.planned(query) as sql, closing(context.engine.stream(sql)) as rows:
-        added = transaction_log.stage(target.path, delta.Counted(arrow_schema(new), rows), partitions)
+        added = transaction_log.stage(target.scratch, delta.Counted(arrow_schema(new), rows), partitions)
+    transaction_log.settle(target.scratch, target.path, added)
     transaction_log.commit(
         target.path,
         target.before,
@@ -280,6 +295,32 @@ def _drop_not_null(one: alterations.ChangeColumn, table: Table, context: Context
     _commit(one, table, context, lambda field: field.update(nullable=True))
 
 
+def _sync_identity(one: alterations.ChangeColumn, table: Table, context: Context) -> None:
+    """The next value is beyond all that are there."""
+    path = context.catalog.path(table)
+    identity = identity_of(_field(delta.fields(path), one.name))
+    if identity is None:
+        raise StatementError(
+            "DELTA_IDENTITY_ALTER_TABLE_ALTER_COLUMN_SYNC_IDENTITY_NON_IDENTITY",
+            f"ALTER TABLE ALTER COLUMN SYNC IDENTITY cannot be called on non IDENTITY column {one.name}.",
+            "42611",
+        )
+    furthest = exp.Max if identity.step > 0 else exp.Min
+    column = exp.column(exp.to_identifier(identity.name, quoted=True))
+    query = exp.select(exp.alias_(furthest(this=column), "n")).from_(
+        exp.to_table(str(table.name), dialect="databricks")
+    )
+    found = context.query(query).column(0)[0].as_py()
+    if found is None or (found - identity.start) * identity.step < 0:
+        return
+    if identity.last is not None and (found - identity.last) * identity.step <= 0:
+        return
+    last = identity.start - (identity.start - found) // identity.step * identity.step
+    _change_schema(
+        path, lambda fields: [reached(each, identity, last) for each in fields], Commit("SYNC IDENTITY")
+    )
+
+
 def _set_default(one: alterations.ChangeColumn, table: Table, context: Context) -> None:
     allow_defaults(table.properties)
     value = one.value or ""
@@ -311,6 +352,8 @@ def _type(one: alterations.ChangeColumn, table: Table, context: Context) -> None
     before, after = column_of(old), column_of(wanted)
     if before.type == after.type:
         return
+    if before.generated is not None:
+        raise errors.unsupported(f"Another type for {one.name}, which is {before.generated},")
     if before.storage_type == after.storage_type == "string" and widens(before.type, after.type):
 
         def edit(field: dict[str, Any]) -> None:
@@ -328,7 +371,7 @@ def _type(one: alterations.ChangeColumn, table: Table, context: Context) -> None
             + ("." if enabled else ": the property 'delta.enableTypeWidening' is not set."),
             "0AKDC",
         )
-    _free(table, old["name"], "change")
+    _free(table, old["name"], "change", context)
     changed = [(field | {"type": wanted["type"]} if field is old else field, field["name"]) for field in fields]
     _rewrite(table, changed, Commit("CHANGE COLUMN", {"column": one.name}), context)
 
@@ -339,6 +382,7 @@ _CHANGES: dict[str, Callable[[alterations.ChangeColumn, Table, Context], None]] 
     "SET NOT NULL": _set_not_null,
     "DROP NOT NULL": _drop_not_null,
     "SET DEFAULT": _set_default,
+    "SYNC IDENTITY": _sync_identity,
     "DROP DEFAULT": _drop_default,
     "POSITION": _position,
 }

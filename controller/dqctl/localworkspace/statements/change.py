@@ -6,11 +6,11 @@ from sqlglot import exp
 
 from dqctl.localworkspace import errors
 from dqctl.localworkspace.catalog import Table, quoted
+from dqctl.localworkspace.concurrency import Read
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result, StatementError
 from dqctl.localworkspace.sql import commands
-from dqctl.localworkspace.sql.relations import at_path
-from dqctl.localworkspace.statements import loading
+from dqctl.localworkspace.statements import committing, loading
 from dqctl.localworkspace.statements.loading import ACTION, DELETED, KEPT, UPDATED, Tally, Target
 from dqctl.localworkspace.statements.results import counts, nothing
 from dqctl.localworkspace.transaction_log import Commit
@@ -23,9 +23,12 @@ def update(statement: exp.Update, context: Context) -> Result:
     table = loading.table_of(statement.this, context)
     condition = _condition(statement, table)
     alias = _alias(statement.this, table)
-    with context.writing(table), ExitStack() as stack:
-        target = loading.opened(table, context)
+    with ExitStack() as stack:
+        target = stack.enter_context(loading.transaction(table, context))
         values = _assignments(statement, target, alias)
+        target = loading.changing(target, values)
+        # What is made of other columns is made anew.
+        values |= {name: exp.null() for name in target.expressions if name not in values}
         relation, files = stack.enter_context(loading.part(target, condition))
         relation.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
         changed = exp.select(
@@ -56,7 +59,9 @@ def update(statement: exp.Update, context: Context) -> Result:
                 "numUpdatedRows": tally.rows[UPDATED], "numCopiedRows": tally.rows[KEPT],
             },
         )  # fmt: skip
-        loading.commit_changes(target, what, tally, added=added, removed=files.values())
+        removed = list(files.values())
+        read = Read(condition, files)
+        committing.commit_changes(target, what, tally, context, added=added, removed=removed, read=read)
     return counts({"num_affected_rows": tally.rows[UPDATED]})
 
 
@@ -102,15 +107,15 @@ def delete(statement: exp.Delete, context: Context) -> Result:
     if condition is None:
         return counts({"num_affected_rows": _empty(table, "DELETE", context)})
     alias = _alias(statement.this, table)
-    with context.writing(table), ExitStack() as stack:
-        target = loading.opened(table, context)
+    with ExitStack() as stack:
+        target = stack.enter_context(loading.transaction(table, context))
         relation, files = stack.enter_context(loading.part(target, condition))
         relation.set("alias", exp.TableAlias(this=_quoted(alias)))
         rest = exp.select(*loading.outputs(target)).from_(relation).where(loading.does_not_hold(condition))
         before = loading.rows_of(relation.copy(), list(files.values()), context)
         sql = _aligned(loading.planned(rest, context, stack), target, KEPT)
         tally = Tally()
-        added = loading.write(sql, target, context, tally)
+        added = loading.write(sql, loading.keeping(target), context, tally)
         tally.rows[DELETED] = before - tally.rows[KEPT]
         what = Commit(
             "DELETE",
@@ -120,7 +125,9 @@ def delete(statement: exp.Delete, context: Context) -> Result:
                 "numDeletedRows": tally.rows[DELETED], "numCopiedRows": tally.rows[KEPT],
             },
         )  # fmt: skip
-        loading.commit_changes(target, what, tally, added=added, removed=files.values())
+        removed = list(files.values())
+        read = Read(condition, files)
+        committing.commit_changes(target, what, tally, context, added=added, removed=removed, read=read)
     return counts({"num_affected_rows": tally.rows[DELETED]})
 
 
@@ -135,14 +142,13 @@ def truncate(command: commands.Truncate, context: Context) -> Result:
 
 def _empty(table: Table, operation: str, context: Context) -> int:
     """Take all rows away, without a look at them, and say how many there were."""
-    with context.writing(table):
-        target = loading.opened(table, context)
+    with loading.transaction(table, context) as target:
         files = list(target.before.files.values())
-        rows = loading.rows_of(at_path(target.path), files, context)
+        rows = loading.rows_of(loading.whole(target), files, context)
         if files:
             parameters = {"predicate": ["true"]} if operation == "DELETE" else {}
             metrics = {"numRemovedFiles": len(files), "numDeletedRows": rows, "numAddedFiles": 0}
-            loading.commit(target, Commit(operation, parameters, metrics), removed=files)
+            committing.commit(target, Commit(operation, parameters, metrics), context, removed=files, read=Read())
     return rows
 
 

@@ -6,12 +6,14 @@ from dataclasses import replace
 import pyarrow as pa
 from sqlglot import exp
 
-from dqctl.localworkspace import delta, errors
+from dqctl.localworkspace import delta, errors, transaction_log
 from dqctl.localworkspace.catalog import Constraint, Name, Table, quoted
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import StatementError
 from dqctl.localworkspace.sql.alterations import AddConstraint, DropConstraint
 from dqctl.localworkspace.sql.statement import parse_tree
+from dqctl.localworkspace.table_properties import check_key, checks_of, configured, constraints_of
+from dqctl.localworkspace.transaction_log import Commit
 
 
 def add(command: AddConstraint, table: Table, context: Context) -> None:
@@ -19,10 +21,13 @@ def add(command: AddConstraint, table: Table, context: Context) -> None:
     with context.writing(table):
         table = context.catalog.table(table.name)
         columns = delta.columns(context.catalog.path(table))
-        constraint = named(command, table, [column.name for column in columns], context)
+        there = constraints_of(context.catalog, table)
+        constraint = named(command, table, there, [column.name for column in columns], context)
         if constraint.kind == "CHECK":
             _hold(constraint, table, context)
-        elif constraint.kind == "PRIMARY KEY":
+            _put_check(constraint, table, context)
+            return
+        if constraint.kind == "PRIMARY KEY":
             for column in columns:
                 if column.name in constraint.columns and column.nullable:
                     raise errors.invalid_parameter(
@@ -32,22 +37,34 @@ def add(command: AddConstraint, table: Table, context: Context) -> None:
         context.catalog.edit(table.name, lambda now: replace(now, constraints=(*now.constraints, constraint)))
 
 
-def named(command: AddConstraint, table: Table, columns: Sequence[str], context: Context) -> Constraint:
-    """The constraint with full names; ``StatementError`` when the table cannot have it."""
+def _put_check(constraint: Constraint, table: Table, context: Context) -> None:
+    path = context.catalog.path(table)
+    before = transaction_log.read(path)
+    wanted = before.configuration | {check_key(constraint.name): constraint.expression or ""}
+    metadata, protocol = configured(before, wanted)
+    what = Commit("ADD CONSTRAINT", {"name": constraint.name, "expr": constraint.expression})
+    transaction_log.commit(path, before, what, metadata=metadata, protocol=protocol)
+    context.catalog.edit(table.name, lambda now: now)
+
+
+def named(
+    command: AddConstraint, table: Table, there: Sequence[Constraint], columns: Sequence[str], context: Context
+) -> Constraint:
+    """The constraint with full names; ``StatementError`` when the table cannot have it beside those ``there``."""
     found = command.constraint
     if found.kind == "CHECK":
-        name = found.name or f"chk_{len(table.constraints)}"
+        name = found.name or f"chk_{len(there)}"
         constraint = replace(found, name=name)
     else:
         own = _own_columns(found.columns, columns)
         constraint = replace(found, columns=own, name=found.name or f"{table.name.name}_pk")
         if found.kind == "FOREIGN KEY":
             constraint = _foreign(command, constraint, table, context)
-        elif any(one.kind == "PRIMARY KEY" for one in table.constraints):
+        elif any(one.kind == "PRIMARY KEY" for one in there):
             raise StatementError(
                 "TABLE_ALREADY_HAS_PRIMARY_KEY", f"{table.name} has a primary key already.", "42710"
             )
-    if any(one.name.lower() == constraint.name.lower() for one in table.constraints):
+    if any(one.name.lower() == constraint.name.lower() for one in there):
         raise StatementError(
             "DELTA_CONSTRAINT_ALREADY_EXISTS",
             f"Constraint {quoted(constraint.name)} already exists. Please delete the old constraint first.",
@@ -88,7 +105,11 @@ def drop(command: DropConstraint, table: Table, context: Context) -> None:
         same = {name.lower() for name in one.columns} == {name.lower() for name in command.columns}
         return one.kind == command.kind and (same or not command.columns)
 
-    found = [one for one in table.constraints if wanted(one)]
+    with context.writing(table):
+        _drop([one for one in constraints_of(context.catalog, table) if wanted(one)], command, table, context)
+
+
+def _drop(found: Sequence[Constraint], command: DropConstraint, table: Table, context: Context) -> None:
     if not found:
         if command.if_exists:
             return
@@ -100,8 +121,17 @@ def drop(command: DropConstraint, table: Table, context: Context) -> None:
         )
     if any(one.kind == "PRIMARY KEY" for one in found):
         _drop_children(table.name, context, cascade=command.cascade)
+    for check in (one for one in found if one.kind == "CHECK"):
+        path = context.catalog.path(table)
+        before = transaction_log.read(path)
+        key = check_key(check.name)
+        metadata, _ = configured(
+            before, {name: text for name, text in before.configuration.items() if name != key}
+        )
+        dropped = Commit("DROP CONSTRAINT", {"name": check.name, "expr": check.expression})
+        transaction_log.commit(path, before, dropped, metadata=metadata)
     context.catalog.edit(
-        table.name, lambda now: replace(now, constraints=tuple(o for o in now.constraints if not wanted(o)))
+        table.name, lambda now: replace(now, constraints=tuple(one for one in now.constraints if one not in found))
     )
 
 
@@ -154,14 +184,9 @@ def _broken(condition: exp.Expr) -> exp.Expr:
     )
 
 
-def checks_of(table: Table) -> tuple[Constraint, ...]:
-    """The constraints that are enforced."""
-    return tuple(one for one in table.constraints if one.kind == "CHECK")
-
-
-def needed_by_check(table: Table, column: str) -> Constraint | None:
+def needed_by_check(table: Table, column: str, context: Context) -> Constraint | None:
     """A CHECK that names ``column``, which can then neither go nor get another name."""
-    for one in checks_of(table):
+    for one in checks_of(context.catalog, table):
         if any(each.name.lower() == column.lower() for each in condition_of(one).find_all(exp.Column)):
             return one
     return None

@@ -16,7 +16,7 @@ from dqctl.localworkspace.catalog import Table
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result, StatementError
 from dqctl.localworkspace.sql.files import FORMATS, data_files, reader_options
-from dqctl.localworkspace.statements import loading
+from dqctl.localworkspace.statements import committing, loading
 from dqctl.localworkspace.statements.evolution import with_columns
 from dqctl.localworkspace.statements.insert import Source, aligned, written
 from dqctl.localworkspace.statements.results import counts
@@ -47,6 +47,7 @@ def copy_into(statement: exp.Copy, context: Context) -> Result:
     named = [each.name for each in statement.this.expressions] if isinstance(statement.this, exp.Schema) else []
     table = loading.table_of(relation, context)
     request = _request(statement)
+    # From beginning to end: which files were loaded before must be so when these are.
     with context.writing(table), ExitStack() as stack:
         wanted = _wanted(request, table, context)
         if request.validate is not None:
@@ -179,7 +180,7 @@ def _load(
     context: Context,
     stack: ExitStack,
 ) -> int:
-    target = loading.opened(table, context)
+    target = stack.enter_context(loading.transaction(table, context))
     sql, found = _read(request, wanted, context, stack)
     there = {column.name.lower() for column in target.columns}
     if named:
@@ -203,8 +204,15 @@ def _load(
             f"Cannot write to {table.name}: {len(given)} columns are named, the files have {len(found)}.",
             "21S01",
         )
+    target = loading.giving(target, given)
     rows = aligned(Source(sql, found, given), target)
     added = loading.write(rows, target, context)
     what = written("Append", target, added, blind=True)
-    loading.commit(target, what.renamed("COPY INTO", {delta.COPIED_FILES: sorted(wanted)}), added=added)
+    committing.commit(
+        target,
+        what.renamed("COPY INTO", {delta.COPIED_FILES: sorted(wanted)}),
+        context,
+        added=added,
+        inserted=loading.rows_in(added),
+    )
     return loading.rows_in(added)

@@ -11,6 +11,7 @@ from dqctl.localworkspace.catalog import Table
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.information_schema import OWNER, columns_of
 from dqctl.localworkspace.sql.dialect import Warehouse
+from dqctl.localworkspace.table_properties import properties_of
 from dqctl.localworkspace.types import Column
 
 
@@ -28,7 +29,7 @@ def describe_json(table: Table, context: Context) -> str:
         "created_time": datetime.fromtimestamp(table.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "last_access": "UNKNOWN",
         "created_by": OWNER,
-        "table_properties": dict(sorted(table.properties.items())),
+        "table_properties": dict(sorted(properties_of(context.catalog, table).items())),
     }
     if table.is_view:
         found |= {

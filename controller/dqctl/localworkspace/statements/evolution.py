@@ -21,7 +21,7 @@ def with_columns(target: Target, new: Sequence[Column]) -> Target:
         target,
         columns=(*target.columns, *(replace(each, nullable=True) for each in new)),
         before=replace(target.before, metadata=metadata),
-        evolved=True,
+        new=frozenset(each.name for each in new),
     )
 
 

@@ -1,6 +1,6 @@
 """INSERT INTO, INSERT OVERWRITE, and INSERT ... REPLACE WHERE and REPLACE USING: one commit each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -8,12 +8,13 @@ from sqlglot import exp
 
 from dqctl.localworkspace import errors, transaction_log
 from dqctl.localworkspace.catalog import quoted
+from dqctl.localworkspace.concurrency import Read
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result, StatementError
 from dqctl.localworkspace.sql.dialect import to_sql
 from dqctl.localworkspace.sql.replace_on import ReplaceOn, replaces_on
 from dqctl.localworkspace.sql.writing_words import evolves
-from dqctl.localworkspace.statements import loading
+from dqctl.localworkspace.statements import committing, loading
 from dqctl.localworkspace.statements.evolution import with_columns
 from dqctl.localworkspace.statements.loading import ACTION, INSERTED, KEPT, MISPLACED, Tally, Target
 from dqctl.localworkspace.statements.results import counts
@@ -33,20 +34,23 @@ class Source:
     sql: str
     found: tuple[Column, ...]
     given: tuple[str, ...]
+    # Columns that are DEFAULT in every row.
+    left: frozenset[str] = frozenset()
 
 
 def insert(statement: exp.Insert, context: Context) -> Result:
     """INSERT."""
     relation = statement.this.this if isinstance(statement.this, exp.Schema) else statement.this
     table = loading.table_of(relation, context)
-    with context.writing(table), ExitStack() as stack:
-        target = loading.opened(table, context)
+    with ExitStack() as stack:
+        target = stack.enter_context(loading.transaction(table, context))
         fixed = _partition(relation, target)
         source = _source(statement, target, list(fixed), context, stack)
         if evolves(statement):
             new = _new_columns(source, target)
             target = with_columns(target, new)
         _check_given(source, target)
+        target = loading.giving(target, _said(source, fixed))
         rows = aligned(source, target, fixed)
         try:
             if clause := replaces_on(statement):
@@ -75,7 +79,10 @@ def _write(
         added = loading.write(rows, target, context)
         removed = list(target.before.files.values()) if overwrite else []
         what = written("Overwrite" if overwrite else "Append", target, added, blind=not overwrite)
-        loading.commit(target, what, added=added, removed=removed)
+        read = Read() if overwrite else None
+        committing.commit(
+            target, what, context, added=added, removed=removed, read=read, inserted=loading.rows_in(added)
+        )
         return loading.rows_in(added)
     condition = condition.unnest() if condition is not None else None
     if condition is not None:
@@ -97,10 +104,7 @@ def _write(
             f"({rows}) AS s ON {on} UNION ALL "
             f"SELECT *, {INSERTED} AS {ACTION} FROM ({rows}) AS s"
         )
-    added = loading.write(mixed, target, context, tally)
-    what = written("Overwrite", target, added, condition=condition)
-    loading.commit(target, what, added=added, removed=files.values())
-    return tally.rows[INSERTED]
+    return _exchange(mixed, tally, target, condition, Read(condition, files), context)
 
 
 def _replace_on(
@@ -123,10 +127,23 @@ def _replace_on(
         f" LEFT ANTI JOIN ({source.sql}) AS {theirs} ON {to_sql(condition.copy())} UNION ALL "
         f"SELECT *, {INSERTED} AS {ACTION} FROM ({rows}) AS s"
     )
-    tally = Tally()
+    return _exchange(mixed, Tally(), target, condition, Read(None, files), context)
+
+
+def _exchange(
+    mixed: str, tally: Tally, target: Target, condition: exp.Expr | None, read: Read, context: Context
+) -> int:
+    """Commit the rows of ``mixed`` in place of the files that were read; how many of them are new."""
     added = loading.write(mixed, target, context, tally)
-    loading.commit(
-        target, written("Overwrite", target, added, condition=condition), added=added, removed=files.values()
+    what = written("Overwrite", target, added, condition=condition)
+    committing.commit(
+        target,
+        what,
+        context,
+        added=added,
+        removed=list(read.files.values()),
+        read=read,
+        inserted=tally.rows[INSERTED],
     )
     return tally.rows[INSERTED]
 
@@ -184,6 +201,7 @@ def _source(
 ) -> Source:
     named = [each.name for each in statement.this.expressions] if isinstance(statement.this, exp.Schema) else []
     order = named or [column.name for column in target.columns if column.name not in fixed]
+    left = _left_to_defaults(statement, order)
     query = _query_of(statement, order, target)
     width = _width_of_values(statement.expression)
     sql = loading.planned(query, context, stack)
@@ -192,7 +210,27 @@ def _source(
     else:
         found = columns_from_arrow(context.engine.schema(sql))
     given = tuple(column.name for column in found) if statement.args.get("by_name") else tuple(order)
-    return Source(sql, found, given)
+    return Source(sql, found, given, left)
+
+
+def _left_to_defaults(statement: exp.Insert, order: Sequence[str]) -> frozenset[str]:
+    if statement.args.get("default"):
+        return frozenset(name.lower() for name in order)
+    values = statement.expression
+    if not isinstance(values, exp.Values):
+        return frozenset()
+    rows = [row.expressions if isinstance(row, exp.Tuple) else [row] for row in values.expressions]
+    return frozenset(
+        name.lower()
+        for index, name in enumerate(order)
+        if all(index < len(cells) and loading.is_default(cells[index]) for cells in rows)
+    )
+
+
+def _said(source: Source, fixed: Mapping[str, exp.Expr]) -> list[str]:
+    """The columns whose values are in the statement."""
+    names = [*source.given, *(each.name for each in source.found[len(source.given) :]), *fixed]
+    return [name for name in names if name.lower() not in source.left]
 
 
 def _query_of(statement: exp.Insert, order: Sequence[str], target: Target) -> exp.Expr:

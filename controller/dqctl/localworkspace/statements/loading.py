@@ -1,17 +1,16 @@
-"""Rows on their way into a table: cast to its columns, checked against its constraints, written, committed.
+"""Rows on their way into a table: cast to its columns, completed, checked against its constraints, written.
 
 The engine computes the rows of every statement that writes and the workspace commits them, so that casts,
-constraints, counts and history are the same whatever the engine.
+constraints, counts and history are the same whatever the engine. It is long because all statements that write
+share what is here: the table as they found it, and the one way of its rows from the engine into files.
 """
 
 import json
 import re
-import shutil
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -24,39 +23,59 @@ from dqctl.localworkspace import delta, errors, transaction_log
 from dqctl.localworkspace.catalog import Table, quoted
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import StatementError
+from dqctl.localworkspace.generated import Identity, expression_of, identity_of
 from dqctl.localworkspace.sql.names import parts_of
 from dqctl.localworkspace.sql.pruning import may_match
-from dqctl.localworkspace.sql.relations import at_path
+from dqctl.localworkspace.sql.relations import Pin, at_path
 from dqctl.localworkspace.sql.statement import parse_tree
-from dqctl.localworkspace.types import Column
+from dqctl.localworkspace.table_properties import checks_in
+from dqctl.localworkspace.types import Column, columns_from_delta
 
 ACTION = "_dqctl_action"
 # What becomes of a row: the last three leave it out, and the last two of those refuse the statement.
 KEPT, UPDATED, INSERTED, DELETED, IGNORED, MISPLACED, AMBIGUOUS = range(7)
 
-_CONSTRAINT = "delta.constraints."
 _RANDOM = frozenset({"rand", "random", "randn", "uuid", "shuffle", "monotonically_increasing_id", "randstr"})
 
 
 @dataclass(frozen=True)
 class Target:
-    """A table that a statement writes, as it is before."""
+    """A table that a statement writes, as it is before. New files wait in ``scratch`` for the commit."""
 
     table: Table
     path: Path
     before: transaction_log.Snapshot
     columns: tuple[Column, ...]
-    # Whether the statement adds columns: ``before`` has its files, but the new schema.
-    evolved: bool = False
+    pin: Pin
+    scratch: Path
+    # The columns that the statement adds: ``before`` has its files, but the new schema.
+    new: frozenset[str] = frozenset()
+    # The columns, in lower case, of which the statement itself says what every row has there.
+    given: frozenset[str] = frozenset()
 
     @property
-    def checks(self) -> dict[str, str]:
-        """The conditions of CHECK constraints, by name."""
+    def checks(self) -> list[tuple[str, str]]:
+        """The names and conditions of what every row fulfils."""
+        return [
+            *((one.name, one.expression or "") for one in checks_in(self.before.configuration)),
+            *(("Generated Column", f"{quoted(name)} <=> {text}") for name, text in self.expressions.items()),
+        ]
+
+    @property
+    def expressions(self) -> dict[str, str]:
+        """The expressions of generated columns, as their types, by the column's name."""
+        kinds = {column.name: column.storage_type for column in self.columns}
         return {
-            key.removeprefix(_CONSTRAINT): text
-            for key, text in self.before.configuration.items()
-            if key.startswith(_CONSTRAINT)
-        } | {one.name: one.expression or "" for one in self.table.constraints if one.kind == "CHECK"}
+            each["name"]: f"CAST(({text}) AS {kinds[each['name']]})"
+            for each in self.before.fields
+            if (text := expression_of(each)) is not None
+        }
+
+    @property
+    def identities(self) -> list[Identity]:
+        """The identity columns of which the statement does not say what they hold."""
+        found = [identity_of(each) for each in self.before.fields]
+        return [one for one in found if one is not None and one.name.lower() not in self.given]
 
     @property
     def types(self) -> dict[str, Any]:
@@ -93,21 +112,30 @@ def table_of(target: exp.Expr, context: Context) -> Table:
     return table
 
 
-def opened(table: Table, context: Context) -> Target:
-    """The table as it is now. The caller is its one writer."""
-    # Again: another session may have dropped it, or given it a constraint, before this one got the lock.
+@contextmanager
+def transaction(table: Table, context: Context) -> Iterator[Target]:
+    """The table as it is now, and as the statement reads it under its name until it ends."""
+    # Again: another session may have dropped it, or given it a constraint, since it was looked up.
     table = context.catalog.table(table.name)
     path = context.catalog.path(table)
-    target = Target(table, path, transaction_log.read(path), delta.columns(path))
-    for each in target.before.fields:
-        for key, what in (("delta.generationExpression", "generated"), ("delta.identity.start", "identity")):
-            if key in each["metadata"]:
-                raise errors.unsupported(f"Writing to {table.name}, which has the {what} column {each['name']},")
+    before = transaction_log.read(path)
+    columns = columns_from_delta(before.metadata["schemaString"])
+    pin = context.pinned[path] = Pin(before.version)
+    try:
+        with transaction_log.scratch(path, "staging") as scratch:
+            target = Target(table, path, before, columns, pin, scratch)
+            _check_writable(target)
+            yield target
+    finally:
+        del context.pinned[path]
+
+
+def _check_writable(target: Target) -> None:
+    table = target.table
     if target.before.configuration.get("delta.columnMapping.mode", "none") != "none":
         raise errors.unsupported(f"Writing to {table.name}, whose columns are mapped to other names,")
     if target.before.configuration.get("delta.enableChangeDataFeed", "false").lower() == "true":
         raise errors.unsupported(f"Writing to {table.name}, which keeps a change data feed,")
-    return target
 
 
 @contextmanager
@@ -130,10 +158,9 @@ def some(target: Target, chosen: transaction_log.Files) -> Iterator[tuple[exp.Ta
     """A relation of these files of the table, and which files it has: all, if they cannot be had alone."""
     files = target.before.files
     if len(chosen) == len(files) or any(added.get("deletionVector") for added in chosen.values()):
-        yield at_path(target.path), files
+        yield whole(target), files
         return
-    place = target.path / f"_part-{uuid.uuid4().hex}"
-    try:
+    with transaction_log.scratch(target.path, "part") as place:
         for name in chosen:
             transaction_log.link(target.path / unquote(name), place / unquote(name))
         transaction_log.commit(
@@ -145,8 +172,11 @@ def some(target: Target, chosen: transaction_log.Files) -> Iterator[tuple[exp.Ta
             protocol=target.before.protocol,
         )
         yield at_path(place), chosen
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+
+
+def whole(target: Target) -> exp.Table:
+    """A relation of all rows that the table had when the statement began."""
+    return at_path(target.path, target.before.version)
 
 
 def cast(value: str, column: Column, known: str | None = None) -> str:
@@ -168,15 +198,37 @@ def write(sql: str, target: Target, context: Context, tally: Tally | None = None
     ``sql`` gives the table's columns, in order and type, and with a ``tally`` the ACTION, what became of each row.
     ``StatementError`` when a row breaks a constraint.
     """
-    checks = list(target.checks.items())
-    if checks:
-        made = ", ".join(f"({text}) AS `_dqctl_check_{index}`" for index, (_, text) in enumerate(checks))
+    sql = _completed(sql, target, tallied=tally is not None)
+    if target.checks:
+        made = ", ".join(f"({text}) AS `_dqctl_check_{index}`" for index, (_, text) in enumerate(target.checks))
         sql = f"SELECT *, {made} FROM ({sql}) AS {quoted(target.table.name.name)}"  # noqa: S608 - the table's own
     schema = delta.schema_of(target.before.metadata["schemaString"])
     # Closed here, not when the collector finds it: the engine's answer is read to its end or given up.
     with closing(context.engine.stream(sql)) as found:
         batches = _checked(found, target, context, tally)
-        return transaction_log.stage(target.path, delta.Counted(schema, batches), target.before.partition_columns)
+        return transaction_log.stage(
+            target.scratch, delta.Counted(schema, batches), target.before.partition_columns
+        )
+
+
+def _completed(sql: str, target: Target, *, tallied: bool) -> str:
+    """The rows with the values of generated columns that the statement does not give, and those of identities."""
+    made = {name: text for name, text in target.expressions.items() if name.lower() not in target.given}
+    for one in target.identities:
+        # Rows that are there have theirs; the others are counted apart, so that no value is left out.
+        which = f"PARTITION BY {ACTION} = {INSERTED} " if tallied else ""
+        value = f"{one.next} + {one.step} * (CAST(row_number() OVER ({which}ORDER BY 1) AS BIGINT) - 1)"
+        made[one.name] = f"CASE WHEN {ACTION} = {INSERTED} THEN {value} END" if tallied else value
+    if not made:
+        return sql
+    selected = [
+        f"coalesce({quoted(column.name)}, {made[column.name]}) AS {quoted(column.name)}"
+        if column.name in made
+        else quoted(column.name)
+        for column in target.columns
+    ]
+    selected += [ACTION] if tallied else []
+    return f"SELECT {', '.join(selected)} FROM ({sql}) AS {quoted(target.table.name.name)}"  # noqa: S608 - as above
 
 
 def _checked(
@@ -228,6 +280,24 @@ def _refuse(tally: Tally) -> None:
 
 
 def _check(batch: pa.RecordBatch, target: Target, first: int) -> None:
+    """CHECK is looked at first, as in Delta: a NULL that breaks it and NOT NULL is reported as the former."""
+    for number, (name, text) in enumerate(target.checks):
+        # As in Delta, a condition that is unknown does not hold.
+        holds = pc.fill_null(batch.column(first + number), False)
+        if not pc.all(holds, min_count=0).as_py():
+            row = (
+                _without_views(batch)
+                .filter(pc.invert(holds))
+                .slice(0, 1)
+                .select(range(len(target.columns)))
+                .to_pylist()[0]
+            )
+            values_text = "\n".join(f" - {key} : {value}" for key, value in row.items())
+            raise StatementError(
+                "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES",
+                f"CHECK constraint {name} ({text}) violated by row with values:\n{values_text}",
+                "23001",
+            )
     for index, column in enumerate(target.columns):
         values = batch.column(index)
         if not column.nullable and values.null_count:
@@ -245,23 +315,6 @@ def _check(batch: pa.RecordBatch, target: Target, first: int) -> None:
                     f"Failed check: (length({column.name}) <= {_length(column)}).",
                     "22001",
                 )
-    for number, (name, text) in enumerate(target.checks.items()):
-        # As in Delta, a condition that is unknown does not hold.
-        holds = pc.fill_null(batch.column(first + number), False)
-        if not pc.all(holds, min_count=0).as_py():
-            row = (
-                _without_views(batch)
-                .filter(pc.invert(holds))
-                .slice(0, 1)
-                .select(range(len(target.columns)))
-                .to_pylist()[0]
-            )
-            values_text = "\n".join(f" - {key} : {value}" for key, value in row.items())
-            raise StatementError(
-                "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES",
-                f"CHECK constraint {name} ({text}) violated by row with values:\n{values_text}",
-                "23001",
-            )
 
 
 def rows_in(added: Iterable[transaction_log.Action]) -> int:
@@ -277,43 +330,41 @@ def rows_of(relation: exp.Table, files: Sequence[transaction_log.Action], contex
         return int(context.engine.query(sql).column(0)[0].as_py())
 
 
-def commit(
-    target: Target,
-    what: transaction_log.Commit,
-    *,
-    added: Iterable[transaction_log.Action] = (),
-    removed: Iterable[transaction_log.Action] = (),
-) -> None:
-    """Make the table's next version, with the columns that ``target`` has."""
-    transaction_log.commit(
-        target.path,
-        target.before,
-        what,
-        added=added,
-        removed=[transaction_log.removal(each) for each in removed],
-        metadata=target.before.metadata if target.evolved else None,
-    )
-
-
-def commit_changes(
-    target: Target,
-    what: transaction_log.Commit,
-    tally: Tally,
-    *,
-    added: Sequence[transaction_log.Action],
-    removed: Iterable[transaction_log.Action],
-) -> None:
-    """As ``commit``; without a changed row there is no version, and what was written goes."""
-    if tally.changed:
-        commit(target, what, added=added, removed=removed)
-        return
-    for each in added:
-        (target.path / unquote(each["path"])).unlink(missing_ok=True)
-
-
 def planned(tree: exp.Expr, context: Context, stack: ExitStack) -> str:
     """The text of a query for the engine, which holds until ``stack`` closes."""
     return stack.enter_context(context.planned(tree))
+
+
+def giving(target: Target, names: Iterable[str]) -> Target:
+    """``target`` for a statement that gives the values of these columns to all rows that it writes."""
+    given = frozenset(name.lower() for name in names)
+    for each in target.before.fields:
+        one = identity_of(each)
+        if one is not None and not one.explicit and one.name.lower() in given:
+            raise StatementError(
+                "DELTA_IDENTITY_COLUMNS_EXPLICIT_INSERT_NOT_SUPPORTED",
+                f"Providing values for GENERATED ALWAYS AS IDENTITY column {one.name} is not supported.",
+                "42808",
+            )
+    return replace(target, given=given)
+
+
+def changing(target: Target, names: Iterable[str]) -> Target:
+    """``target`` for a statement that changes these columns of rows that are there."""
+    changed = frozenset(name.lower() for name in names)
+    for one in target.identities:
+        if one.name.lower() in changed:
+            raise StatementError(
+                "DELTA_IDENTITY_COLUMNS_UPDATE_NOT_SUPPORTED",
+                f"UPDATE on IDENTITY column {one.name} is not supported.",
+                "42808",
+            )
+    return replace(target, given=changed | {one.name.lower() for one in target.identities})
+
+
+def keeping(target: Target) -> Target:
+    """``target`` for a statement that writes rows again as they are."""
+    return replace(target, given=frozenset(column.name.lower() for column in target.columns))
 
 
 def known(name: str, target: Target) -> str:
@@ -349,10 +400,9 @@ def localize(tree: exp.Expr, table: Table, alias: str) -> None:
 
 def outputs(target: Target) -> list[exp.Expr]:
     """The table's columns, to select; those that its files do not have yet are NULL."""
-    there = {each.name for each in delta.columns(target.path)}
     return [
         exp.column(exp.to_identifier(column.name, quoted=True))
-        if column.name in there
+        if column.name not in target.new
         else exp.alias_(exp.cast(exp.null(), column.storage_type, dialect="databricks"), column.name, quoted=True)
         for column in target.columns
     ]
@@ -365,11 +415,11 @@ def does_not_hold(condition: exp.Expr) -> exp.Expr:
     )
 
 
-def random_call(tree: exp.Expr) -> exp.Expr | None:
-    """A call in the tree whose value differs from one reading to the next."""
+def random_call(tree: exp.Expr, others: frozenset[str] = frozenset()) -> exp.Expr | None:
+    """A call in the tree whose value differs from one reading to the next, or one of ``others``."""
     for call in tree.find_all(exp.Func):
         name = call.name.lower() if isinstance(call, exp.Anonymous) else call.sql_name().lower()
-        if name in _RANDOM:
+        if name in _RANDOM | others:
             return call
     return None
 

@@ -13,13 +13,13 @@ from sqlglot import exp
 
 from dqctl.localworkspace import errors
 from dqctl.localworkspace.catalog import Table, quoted
+from dqctl.localworkspace.concurrency import Read
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result, StatementError
 from dqctl.localworkspace.sql.dialect import to_sql
-from dqctl.localworkspace.sql.relations import at_path
 from dqctl.localworkspace.sql.rules import rewrite
 from dqctl.localworkspace.sql.writing_words import evolves
-from dqctl.localworkspace.statements import loading
+from dqctl.localworkspace.statements import committing, loading
 from dqctl.localworkspace.statements.evolution import with_columns
 from dqctl.localworkspace.statements.loading import (
     ACTION,
@@ -81,6 +81,22 @@ class Sides:
                 column.replace(spelled)
         return tree
 
+    def of_target(self, condition: exp.Expr) -> exp.Expr | None:
+        """What of a condition is about the target alone: where it does not hold, no row of the source counts."""
+        alone: list[exp.Expr] = []
+        for part in condition.flatten() if isinstance(condition, exp.And) else [condition]:
+            columns = list(part.find_all(exp.Column))
+            sides = [self._side(list(column.parts)) for column in columns]
+            if columns and all(
+                side is not None and side[0] == self.target and len(side[1]) == 1 for side in sides
+            ):
+                bare = part.copy()
+                for column in bare.find_all(exp.Column):
+                    for qualifier in ("table", "db", "catalog"):
+                        column.set(qualifier, None)
+                alone.append(bare)
+        return exp.and_(*alone) if alone else None
+
     def _side(self, parts: Sequence[exp.Expr]) -> tuple[str, Sequence[exp.Expr]] | None:
         names = [part.name.lower() for part in parts]
         full = self.table.name
@@ -109,8 +125,8 @@ def _is_parameter(column: exp.Column) -> bool:
 def merge(statement: exp.Merge, context: Context) -> Result:
     """MERGE INTO."""
     table = loading.table_of(statement.this, context)
-    with context.writing(table), ExitStack() as stack:
-        target = loading.opened(table, context)
+    with ExitStack() as stack:
+        target = stack.enter_context(loading.transaction(table, context))
         source = exp.select("*").from_(statement.args["using"].copy())
         with_ = statement.args.get("with_")
         if with_ is not None:
@@ -132,15 +148,19 @@ def merge(statement: exp.Merge, context: Context) -> Result:
             _clause(each, sides, target, evolves(statement)) for each in statement.args["whens"].expressions
         ]
         _check_order(clauses)
+        _check_identities(clauses, target)
         on = _text(sides.names(statement.args["on"].copy(), None), context)
-        own = exp.select(*loading.outputs(target)).from_(at_path(target.path))
+        every = any(clause.kind == "NOT MATCHED BY SOURCE" for clause in clauses)
+        own_condition = None if every else sides.of_target(statement.args["on"])
+        relation, files = stack.enter_context(loading.part(target, own_condition))
+        own = exp.select(*loading.outputs(target)).from_(relation)
         sql = _rows(clauses, sides, target, on, loading.planned(own, context, stack), source_sql, context)
         tally = Tally()
         try:
             added = loading.write(sql, target, context, tally)
         except Exception as error:
             raise loading.stored(error, statement) from error
-        removed = [] if _only_inserts(clauses) else list(target.before.files.values())
+        removed = [] if _only_inserts(clauses) else list(files.values())
         what = Commit(
             "MERGE",
             _parameters(statement),
@@ -151,7 +171,8 @@ def merge(statement: exp.Merge, context: Context) -> Result:
                 "numTargetFilesRemoved": len(removed),
             },
         )  # fmt: skip
-        loading.commit_changes(target, what, tally, added=added, removed=removed)
+        read = Read(own_condition, files)
+        committing.commit_changes(target, what, tally, context, added=added, removed=removed, read=read)
     return counts(
         {
             "num_affected_rows": tally.changed,
@@ -203,7 +224,7 @@ def _starred(star: exp.Expr, sides: Sides, target: Target, evolving: bool) -> di
             continue
         if name in there:
             values[column.name] = exp.Dot.build([_quoted(sides.source), _quoted(there[name])])
-        elif not evolving:
+        elif not evolving and column.generated is None:
             given = ", ".join(each.name for each in sides.columns)
             raise StatementError(
                 "DELTA_MERGE_UNRESOLVED_EXPRESSION",
@@ -296,6 +317,14 @@ def _check_order(clauses: Sequence[Clause]) -> None:
             )
 
 
+def _check_identities(clauses: Sequence[Clause], target: Target) -> None:
+    for clause in clauses:
+        if clause.action == INSERTED:
+            loading.giving(target, clause.values)
+        elif clause.action == UPDATED:
+            loading.changing(target, clause.values)
+
+
 def _only_inserts(clauses: Sequence[Clause]) -> bool:
     return all(clause.kind == "NOT MATCHED" for clause in clauses)
 
@@ -368,6 +397,10 @@ def _values(
             if clause.action == INSERTED:
                 value = text(clause.values[column.name]) if column.name in clause.values else None
                 whens += f" WHEN {index} THEN {loading.cast(value or target.default(column.name), column)}"
+            elif (
+                clause.action == UPDATED and column.name in target.expressions and column.name not in clause.values
+            ):
+                whens += f" WHEN {index} THEN {loading.cast('NULL', column)}"
             elif column.name in clause.values:
                 whens += f" WHEN {index} THEN {loading.cast(text(clause.values[column.name]), column)}"
         value = f"CASE {number}{whens} ELSE {otherwise(column)} END" if whens else otherwise(column)

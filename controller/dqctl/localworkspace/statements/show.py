@@ -1,5 +1,6 @@
 """SHOW."""
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from dqctl.localworkspace.sql.inspection import Show
 from dqctl.localworkspace.statements.describe import facts_of, plain
 from dqctl.localworkspace.statements.permissions import show_grants
 from dqctl.localworkspace.statements.results import strings
+from dqctl.localworkspace.table_properties import check_key, checks_of, constraints_of, properties_of
 from dqctl.localworkspace.types import Column, quoted_if_needed
 
 
@@ -154,14 +156,22 @@ def _columns(command: Show, context: Context) -> Result:
 
 def _properties(command: Show, context: Context) -> Result:
     table = context.relation(command.parts)
-    checks = {
-        f"delta.constraints.{one.name}": one.expression or "" for one in table.constraints if one.kind == "CHECK"
-    }
-    properties = {**table.properties, **checks}
+    checks = {check_key(one.name): one.expression or "" for one in checks_of(context.catalog, table)}
+    properties = properties_of(context.catalog, table) | checks | _clustering(table)
     if command.key is None:
         return strings(("key", "value"), sorted(properties.items()))
     missing = f"Table {plain(table.name)} does not have property: {command.key}"
     return strings(("key", "value"), [(command.key, properties.get(command.key, missing))])
+
+
+def _clustering(table: Table) -> dict[str, str]:
+    """CLUSTER BY in the words in which clients look for it."""
+    if table.clustering == ("AUTO",):
+        return {"clusterByAuto": "true"}
+    if not table.clustering:
+        return {}
+    columns = json.dumps([name.split(".") for name in table.clustering], separators=(",", ":"))
+    return {"clusterByAuto": "false", "clusteringColumns": columns}
 
 
 def _partitions(command: Show, context: Context) -> Result:
@@ -181,7 +191,9 @@ def _partitions(command: Show, context: Context) -> Result:
 def _create_table(command: Show, context: Context) -> Result:
     table = context.relation(command.parts)
     parts = [_column_text(table, column) for column in columns_of(context.catalog, table)]
-    parts += [f"CONSTRAINT {quoted_if_needed(one.name)} {one.sql}" for one in table.constraints]
+    parts += [
+        f"CONSTRAINT {quoted_if_needed(one.name)} {one.sql}" for one in constraints_of(context.catalog, table)
+    ]
     columns = ",\n  ".join(parts)
     lines = [f"CREATE {'VIEW' if table.is_view else 'TABLE'} {plain(table.name)} (\n  {columns})"]
     if not table.is_view:
@@ -196,8 +208,8 @@ def _create_table(command: Show, context: Context) -> Result:
         lines.append(f"COMMENT {_text(table.comment)}")
     if table.kind == "EXTERNAL":
         lines.append(f"LOCATION {_text(str(context.catalog.path(table)))}")
-    if table.properties:
-        pairs = ",\n  ".join(f"{_text(key)} = {_text(value)}" for key, value in sorted(table.properties.items()))
+    if properties := properties_of(context.catalog, table):
+        pairs = ",\n  ".join(f"{_text(key)} = {_text(value)}" for key, value in sorted(properties.items()))
         lines.append(f"TBLPROPERTIES (\n  {pairs})")
     if table.is_view:
         lines.append(f"AS {table.query}")
@@ -209,6 +221,7 @@ def _column_text(table: Table, column: Column) -> str:
     if not table.is_view:
         text += f" {column.type.upper()}{'' if column.nullable else ' NOT NULL'}"
         text += f" DEFAULT {column.default}" if column.default is not None else ""
+        text += f" {column.generated}" if column.generated is not None else ""
     return text + (f" COMMENT {_text(column.comment)}" if column.comment else "")
 
 

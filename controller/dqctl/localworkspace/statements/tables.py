@@ -5,6 +5,7 @@ start of the lakehouse sweeps it away. It is long because all that may stand in 
 properties, a query) is carried out or refused here, in one place.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -16,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 from sqlglot import exp
 
-from dqctl.localworkspace import delta, errors
+from dqctl.localworkspace import delta, errors, generated, transaction_log
 from dqctl.localworkspace.catalog import Constraint, Name, Table, quoted, valid
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result, StatementError
@@ -24,12 +25,14 @@ from dqctl.localworkspace.sql.alterations import AddConstraint, constraints_in
 from dqctl.localworkspace.sql.dialect import to_sql
 from dqctl.localworkspace.sql.names import named_relations, parts_of, qualify
 from dqctl.localworkspace.sql.statement import parse_tree
-from dqctl.localworkspace.statements import constraints
+from dqctl.localworkspace.statements import constraints, loading
 from dqctl.localworkspace.statements.results import nothing
+from dqctl.localworkspace.table_properties import configuration_of, for_entry, is_check, protocol_for
 from dqctl.localworkspace.types import (
     DEFAULT,
     Column,
     arrow_schema,
+    column_of,
     columns_from_arrow,
     constraints_of,
     delta_field,
@@ -67,6 +70,8 @@ def create_table(create: exp.Create, context: Context) -> Result:
     options = _options(create)
     if options.temporary:
         raise errors.unsupported("CREATE TEMPORARY TABLE")
+    if any(map(is_check, options.properties or {})):
+        raise errors.invalid_parameter("A CHECK constraint is named among the columns, not among the properties.")
     query = _source(create)
     declared = create.this.expressions if isinstance(create.this, exp.Schema) else []
     if options.location is not None and query is None and options.like is None and not declared:
@@ -79,18 +84,22 @@ def create_table(create: exp.Create, context: Context) -> Result:
         location=options.location
         or (old.location if old is not None and in_place else context.catalog.new_location(name, "tables")),
         comment=options.comment,
-        properties=dict(options.properties or {}),
+        properties=for_entry(options.properties or {}),
         clustering=options.clustering,
         created_at=old.created_at if old else 0.0,
         id=old.id if old else "",
         owner=old.owner if old else None,
+        tags=dict(old.tags) if old else {},  # like grants: of the table, whatever it holds
     )
     for key in keys:
-        constraint = constraints.named(key, table, [field["name"] for field in fields], context)
+        constraint = constraints.named(key, table, table.constraints, [field["name"] for field in fields], context)
         table = replace(table, constraints=(*table.constraints, constraint))
+    checks = [one for one in table.constraints if one.kind == "CHECK"]
+    configuration = configuration_of(options.properties or {}, checks)
+    table = replace(table, constraints=tuple(one for one in table.constraints if one not in checks))
     with context.writing(table):
         try:
-            rows = _fill(table, query, fields, options, context, overwrite=in_place)
+            rows = _fill(table, query, fields, options, configuration, context, overwrite=in_place)
             context.catalog.put(table, replace_existing=bool(create.args.get("replace")))
         except BaseException:
             if not in_place and table.kind == "MANAGED":
@@ -110,7 +119,7 @@ def _declared(
     if options.like is not None:
         model = context.relation(parts_of(options.like))
         if not model.is_view:
-            return delta.fields(context.catalog.path(model)), []
+            return [generated.begun_anew(field) for field in delta.fields(context.catalog.path(model))], []
         return fields_of(parse_tree(f"CREATE TABLE t ({_columns_text(model)})").this.expressions)
     fields, keys = fields_of([*definitions, *options.partition_columns])
     if any(DEFAULT in field["metadata"] for field in fields):
@@ -127,26 +136,77 @@ def _fill(
     query: exp.Expr | None,
     fields: list[dict[str, Any]],
     options: TableOptions,
+    configuration: Mapping[str, str],
     context: Context,
     *,
     overwrite: bool,
 ) -> int:
     """Write the table's first version, or the next one of a table that is replaced, in one commit."""
-
-    def write(schema: pa.Schema, batches: Iterable[pa.RecordBatch], partition_by: list[str]) -> int:
-        return delta.write(
-            context.catalog.path(table),
-            delta.Counted(schema, batches),
-            mode="overwrite" if overwrite else "error",
-            new_schema=overwrite,
-            partition_by=partition_by,
-            description=options.comment,
+    path = context.catalog.path(table)
+    if not overwrite and delta.is_table(path):
+        raise StatementError(
+            "LOCATION_ALREADY_EXISTS", f"Cannot create {table.name}: there is a Delta table at {path}.", "42710"
         )
+    before = transaction_log.read(path) if overwrite else None
+    with transaction_log.scratch(path, "staging") as place:
+        rows = _stage(place, query, fields, options, context)
+        new = transaction_log.read(place)
+        transaction_log.settle(place, path, new.files.values())
+        if fields:
+            # Arrow, through which it came, has texts for what are numbers here.
+            schema = json.dumps({"type": "struct", "fields": fields})
+            new = replace(new, metadata={**new.metadata, "schemaString": schema})
+        protocol = protocol_for(new.protocol, configuration, new.fields, before.protocol if before else None)
+        transaction_log.commit(
+            path,
+            before,
+            _created(table, query, options, configuration, new, replacing=overwrite),
+            added=new.files.values(),
+            removed=[transaction_log.removal(each) for each in before.files.values()] if before else (),
+            metadata=new.metadata
+            | {"description": options.comment, "configuration": dict(configuration)}
+            | ({"id": before.metadata["id"]} if before else {}),
+            protocol=None if before and before.protocol == protocol else protocol,
+        )
+    return rows
 
+
+def _created(
+    table: Table,
+    query: exp.Expr | None,
+    options: TableOptions,
+    configuration: Mapping[str, str],
+    new: transaction_log.Snapshot,
+    *,
+    replacing: bool,
+) -> transaction_log.Commit:
+    metrics = {"numFiles": len(new.files), "numOutputBytes": new.size} if query is not None else {}
+    return transaction_log.Commit(
+        f"CREATE {'OR REPLACE ' if replacing else ''}TABLE{' AS SELECT' if query is not None else ''}",
+        {
+            "partitionBy": new.partition_columns,
+            "clusterBy": list(options.clustering),
+            "description": options.comment,
+            "isManaged": table.kind == "MANAGED",
+            "properties": dict(configuration),
+        },
+        metrics,
+        blind=not replacing,
+    )
+
+
+def _stage(
+    place: Path, query: exp.Expr | None, fields: list[dict[str, Any]], options: TableOptions, context: Context
+) -> int:
+    """Write the rows as a table of their own, with the columns that the new one is to have."""
     if query is None:
         if not fields:
             raise errors.unsupported("CREATE TABLE without columns")
-        return write(arrow_schema(fields), (), _known([field["name"] for field in fields], options))
+        by = _known([field["name"] for field in fields], options)
+        generated.check(fields, by)
+        _check_expressions(fields, context)
+        plain = pa.schema([field.remove_metadata() for field in arrow_schema(fields)])
+        return delta.write(place, delta.Counted(plain, ()), by)
     if fields:
         raise errors.unsupported("CREATE TABLE with both a list of columns and AS")
     with context.planned(query) as sql:
@@ -157,7 +217,38 @@ def _fill(
         by = _known(schema.names, options)
         # Closed here, not when the collector finds it: the engine's answer is read to its end or given up.
         with closing(context.engine.stream(sql)) as rows:
-            return write(schema, rows, by)
+            return delta.write(place, delta.Counted(schema, rows), by)
+
+
+def _check_expressions(fields: list[dict[str, Any]], context: Context) -> None:
+    """``StatementError`` when the engine does not make the columns' values out of the others."""
+    for field in fields:
+        text = generated.expression_of(field)
+        if text is None:
+            continue
+        tree = loading.expression(text)
+        if tree.find(exp.Query, exp.Window) or loading.random_call(tree, _OF_NOW):
+            raise StatementError(
+                "DELTA_NON_DETERMINISTIC_EXPRESSION_IN_GENERATED_COLUMN",
+                f"Found {text}. A generated column cannot use a non deterministic or aggregate expression.",
+                "42621",
+            )
+        nulls = [
+            exp.alias_(
+                exp.cast(exp.null(), column_of(one).storage_type, dialect="databricks"), one["name"], quoted=True
+            )
+            for one in fields
+        ]
+        made = exp.cast(tree, column_of(field).storage_type, dialect="databricks")
+        with context.planned(exp.select("*", made).from_(exp.select(*nulls).subquery("t"))) as sql:
+            context.engine.schema(sql)
+
+
+# Calls whose value depends on when, by whom and where they are made.
+_OF_NOW = frozenset(
+    {"current_catalog", "current_database", "current_date", "current_schema", "current_timestamp", "current_user",
+     "curdate", "localtimestamp", "now", "session_user", "user"}
+)  # fmt: skip
 
 
 def _known(names: Sequence[str], options: TableOptions) -> list[str]:

@@ -1,7 +1,6 @@
 """OPTIMIZE and VACUUM: fewer files, and none that no version needs."""
 
 import os
-import shutil
 import time
 from collections import defaultdict
 from contextlib import ExitStack
@@ -12,10 +11,12 @@ import pyarrow as pa
 from sqlglot import exp
 
 from dqctl.localworkspace import errors, transaction_log
+from dqctl.localworkspace.catalog import Table
+from dqctl.localworkspace.concurrency import Read
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result
 from dqctl.localworkspace.sql.maintenance import Analyze, Optimize, Vacuum
-from dqctl.localworkspace.statements import loading
+from dqctl.localworkspace.statements import committing, loading
 from dqctl.localworkspace.statements.results import nothing, strings
 from dqctl.localworkspace.transaction_log import Action, Commit
 
@@ -27,35 +28,53 @@ _FILES_SHOWN = 1000
 
 
 def optimize(command: Optimize, context: Context) -> Result:
-    """OPTIMIZE: the small files of each partition become one, in a commit that changes no data."""
+    """OPTIMIZE: the small files of each partition become one, in a commit that changes no data.
+
+    Those of a clustered table are sorted by its columns, also one alone that has not been.
+    """
     table = context.catalog.table(context.namespace.full(command.parts))
     if table.is_view:
         raise errors.wrong_object(str(table.name), "TABLE")
-    with context.writing(table), ExitStack() as stack:
-        target = loading.opened(table, context)
-        order = [exp.column(exp.to_identifier(loading.known(name, target), quoted=True)) for name in command.order]
-        chosen = _small(target.before.files, everything=bool(order))
+    with ExitStack() as stack:
+        target = stack.enter_context(loading.transaction(table, context))
+        names = [loading.known(name, target) for name in command.order] or _clustering(table, target)
+        order = [exp.column(exp.to_identifier(name, quoted=True)) for name in names]
+        # What OPTIMIZE wrote changes no data: the rest was not sorted.
+        unsorted = bool(order) and any(each.get("dataChange", True) for each in target.before.files.values())
+        least = 1 if command.order or unsorted else 2
+        chosen = _small(target.before.files, everything=bool(command.order), least=least)
         added: list[Action] = []
         if chosen:
             relation, _ = stack.enter_context(loading.some(target, chosen))
             rows = exp.select(*loading.outputs(target)).from_(relation)
             if order:
                 rows = rows.order_by(*order)
-            added = loading.write(loading.planned(rows, context, stack), target, context)
-            _commit(target, command, added, list(chosen.values()))
+            added = loading.write(loading.planned(rows, context, stack), loading.keeping(target), context)
+            _commit(target, command, added, chosen, context)
         return _optimized(str(target.path), added, list(chosen.values()), len(target.before.files))
 
 
-def _small(files: transaction_log.Files, *, everything: bool) -> dict[str, Action]:
+def _clustering(table: Table, target: loading.Target) -> list[str]:
+    columns = {column.name.lower(): column.name for column in target.columns}
+    return [columns[name.lower()] for name in table.clustering if name.lower() in columns]
+
+
+def _small(files: transaction_log.Files, *, everything: bool, least: int) -> dict[str, Action]:
     by_partition: defaultdict[str, dict[str, Action]] = defaultdict(dict)
     for name, added in files.items():
         if everything or int(added["size"]) < _LARGE:
             by_partition[str(sorted((added.get("partitionValues") or {}).items()))][name] = added
-    least = 1 if everything else 2
     return {name: each for found in by_partition.values() if len(found) >= least for name, each in found.items()}
 
 
-def _commit(target: loading.Target, command: Optimize, added: list[Action], removed: list[Action]) -> None:
+def _commit(
+    target: loading.Target,
+    command: Optimize,
+    added: list[Action],
+    chosen: transaction_log.Files,
+    context: Context,
+) -> None:
+    removed = list(chosen.values())
     sizes = sorted(int(each["size"]) for each in added) or [0]
     metrics = {
         "numRemovedFiles": len(removed), "numRemovedBytes": sum(int(each["size"]) for each in removed),
@@ -65,13 +84,9 @@ def _commit(target: loading.Target, command: Optimize, added: list[Action], remo
         "p75FileSize": sizes[len(sizes) * 3 // 4],
     }  # fmt: skip
     parameters = {"predicate": [], "zOrderBy": list(command.order), "batchId": "0", "auto": "false"}
-    transaction_log.commit(
-        target.path,
-        target.before,
-        Commit("OPTIMIZE", parameters, metrics),
-        added=[{**each, "dataChange": False} for each in added],
-        removed=[transaction_log.removal(each, data_change=False) for each in removed],
-    )
+    what = Commit("OPTIMIZE", parameters, metrics)
+    read = Read(None, chosen)
+    committing.commit(target, what, context, added=added, removed=removed, read=read, changes_data=False)
 
 
 def _optimized(path: str, added: list[Action], removed: list[Action], considered: int) -> Result:
@@ -110,9 +125,7 @@ def vacuum(command: Vacuum, context: Context) -> Result:
     path = context.catalog.path(table)
     with context.writing(table):
         now = transaction_log.read(path)
-        configured = _retention(
-            {**now.configuration, **table.properties}.get("delta.deletedFileRetentionDuration")
-        )
+        configured = _retention(now.configuration.get("delta.deletedFileRetentionDuration"))
         hours = configured if command.hours is None else command.hours
         if hours < configured:
             raise errors.invalid_parameter(
@@ -134,8 +147,7 @@ def vacuum(command: Vacuum, context: Context) -> Result:
         )
         for name in unneeded:
             (path / name).unlink(missing_ok=True)
-        for leftover in (*path.glob("_staging-*"), *path.glob("_part-*")):
-            shutil.rmtree(leftover, ignore_errors=True)
+        transaction_log.remove_scratch(path)
         transaction_log.commit(
             path,
             transaction_log.read(path, started),

@@ -15,9 +15,11 @@ from dqctl.localworkspace import errors, transaction_log
 from dqctl.localworkspace.catalog import Table, valid
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result, StatementError
+from dqctl.localworkspace.protocol import joined
 from dqctl.localworkspace.sql.maintenance import AsOf, CloneTable, Restore
 from dqctl.localworkspace.statements.results import counts, nothing
-from dqctl.localworkspace.transaction_log import Action, Commit, Snapshot
+from dqctl.localworkspace.table_properties import for_entry, for_log
+from dqctl.localworkspace.transaction_log import Commit, Snapshot
 
 
 def restore(command: Restore, context: Context) -> Result:
@@ -60,6 +62,7 @@ def restore(command: Restore, context: Context) -> Result:
             added=[{**each, "dataChange": True} for each in added],
             removed=[transaction_log.removal(each) for each in removed],
             metadata=then.metadata if then.metadata != now.metadata else None,
+            protocol=None if (needed := joined(now.protocol, then.protocol)) == now.protocol else needed,
         )
         context.catalog.put(table, replace_existing=True)
     return replace(counts(numbers), affected_rows=None)
@@ -85,9 +88,8 @@ def clone(command: CloneTable, context: Context) -> Result:
         kind="MANAGED",
         location=old.location if old is not None else context.catalog.new_location(name, "tables"),
         comment=source.comment,
-        properties={**source.properties, **command.properties},
+        properties={**source.properties, **for_entry(command.properties)},
         clustering=source.clustering,
-        constraints=tuple(one for one in source.constraints if one.kind == "CHECK"),
         created_at=old.created_at if old is not None else 0.0,
     )
     place, target = context.catalog.path(source), context.catalog.path(table)
@@ -142,14 +144,14 @@ def _copy(
         Commit("CLONE", parameters, metrics),
         added=[{**each, "dataChange": True} for each in then.files.values()],
         removed=[transaction_log.removal(each) for each in removed],
-        metadata={**then.metadata, "id": str(before.metadata["id"] if before else uuid4())},
-        protocol=_higher(then.protocol, before.protocol) if before else then.protocol,
+        metadata={
+            **then.metadata,
+            "id": str(before.metadata["id"] if before else uuid4()),
+            "configuration": {**then.configuration, **for_log(command.properties)},
+        },
+        protocol=joined(then.protocol, before.protocol) if before else then.protocol,
     )
     return numbers
-
-
-def _higher(one: Action, other: Action) -> Action:
-    return max(one, other, key=lambda each: (each.get("minReaderVersion", 0), each.get("minWriterVersion", 0)))
 
 
 def _table(parts: tuple[str, ...], context: Context) -> Table:

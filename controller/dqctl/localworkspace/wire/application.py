@@ -28,6 +28,7 @@ from dqctl.localworkspace.wire.catalog_api import CatalogApi
 from dqctl.localworkspace.wire.catalog_changes_api import CatalogChangesApi
 from dqctl.localworkspace.wire.disturbances import Disturbances, Disturber
 from dqctl.localworkspace.wire.failures import ApiError, answer_failure
+from dqctl.localworkspace.wire.paths import Paths
 from dqctl.localworkspace.wire.permissions_api import PermissionsApi
 from dqctl.localworkspace.wire.postgres_api import PostgresApi
 from dqctl.localworkspace.wire.sessions import Sessions, UnknownHandle
@@ -87,6 +88,7 @@ def build_application(
     return Starlette(
         routes=routes,
         middleware=[
+            Middleware(Paths),
             Middleware(Bodies),
             Middleware(Disturber, disturbances=disturbances),
             Middleware(Authentication, tokens=tokens),

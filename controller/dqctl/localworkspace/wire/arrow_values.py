@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import lz4.frame
 import pyarrow as pa
 
 _DAY = datetime.timedelta(days=1)
@@ -15,13 +16,13 @@ _DAY = datetime.timedelta(days=1)
 def plain_table(table: pa.Table, as_text: Callable[[pa.DataType], bool]) -> pa.Table:
     """``table`` with Arrow types that every client reads, and as text those that ``as_text`` picks.
 
-    Views, dictionaries and large types come out of engines and mean nothing to a client; intervals have no
-    Arrow form that pyarrow can read back from the wire, so they are always text.
+    Views, dictionaries and large types come out of engines and mean nothing to a client; intervals of months have
+    no Arrow form that pyarrow can read back from the wire, so they are always text.
     """
     fields, columns = [], []
     for field, given in zip(table.schema, table.columns, strict=True):
         column = given
-        if _is_interval(field.type) or as_text(field.type):
+        if pa.types.is_interval(field.type) or as_text(field.type):
             values = [None if value is None else text(value, field.type) for value in given.to_pylist()]
             column = pa.chunked_array([pa.array(values, pa.string())])
         elif (plain := plain_type(field.type)) != field.type:
@@ -63,10 +64,6 @@ def _plain_nested(kind: pa.DataType) -> pa.DataType:
 def is_complex(kind: pa.DataType) -> bool:
     """Array, map or struct."""
     return bool(pa.types.is_nested(kind))
-
-
-def _is_interval(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_duration(kind) or pa.types.is_interval(kind))
 
 
 def text(value: Any, kind: pa.DataType) -> str:
@@ -123,3 +120,15 @@ def _jsonable(value: Any, kind: pa.DataType) -> Any:
     if isinstance(value, decimal.Decimal):
         return float(value) if value % 1 else int(value)
     return text(value, kind)
+
+
+def lz4_frame(content: pa.Buffer) -> bytes:
+    """``content`` as one LZ4 frame whose blocks stand alone.
+
+    Arrow's own codec links them, which the JDBC driver's lz4-java cannot read. The library is one that the SQL
+    connector needs.
+    """
+    written: bytes = lz4.frame.compress(
+        memoryview(content), block_linked=False, block_size=lz4.frame.BLOCKSIZE_MAX4MB, store_size=False
+    )
+    return written

@@ -9,6 +9,7 @@ from sqlglot import exp
 from dqctl.localworkspace.catalog import Catalog, CatalogEntry, Schema, Table, Volume
 from dqctl.localworkspace.contract import StatementError
 from dqctl.localworkspace.information_schema import columns_of
+from dqctl.localworkspace.table_properties import properties_of
 from dqctl.localworkspace.tokens import OWNER
 from dqctl.localworkspace.types import Column, delta_field
 
@@ -63,7 +64,7 @@ def table_document(catalog: Catalog, table: Table, *, columns: bool) -> Document
         "data_source_format": "UNKNOWN_DATA_SOURCE_FORMAT" if table.is_view else "DELTA",
         "securable_type": "TABLE",
         "table_id": _id("table", _full_name(table), table.created_at),
-        "properties": dict(table.properties),
+        "properties": properties_of(catalog, table),
         **_common(table.comment, table.created_at, table.altered_at),
     }
     if table.is_view:

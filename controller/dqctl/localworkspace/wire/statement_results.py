@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from dqctl.localworkspace.types import quoted_if_needed, text_from_arrow
-from dqctl.localworkspace.wire.arrow_values import plain_table, plain_type, text
+from dqctl.localworkspace.wire.arrow_values import lz4_frame, plain_table, plain_type, text
 
 INLINE_BYTES = 25 * 1024 * 1024
 CHUNK_BYTES = 8 * 1024 * 1024  # of a chunk's values in memory
@@ -21,6 +21,9 @@ MEDIA_TYPES: Mapping[str, str] = {
     "ARROW_STREAM": "application/vnd.apache.arrow.stream",
     "CSV": "text/csv",
 }
+
+# Of files behind links. The connector and the JDBC driver ask for it; the API's reference does not name it.
+COMPRESSIONS = ("NONE", "LZ4_FRAME")
 
 _TYPE_NAMES = (
     (pa.types.is_boolean, "BOOLEAN"), (pa.types.is_int8, "BYTE"), (pa.types.is_int16, "SHORT"),
@@ -61,11 +64,13 @@ def chunks_of(table: pa.Table) -> list[Chunk]:
     return [Chunk(index, start, min(rows, table.num_rows - start)) for index, start in enumerate(starts)]
 
 
-def manifest(table: pa.Table, form: str, *, truncated: bool) -> dict[str, Any]:
-    """What a client is told of a result before it has any row."""
+def manifest(table: pa.Table, form: str, *, truncated: bool, compression: str = "NONE") -> dict[str, Any]:
+    """What a client is told of a result before it has any row. ``compression`` is one of ``COMPRESSIONS``."""
     chunks = chunks_of(table)
     columns = [_column(field.name, place, field.type) for place, field in enumerate(table.schema)]
+    compressed = {} if compression == "NONE" else {"result_compression": compression}
     return {
+        **compressed,
         "format": form,
         "schema": {"column_count": table.num_columns, "columns": columns},
         "total_chunk_count": len(chunks),
@@ -88,8 +93,13 @@ def rows_of(table: pa.Table, chunk: Chunk) -> list[list[str | None]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def written(table: pa.Table, chunk: Chunk, form: str) -> bytes:
+def written(table: pa.Table, chunk: Chunk, form: str, compression: str = "NONE") -> bytes:
     """A chunk as the file behind an external link."""
+    content = _uncompressed(table, chunk, form)
+    return lz4_frame(pa.py_buffer(content)) if compression == "LZ4_FRAME" else content
+
+
+def _uncompressed(table: pa.Table, chunk: Chunk, form: str) -> bytes:
     if form == "ARROW_STREAM":
         return _arrow(table.slice(chunk.offset, chunk.rows))
     rows = rows_of(table, chunk)
@@ -105,7 +115,7 @@ def written(table: pa.Table, chunk: Chunk, form: str) -> bytes:
 
 def _arrow(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    plain = plain_table(table, lambda _: False)
+    plain = plain_table(table, pa.types.is_duration)
     with pa.ipc.new_stream(sink, plain.schema) as stream:
         stream.write_table(plain)
     return bytes(sink.getvalue().to_pybytes())

@@ -23,6 +23,7 @@ from dqctl.localworkspace.wire.failures import invalid, json_object, not_found
 from dqctl.localworkspace.wire.parameters import check_limits
 from dqctl.localworkspace.wire.sessions import Operation, Sessions, State, UnknownHandle
 from dqctl.localworkspace.wire.statement_results import (
+    COMPRESSIONS,
     INLINE_BYTES,
     MEDIA_TYPES,
     Chunk,
@@ -89,12 +90,18 @@ class StatementsApi:
             raise invalid(f"format is one of {_listed(MEDIA_TYPES)}, disposition one of {_listed(_DISPOSITIONS)}")
         if disposition == _INLINE and form != "JSON_ARRAY":
             raise invalid("The format field must be JSON_ARRAY when the disposition field is INLINE.")
+        compression = body.get("result_compression") or "NONE"
+        if compression not in COMPRESSIONS:
+            raise invalid(f"result_compression is one of {_listed(COMPRESSIONS)}")
         if body.get("on_wait_timeout", "CONTINUE") not in ("CONTINUE", "CANCEL"):
             raise invalid("on_wait_timeout is one of CONTINUE, CANCEL")
         wait = _seconds(str(body.get("wait_timeout", f"{_DEFAULT_WAIT}s")))
         failure = getattr(request.state, "failure", None)
         operation = await run_in_threadpool(self._started, body, failure)
-        operation.wire_format |= {"format": form, "inline": disposition == _INLINE}
+        inline = disposition == _INLINE
+        operation.wire_format |= {
+            "format": form, "inline": inline, "compression": "NONE" if inline else compression,
+        }  # fmt: skip
         settled = await anyio.to_thread.run_sync(operation.wait, wait, limiter=self._waiting)
         if wait and not settled and body.get("on_wait_timeout") == "CANCEL":
             await run_in_threadpool(operation.cancel)
@@ -175,10 +182,10 @@ class StatementsApi:
         if refused := presigned.refusal(self._signer, request):
             return refused
         operation, chunk = self._found_chunk(request)
-        form = operation.wire_format["format"]
+        form, compression = operation.wire_format["format"], operation.wire_format["compression"]
         if operation.result is None:  # closed meanwhile
             raise not_found("The result is gone.")
-        content = await run_in_threadpool(written, operation.result.table, chunk, form)
+        content = await run_in_threadpool(written, operation.result.table, chunk, form, compression)
         return Response(content, media_type=MEDIA_TYPES[form])
 
     def _described(self, base: str, operation: Operation) -> dict[str, Any]:
@@ -190,8 +197,10 @@ class StatementsApi:
             if operation.wire_format["inline"] and result.table.nbytes > INLINE_BYTES:
                 answer["status"] = {"state": State.FAILED.value, **_failure("BAD_REQUEST", _TOO_MUCH, "54000")}
                 return answer
-            form, truncated = operation.wire_format["format"], operation.wire_format["truncated"]
-            answer["manifest"] = manifest(result.table, form, truncated=truncated)
+            form, truncated, compression = (
+                operation.wire_format[each] for each in ("format", "truncated", "compression")
+            )
+            answer["manifest"] = manifest(result.table, form, truncated=truncated, compression=compression)
             answer["result"] = self._delivered(base, operation, chunks_of(result.table)[0])
         return answer
 
@@ -251,12 +260,13 @@ def _seconds(wait_timeout: str) -> int:
 
 
 def _parameter(given: Any) -> Parameter:
-    if not isinstance(given, dict) or not isinstance(given.get("name"), str):
-        raise invalid("every parameter needs a name")
+    if not isinstance(given, dict) or not isinstance(given.get("name"), str | None):
+        raise invalid("every parameter is an object, its name a text")
     kind, value = given.get("type") or "STRING", given.get("value")
     if not isinstance(kind, str) or isinstance(value, dict | list):
-        raise invalid(f"type and value of the parameter {given['name']} are texts")
-    return Parameter(given["name"], kind, None if value is None else str(value))
+        raise invalid(f"type and value of the parameter {given.get('name', '?')} are texts")
+    # Without a name it is the next question mark's: the API's reference is silent, Databricks' kernel sends such.
+    return Parameter(given.get("name"), kind, None if value is None else str(value))
 
 
 def _limit(body: dict[str, Any], name: str) -> int | None:
@@ -265,8 +275,8 @@ def _limit(body: dict[str, Any], name: str) -> int | None:
         given = int(given)
     if given is None:
         return None
-    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-        raise invalid(f"{name} is a positive number")
+    if not isinstance(given, int) or isinstance(given, bool) or given < 0:
+        raise invalid(f"{name} is a number that is not negative")
     return given
 
 

@@ -125,9 +125,9 @@ class RowSets:
         overflow.forget_pages()
         return row_set, part.num_rows
 
-    def _written(self, batch: pa.RecordBatch) -> pa.Buffer:
+    def _written(self, batch: pa.RecordBatch) -> Any:
         content = batch.serialize()
-        return pa.compress(content, codec="lz4") if self._lz4 else content
+        return arrow_values.lz4_frame(content) if self._lz4 else content
 
     def _rows(self, max_rows: int | None, max_bytes: int | None) -> int:
         row_bytes: int = max(1, self._size // max(1, self._table.num_rows))
@@ -143,6 +143,7 @@ def _as_text(arrow: bool, native: Any) -> Callable[[pa.DataType], bool]:
             (pa.types.is_timestamp, native is None or native.timestampAsArrow),
             (pa.types.is_decimal, native is None or native.decimalAsArrow),
             (arrow_values.is_complex, native is None or native.complexTypesAsArrow),
+            (pa.types.is_duration, native is not None and native.intervalTypesAsArrow),
         )
         if not wanted
     ]

@@ -2,10 +2,11 @@ import datetime
 import decimal
 from typing import Any
 
+import lz4.frame
 import pyarrow as pa
 import pytest
 
-from dqctl.localworkspace.wire.arrow_values import plain_type, text
+from dqctl.localworkspace.wire.arrow_values import lz4_frame, plain_type, text
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,11 @@ def test_values_are_written_as_databricks_writes_them(value: Any, kind: pa.DataT
 )
 def test_types_that_clients_do_not_know_become_plain(kind: pa.DataType, plain: pa.DataType) -> None:
     assert plain_type(kind) == plain
+
+
+@pytest.mark.parametrize("content", [b"", b"a", b"text " * 2_000_000])
+def test_blocks_of_a_compressed_result_stand_alone(content: bytes) -> None:
+    # Java's library refuses others: "Dependent block stream is unsupported".
+    frame = lz4_frame(pa.py_buffer(content))
+    assert lz4.frame.get_frame_info(frame)["block_linked"] is False
+    assert lz4.frame.decompress(frame) == content

@@ -127,6 +127,11 @@ def test_column_sets_are_never_compressed() -> None:
     assert not RowSets(TABLE, arrow=False, lz4=True).metadata(is_staging=False).lz4Compressed
 
 
+def test_a_client_that_wants_intervals_as_arrow_gets_durations() -> None:
+    found, _ = read(RowSets(TABLE, arrow=True, native=ttypes.TSparkArrowTypes(intervalTypesAsArrow=True)))
+    assert found.column(5).to_pylist() == [datetime.timedelta(days=1, hours=2), None]
+
+
 def test_intervals_are_text_of_their_own_types_and_void_is_a_string() -> None:
     table = pa.table({"i": pa.array([datetime.timedelta(days=1)], pa.duration("us")), "v": pa.nulls(1)})
     rows = RowSets(table, arrow=True)
