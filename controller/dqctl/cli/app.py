@@ -16,6 +16,7 @@ import dqctl
 from dqctl.cli import (
     alerts,
     backup,
+    ci,
     controller,
     credentials,
     demo,
@@ -96,6 +97,7 @@ _MODULES = (
 )  # fmt: skip
 for _module in _MODULES:
     _module.add_to(app)
+app.add_typer(ci.app, name="ci")
 app.add_typer(workspace.app, name="workspace")
 
 

@@ -16,3 +16,10 @@ Workspace = Annotated[
 ]
 Catalog = Annotated[str | None, typer.Option(help="Catalog of the published tables (DQCTL_CATALOG)")]
 Schema = Annotated[str | None, typer.Option(help="Schema of the published tables (DQCTL_SCHEMA)")]
+Baseline = Annotated[
+    Path | None,
+    typer.Option(help="Fail only on what is newly broken since the run that wrote this JSON (DQCTL_BASELINE)"),
+]
+BaselineOptional = Annotated[
+    bool | None, typer.Option("--baseline-optional", help="The baseline may be missing, as on a first run")
+]

@@ -98,6 +98,7 @@ def definitions(
 
     with _reader() as reader:
         found = reading.definitions(reader, suite)
+        judged = reading.judgements(reader, suite)
     columns = {
         "table_name": "table",
         "column_name": "column",
@@ -105,7 +106,8 @@ def definitions(
         "threshold_value": "threshold",
         "test_active": "active",
     }
-    _emit_rows("definitions", found, columns, "the suite has no tests; run: dqctl generate SYSTEM")
+    empty = "the suite has no tests; run: dqctl generate SYSTEM"
+    emit({"definitions": found, "judged": judged}, lambda: table(found, columns, empty))
 
 
 def report(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dqctl.cli.context import context
-from dqctl.cli.options import Timeout, Wait
+from dqctl.cli.options import Baseline, BaselineOptional, Timeout, Wait
 from dqctl.cli.output import emit, note, plain, table, warn
 from dqctl.errors import EnvironmentFault, ExitCode, UsageError, worst
 from dqctl.report.options import FailOn
@@ -17,6 +17,8 @@ from dqctl.report.words import counted
 
 if TYPE_CHECKING:
     from dqctl.report.model import RunReport
+    from dqctl.report.review import Baseline as ReadBaseline
+    from dqctl.report.review import Review
     from dqctl.services.explain import Explanation
     from dqctl.services.export_runs import ExportReport
     from dqctl.services.publish import PublishReport
@@ -90,6 +92,11 @@ def run_tests(
     html: Annotated[Path | None, typer.Option(help="Write a self-contained HTML page")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown")] = None,
     json: Annotated[Path | None, typer.Option(help="Write JSON")] = None,
+    baseline: Baseline = None,
+    baseline_optional: BaselineOptional = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Write one page of Markdown about all suites, for a pull request")
+    ] = None,
     timeout: Timeout = None,
     wait: Wait = None,
 ) -> None:
@@ -97,6 +104,8 @@ def run_tests(
 
     Several suites are summed up in a page that fits into a mail, the worst first; with --quiet nothing is said
     when all is good. Other commands may run other suites meanwhile; a suite that one of them runs is busy.
+
+    A baseline is what --output json printed, or --json wrote, of an earlier run, in this stack or in any other.
 
     Exit codes: 0 the data is good, 1 tests failed (by --fail-on), 4 a job or a test errored, 5 results are safe
     but not published yet, 6 a suite is busy.
@@ -107,8 +116,9 @@ def run_tests(
     files = {"junit": junit, "html": html, "markdown": markdown, "json": json}
     wanted = {form: path for form, path in files.items() if path}
     settings = here.settings_with(
-        job_timeout=timeout, lock_timeout=wait, parallel=parallel, suite_timeout=suite_timeout
-    )
+        job_timeout=timeout, lock_timeout=wait, parallel=parallel, suite_timeout=suite_timeout,
+        baseline=baseline, baseline_optional=baseline_optional,
+    )  # fmt: skip
     names, systems = suites or [], system or []
     if not (names or systems or everything):
         raise UsageError(
@@ -116,6 +126,12 @@ def run_tests(
         )
     if (names or systems) and everything:
         raise UsageError("suites are named, and --all is given", "give one or the other")
+    # A baseline that cannot be read is a mistake that has to be told before hours of work.
+    base = None
+    if settings.baseline:
+        from dqctl.report.baseline import read_baseline  # hardly any run has one
+
+        base = read_baseline(settings.baseline, optional=settings.baseline_optional)
     report = work.run_tests(
         settings,
         names,
@@ -124,7 +140,7 @@ def run_tests(
         limits=work.Limits(settings.parallel, settings.suite_timeout, retry),
         progress=here.progress,
     )
-    _show(report, fail_on, wanted, only_bad=here.quiet)
+    _show(report, fail_on, wanted, only_bad=here.quiet, base=base, summary=summary)
 
 
 def publish(
@@ -172,17 +188,28 @@ def _show(
     files: Mapping[str, Path] | None = None,
     *,
     only_bad: bool = False,
+    base: "ReadBaseline | None" = None,
+    summary: Path | None = None,
 ) -> None:
-    from dqctl.report.document import document
+    from dqctl.report.document import document, review_document
     from dqctl.report.render import Form, write
+    from dqctl.report.review import review
 
     written, errors = [], list(report.errors)
+    reviewed = review(report.standing, lambda each: report.fails_on(each, fail_on), base, report.not_run)
+    if summary:
+        try:
+            write(reviewed, Form.MARKDOWN, summary)
+            written.append(str(summary))
+            note(f"summary: {summary}")
+        except EnvironmentFault as fault:  # what was found is said all the same
+            errors.append(fault)
     for form, path in (files or {}).items():
         for each in report.reports:
             target = _path(path, each) if len(report.reports) > 1 else path
             try:
                 write(each, Form(form), target, fail_on=report.fails_on(each, fail_on))
-            except EnvironmentFault as fault:  # what was found is said all the same
+            except EnvironmentFault as fault:
                 errors.append(fault)
                 continue
             written.append(str(target))
@@ -200,13 +227,15 @@ def _show(
         "fail_on": {each.run.run_id: report.fails_on(each, fail_on) for each in report.reports},
         "alerts": _alerts(report),
         "exported": _exported(report.exported),
+        "review": review_document(reviewed) if base else None,
     }
-    code = worst([report.exit_code(fail_on), *(error.exit_code for error in errors)])
+    earned = reviewed.exit_code if base else report.exit_code(fail_on)
+    code = worst([earned, *(error.exit_code for error in errors)])
     # A --fail-on that lets failures pass does not make them good: only what a suite's declaration says does.
     is_good = code is ExitCode.DONE and report.exit_code() is ExitCode.DONE
     emit(
         content,
-        lambda: "" if is_good and only_bad else _said(report, fail_on),
+        lambda: "" if is_good and only_bad else said(report, fail_on, reviewed if base else None),
         code,
         errors,
     )
@@ -241,11 +270,13 @@ def _exported(found: "ExportReport | None") -> dict[str, Any] | None:
     }
 
 
-def _said(report: "WorkReport", fail_on: FailOn | None) -> str:
-    """The run, or a page about all of them."""
+def said(report: "WorkReport", fail_on: FailOn | None, reviewed: "Review | None" = None) -> str:
+    """What people read about work: the run, or a page about all of them; since a base, what became of tests."""
     from dqctl.report.night import Night, render_night
     from dqctl.report.render import Form, render
 
+    if reviewed:
+        return render(reviewed, Form.TERMINAL)
     if len(report.reports) + len(report.not_run) < 2 or any(each.run.kind != "test" for each in report.reports):
         colour = sys.stdout.isatty()
         return "\n".join(render(each, Form.TERMINAL, colour=colour).rstrip() for each in report.reports)

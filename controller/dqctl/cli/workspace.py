@@ -78,8 +78,7 @@ def start(
         )
     except control.WorkspaceError as error:
         raise _fault(error) from error
-    environment = _environment(endpoint)
-    emit(plain(endpoint) | {"environment": environment}, lambda: _how_to_use(endpoint, environment))
+    emit(plain(endpoint) | {"environment": endpoint.environment}, lambda: _how_to_use(endpoint))
 
 
 @app.command(epilog="Example: dqctl workspace stop")
@@ -169,17 +168,7 @@ def _fault(error: "WorkspaceError") -> "DqctlError":
     return EnvironmentFault(error.message, hint)
 
 
-def _environment(endpoint: "Endpoint") -> dict[str, str]:
-    return {
-        "DATABRICKS_HOST": f"https://{endpoint.host}",
-        "DATABRICKS_TOKEN_FILE": str(endpoint.token_file),
-        "HTTPS_PROXY": endpoint.proxy_url,
-        "SSL_CERT_FILE": str(endpoint.ca_file),
-        "REQUESTS_CA_BUNDLE": str(endpoint.ca_file),
-    }
-
-
-def _how_to_use(endpoint: "Endpoint", environment: dict[str, str]) -> str:
+def _how_to_use(endpoint: "Endpoint") -> str:
     return "\n".join(
         [
             f"the local workspace answers at {endpoint.address}:{endpoint.port}",
@@ -187,7 +176,7 @@ def _how_to_use(endpoint: "Endpoint", environment: dict[str, str]) -> str:
             "for dqctl:",
             f"  export DQCTL_WORKSPACE={quote(str(endpoint.data_dir))}",
             f"for other tools (HTTP path {endpoint.http_path}):",
-            *(f"  export {name}={quote(value)}" for name, value in environment.items()),
+            *(f"  export {name}={quote(value)}" for name, value in endpoint.environment.items()),
             '  export DATABRICKS_TOKEN="$(cat "$DATABRICKS_TOKEN_FILE")"',
         ]
     )

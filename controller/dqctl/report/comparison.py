@@ -1,22 +1,23 @@
 """Two test runs side by side: what began to fail, what passes again, what is new, what is gone.
 
-A test is the same in both when its definition is; where TestGen made definitions anew, when it stands in the same
-place (table, columns, type), in the order in which the reports have them.
+A test is the same in both when its definition is; where TestGen made definitions anew, or in another stack, when
+it stands in the same place (table, columns, type). Of several in one place those are the same that check the same;
+what is alike in that, too, is paired in the order in which the reports have it.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from dqctl.errors import UsageError
+from dqctl.records import Place
 from dqctl.report.model import Kind, Run, RunReport
 from dqctl.report.results import Result, Status, Tally
 from dqctl.report.summary import Level, Summary
 from dqctl.report.words import counted, enumeration, moment
 
-_Place = tuple[str, str, str]
 _FAILING = frozenset({Status.FAILED, Status.ERROR})
 
 
@@ -107,28 +108,38 @@ def compare(before: RunReport, after: RunReport) -> Comparison:
 
 
 def _pairs(before: RunReport, after: RunReport) -> Iterator[Pair]:
-    earlier = {result.definition_id: result for result in before.results if result.definition_id}
-    left, paired = [], set()
-    for result in after.results:
-        known = earlier.pop(result.definition_id, None) if result.definition_id else None
-        if known:
-            paired.add(id(known))
-            yield Pair(_change(known, result), result, known, result)
-        else:
-            left.append(result)
-    standing: dict[_Place, deque[Result]] = {}
-    for result in before.results:
-        if id(result) not in paired:
-            standing.setdefault(_place(result), deque()).append(result)
-    for result in left:
-        queue = standing.get(_place(result))
-        known = queue.popleft() if queue else None
-        yield Pair(_change(known, result) if known else Change.NEW, result, known, result)
-    yield from (Pair(Change.GONE, gone, gone, None) for queue in standing.values() for gone in queue)
+    earlier, later = list(before.results), list(after.results)
+    for key in _KEYS:
+        standing: dict[Hashable, deque[Result]] = {}
+        for result in earlier:
+            if (known := key(result)) is not None:
+                standing.setdefault(known, deque()).append(result)
+        paired, left = set(), []
+        for result in later:
+            if queue := standing.get(key(result)):
+                match = queue.popleft()
+                paired.add(id(match))
+                yield Pair(_change(match, result), result, match, result)
+            else:
+                left.append(result)
+        earlier, later = [each for each in earlier if id(each) not in paired], left
+    yield from (Pair(Change.NEW, new, None, new) for new in later)
+    yield from (Pair(Change.GONE, gone, gone, None) for gone in earlier)
 
 
-def _place(result: Result) -> _Place:
-    return result.table or "", result.column or "", result.test_type
+def _place(result: Result) -> Place:
+    return Place(result.table or "", result.column or "", result.test_type)
+
+
+# What a test is known by in another run, the surest first. A person may have made several of one type in one
+# place: they are told apart by what they check.
+_KEYS: tuple[Callable[[Result], Hashable], ...] = (
+    lambda result: result.definition_id,
+    lambda result: (_place(result), result.checks, result.query, result.parameters),
+    lambda result: (_place(result), result.checks, result.query),
+    lambda result: (_place(result), result.checks),
+    _place,
+)
 
 
 def _change(before: Result, after: Result) -> Change:

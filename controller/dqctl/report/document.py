@@ -14,6 +14,7 @@ from typing import Any
 
 from dqctl.report.comparison import Comparison, summarize_comparison
 from dqctl.report.model import RunReport
+from dqctl.report.review import Effect, Review
 from dqctl.report.summary import summarize
 
 FORMAT = 1
@@ -48,6 +49,27 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         "tests": [
             {"change": pair.change.name.lower(), "before": _plain(pair.before), "after": _plain(pair.after)}
             for pair in comparison.pairs
+        ],
+    }
+
+
+def review_document(review: Review) -> dict[str, Any]:
+    """What a change did to the tests: how many of each, and those that are not as before or merely new."""
+    told = [effect for effect in Effect if effect not in (Effect.NEW, Effect.ELSE)]
+    return {
+        "has_base": review.has_base,
+        "exit_code": int(review.exit_code),
+        "counts": {effect.name.lower(): review.count(effect) for effect in Effect},
+        "suites_left_out": list(review.left_out),
+        "tests": [
+            {
+                "suite": suite.name,
+                "effect": effect.name.lower(),
+                "before": _plain(pair.before),
+                "after": _plain(pair.after),
+            }
+            for effect in told
+            for suite, pair in review.of(effect)
         ],
     }
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dqctl.records import Row
+from dqctl.records import Place, Row, place_of
 
 # Earlier runs that are remembered of each test.
 MOST = 10
@@ -30,31 +30,28 @@ class Past:
     rows: Sequence[Row] = ()
 
 
-_Place = tuple[object, object, object]
-
-
 class Memory:
     """Looks up what the tests of a run came to before."""
 
     def __init__(self, past: Past, results: Sequence[Row]) -> None:
         self._runs = len(past.run_ids)
         self._by_definition: dict[object, list[Row]] = {}
-        self._by_place: dict[_Place, list[Row]] = {}
+        self._by_place: dict[Place, list[Row]] = {}
         known = {row.get("test_definition_id") for row in results}
         for row in past.rows:
             if row["test_definition_id"] in known:
                 self._by_definition.setdefault(row["test_definition_id"], []).append(row)
             else:
-                self._by_place.setdefault(_place(row), []).append(row)
+                self._by_place.setdefault(place_of(row), []).append(row)
         # Two tests of one type in one place: nobody can tell which of them went on.
-        self._taken = Counter(map(_place, results)) if self._by_place else Counter[_Place]()
+        self._taken = Counter(map(place_of, results)) if self._by_place else Counter[Place]()
 
     def of(self, result: Row) -> tuple[str, tuple[str | None, ...]]:
         """Letters and measures of the runs before, the oldest first; nothing when there were none."""
         if not self._runs:
             return "", ()
         found = self._by_definition.get(result.get("test_definition_id"), ())
-        if self._by_place and self._taken[place := _place(result)] == 1:
+        if self._by_place and self._taken[place := place_of(result)] == 1:
             found = [*self._by_place.get(place, ()), *found]
         letters = [ABSENT] * self._runs
         measures: list[str | None] = [None] * self._runs
@@ -63,7 +60,3 @@ class Memory:
                 letters[number - 1] = _LETTERS.get(status, "E")
                 measures[number - 1] = measure
         return "".join(letters), tuple(measures)
-
-
-def _place(row: Row) -> _Place:
-    return row.get("table_name"), row.get("column_names"), row.get("test_type")

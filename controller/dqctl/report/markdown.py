@@ -6,7 +6,7 @@ cannot become markup, a table's border, a link or a mention of somebody.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from dqctl.report.model import Kind, RunReport
 from dqctl.report.profiles import by_error
@@ -142,18 +142,22 @@ def _details(report: RunReport) -> list[Section]:
     return sections
 
 
-def fitted(head: str, sections: Iterable[Section]) -> str:
-    """A text with tables of findings below it, each as long as there is room for; what is left out is counted."""
+def fitted(head: str, sections: Iterable[Section], folded: Container[str] = ()) -> str:
+    """A text with tables of findings below it, each as long as there is room for; what is left out is counted.
+
+    ``folded`` are titles of tables that stay closed until somebody opens them.
+    """
     written = head
     for title, columns, rows in sections:
-        written += _section(title, columns, rows, LIMIT - _size(written) - 1)
+        written += _section(title, columns, rows, LIMIT - _size(written) - 1, is_folded=title in folded)
     return written + "\n"
 
 
-def _section(title: str, head: list[str], rows: list[list[str]], room: int) -> str:
-    lines = ["", "", f"### {title}", "", *table(head, [])]
-    # The last line, which counts the rest, has its room from the start.
-    used = sum(_size(line) + 1 for line in lines) + 100
+def _section(title: str, head: list[str], rows: list[list[str]], room: int, *, is_folded: bool) -> str:
+    opening = f"<details><summary>{title}: {len(rows):,}</summary>" if is_folded else f"### {title}"
+    lines = ["", "", opening, "", *table(head, [])]
+    # The last lines, which count the rest and end what is folded, have their room from the start.
+    used = sum(_size(line) + 1 for line in lines) + 120
     shown = 0
     for line in table(head, rows)[2:]:
         used += _size(line) + 1
@@ -166,6 +170,8 @@ def _section(title: str, head: list[str], rows: list[list[str]], room: int) -> s
         return "\n".join(lines) if sum(map(_size, lines)) + 2 <= room else ""
     if shown < len(rows):
         lines += ["", f"… and {len(rows) - shown:,} more: the HTML report has them all."]
+    if is_folded:
+        lines += ["", "</details>"]
     return "\n".join(lines)
 
 

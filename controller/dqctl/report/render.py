@@ -7,12 +7,13 @@ from dqctl.files import write_atomically
 from dqctl.report.comparison import Comparison
 from dqctl.report.model import RunReport
 from dqctl.report.options import FailOn, Form
+from dqctl.report.review import Review
 
 __all__ = ["Form", "render", "write"]
 
 
 def render(
-    report: RunReport | Comparison,
+    report: RunReport | Comparison | Review,
     form: Form,
     *,
     fail_on: FailOn = FailOn.FAIL,
@@ -22,8 +23,10 @@ def render(
     """The report as text. ``fail_on`` matters to JUnit only, ``colour`` and ``width`` to the terminal only.
 
     Equal arguments give equal text. What only one form needs (rich, Jinja) is imported for that form alone. Raises
-    ``UsageError`` for a comparison as JUnit, which knows one run only.
+    ``UsageError`` for a comparison as JUnit, which knows one run only, and for a review as JUnit or HTML.
     """
+    if isinstance(report, Review):
+        return _review(report, form)
     if isinstance(report, Comparison):
         return _comparison(report, form, colour=colour, width=width)
     match form:
@@ -74,7 +77,30 @@ def _comparison(comparison: Comparison, form: Form, *, colour: bool, width: int)
             return render_html_comparison(comparison)
 
 
-def write(report: RunReport | Comparison, form: Form, path: Path, *, fail_on: FailOn = FailOn.FAIL) -> None:
+def _review(review: Review, form: Form) -> str:
+    match form:
+        case Form.TERMINAL:
+            from dqctl.report.review_text import render_text_review
+
+            return render_text_review(review)
+        case Form.JSON:
+            from dqctl.report.document import render_json, review_document
+
+            return render_json(review_document(review))
+        case Form.MARKDOWN:
+            from dqctl.report.review_text import render_markdown_review
+
+            return render_markdown_review(review)
+        case Form.JUNIT | Form.HTML:
+            raise UsageError(
+                f"there is no review of several suites as {form.value}",
+                "take markdown or json, or a report of each",
+            )
+
+
+def write(
+    report: RunReport | Comparison | Review, form: Form, path: Path, *, fail_on: FailOn = FailOn.FAIL
+) -> None:
     """Render the report into ``path`` in one step; its directory is made when it is not there.
 
     Raises ``EnvironmentFault`` when the file cannot be written.

@@ -20,7 +20,7 @@ from dqctl.runtime.templates import render
 from dqctl.settings import Settings
 from dqctl.stack.images import Image, Images
 from dqctl.stack.paths import StackPaths
-from dqctl.stack.record import LakebaseRecord, read_record
+from dqctl.stack.record import LakebaseRecord, StackRecord, read_record
 from dqctl.stack.secrets import LENGTHS, read_secret
 from dqctl.testgen.scheduler import HEARTBEAT
 
@@ -76,14 +76,20 @@ class Files:
             write_atomically(path, text, mode)
 
 
-def render_files(paths: StackPaths, settings: Settings, images: Images) -> Files:
-    """All files of the project. Raises ``EnvironmentFault`` when one that they are made from cannot be read."""
-    record = read_record(paths)
+def render_files(
+    paths: StackPaths, settings: Settings, images: Images, record: StackRecord | None = None
+) -> Files:
+    """All files of the project, by the stack's ``record`` or the one that is written.
+
+    Raises ``EnvironmentFault`` when one that they are made from cannot be read.
+    """
+    record = record or read_record(paths)
     host, port = _address(record.lakebase) if record and record.lakebase else ("postgres", 5432)
     definition = render(
         "stack.yaml",
         metadata={"host": host, "port": port},
         project=project(paths),
+        throw_away=record.throw_away.labels if record and record.throw_away else None,
         engine=images.engine,
         postgres=images.postgres,
         role=ROLE,

@@ -31,10 +31,11 @@ from dqctl.errors import EnvironmentFault
 from dqctl.processes import GRACE, Completed, Line, not_in_time, private_file
 from dqctl.runtime import controller
 from dqctl.runtime.feeding import feeding
+from dqctl.stack import labels
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
-ROOT_LABEL = "dqctl.root"  # on the volume: directory of the stack that it belongs to (compose/stack.yaml.j2)
+ROOT_LABEL = labels.ROOT  # on the volume, and on all of a throw-away stack (compose/stack.yaml.j2)
 
 _API_SECONDS = 20
 _HOMES = "/tmp/dqctl"  # noqa: S108 - inside a container of ours, where it is a tmpfs of its own
@@ -54,6 +55,15 @@ def client() -> "docker.DockerClient":
         )
     with explained():
         return docker.from_env(version="auto", timeout=_API_SECONDS)
+
+
+def is_there() -> bool:
+    """Whether an engine answers."""
+    try:
+        with explained():
+            return bool(client().ping())
+    except EnvironmentFault:
+        return False
 
 
 @contextlib.contextmanager

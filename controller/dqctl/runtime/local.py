@@ -49,6 +49,7 @@ class LocalRuntime(HostRuntime):
             port=self._port,
             account=owner_account(data) if data.exists() else self.record.postgres_account,
             password=password,
+            durable=self.record.throw_away is None,
         )
 
     def require_programs(self) -> None:

@@ -51,13 +51,17 @@ class Postmaster:
 
 @dataclass(frozen=True)
 class Postgres:
-    """The cluster in ``data``, run by the programs in ``programs`` as ``account`` (None: oneself)."""
+    """The cluster in ``data``, run by the programs in ``programs`` as ``account`` (None: oneself).
+
+    One that is not ``durable`` may be lost with the machine's power: it does not wait for the disk.
+    """
 
     programs: Path
     data: Path
     port: int
     account: str | None
     password: SecretStr
+    durable: bool = True
 
     @property
     def log(self) -> Path:
@@ -95,6 +99,26 @@ class Postgres:
         finally:
             shutil.rmtree(making, ignore_errors=True)
 
+    def adopt(self, making: Path) -> None:
+        """Make the cluster of the directory ``making``, a copy of one that was shut down, with its own password.
+
+        Raises ``EnvironmentFault`` when it is none, or the disk is full.
+        """
+        accounts.require_way(self.programs / "bin", self.account)
+        self._write_configuration(making)
+        # Alone with the data, before anybody can connect. By stdin: arguments are everybody's to read.
+        told = self._program(
+            "postgres",
+            "--single",
+            "-D",
+            str(making),
+            "postgres",
+            stdin=f"ALTER ROLE {ROLE} PASSWORD '{reveal(self.password)}';\n",
+        )
+        if "ERROR:" in told:
+            raise EnvironmentFault(f"the role has no password: {redact(told)[-300:]}", "make the cluster anew")
+        making.rename(self.data)
+
     def _initdb(self, making: Path) -> None:
         # One name: what a killed install left is replaced, and goes away with the next.
         password_file = making.with_suffix(".password")
@@ -111,13 +135,16 @@ class Postgres:
                 "--encoding=UTF8",
                 f"--locale={_locale()}",
                 "--no-instructions",
+                *([] if self.durable else ["--no-sync"]),
             )
         finally:
             password_file.unlink(missing_ok=True)
 
     def _write_configuration(self, directory: Path) -> None:
         path = directory / _CONFIGURATION
-        write_atomically(path, render("postgresql.conf", host=HOST, port=self.port), PRIVATE_FILE)
+        write_atomically(
+            path, render("postgresql.conf", host=HOST, port=self.port, durable=self.durable), PRIVATE_FILE
+        )
         accounts.give(path, self.account)
 
     def postmaster(self) -> Postmaster | None:
@@ -178,9 +205,11 @@ class Postgres:
         """See ``dqctl.runtime.ports.MetadataServer``."""
         return connect(HOST, self.port, self.password, database, autocommit=autocommit, log=str(self.log))
 
-    def _program(self, name: str, *arguments: str) -> None:
+    def _program(self, name: str, *arguments: str, stdin: str = "") -> str:
+        """Run one of PostgreSQL's programs; what it said on stderr."""
         completed = processes.run(
             [str(self.programs / "bin" / name), *arguments],
+            stdin=stdin,
             deadline=Deadline(_START + 30.0),
             # The server keeps this environment: nothing of ours belongs into it.
             environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
@@ -194,6 +223,7 @@ class Postgres:
             raise EnvironmentFault(
                 f"PostgreSQL's {name} failed: {said[-500:]}", f"see {self.log}; your data is in {self.data}"
             )
+        return completed.stderr
 
     def _is_ours(self, pid: int) -> bool:
         try:

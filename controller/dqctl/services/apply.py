@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from dqctl.testgen.capabilities import capabilities
 from dqctl.testgen.driver import ask
 from dqctl.testgen.systems import alerts_plan, document, verdicts
 from dqctl.testgen.systems import plan as planning
+from dqctl.testgen.systems.declaration import Declaration
 from dqctl.testgen.systems.described import Kind, Part, describe
 from dqctl.testgen.systems.flavors import PASSWORD, WorkspaceAccess
 from dqctl.testgen.systems.plan import Action, Change, Difference, Plan
@@ -29,6 +30,8 @@ from dqctl.testgen.systems.wanted import Wanted, unwanted, wanted
 
 __all__ = ["Action", "Applied", "Change", "Difference", "Plan", "WorkspaceAccess", "apply", "plan"]
 
+
+Adapt = Callable[[Declaration], Declaration]
 
 _ALERTS = (Kind.ALERT_ROUTE, Kind.ALERT_RULE)
 
@@ -63,7 +66,7 @@ def plan(
     secrets may be.
     """
     sources = Sources(environment=environment, base=file.parent, scopes=scopes)
-    return _prepare(runtime, file, access, sources, deadline).plan
+    return _prepare(runtime, document.read(file), access, sources, deadline).plan
 
 
 def apply(
@@ -74,16 +77,19 @@ def apply(
     environment: Mapping[str, str],
     deadline: Deadline,
     scopes: SecretScopes | None = None,
+    adapt: Adapt = lambda declared: declared,
     dry_run: bool = False,
     progress: Progress = silent,
 ) -> Applied:
     """Carry out the plan; call it under ``jobs.exclusive``. The second time there is nothing to do.
 
+    ``adapt`` may change what the file declares before anything is made of it.
+
     Raises ``UsageError`` for a file that is wrong or asks for what cannot be done, ``TestGenFailed`` when TestGen
     refuses; then nothing was changed.
     """
     sources = Sources(environment=environment, base=file.parent, scopes=scopes)
-    made = _prepare(runtime, file, access, sources, deadline)
+    made = _prepare(runtime, adapt(document.read(file)), access, sources, deadline)
     prepared = made.plan
     if dry_run or not prepared.changes:
         return Applied(prepared, changed=False)
@@ -128,12 +134,11 @@ def _verdicts(prepared: Plan) -> dict[tuple[str, str], str | None]:
 
 def _prepare(
     runtime: Runtime,
-    file: Path,
+    declaration: Declaration,
     access: WorkspaceAccess | None,
     sources: Sources,
     deadline: Deadline,
 ) -> _Prepared:
-    declaration = document.read(file)
     parts = wanted(declaration, sources, access, capabilities(runtime.version))
     alerting = None if declaration.alerts is None else declaration.alerts.alerting(sources)
     existing = describe(runtime)

@@ -9,7 +9,7 @@ from dqctl.progress import Progress
 from dqctl.runtime import open_runtime
 from dqctl.services import state
 from dqctl.services.access import find_access
-from dqctl.services.apply import Applied, apply
+from dqctl.services.apply import Adapt, Applied, apply
 from dqctl.settings import Settings
 from dqctl.testgen import jobs
 
@@ -21,6 +21,7 @@ def apply_file(
     environment: Mapping[str, str],
     timeout: float,
     progress: Progress,
+    adapt: Adapt = lambda declared: declared,
     dry_run: bool = False,
 ) -> Applied:
     """``apply`` with the stack's own workspace at hand, while no other command works on the stack; then the state
@@ -40,6 +41,7 @@ def apply_file(
             scopes=access.secret,
             environment=environment,
             deadline=Deadline(timeout),
+            adapt=adapt,
             dry_run=dry_run,
             progress=progress,
         )

@@ -29,13 +29,14 @@ from dqctl.report.model import RunReport
 from dqctl.report.results import Status
 from dqctl.services import declare, state_restore, work
 from dqctl.services.install import install
+from dqctl.services.loading import load_parquet
 from dqctl.services.target import find_target
 from dqctl.services.work import WorkReport
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import read_record
 from dqctl.stack.secrets import missing_secrets
-from dqctl.tables.sql import literal
+from dqctl.tables.sql import Place, literal
 from dqctl.tables.state_tables import STATE_COMMITS, STATE_LOG
 
 STACK = "demo"
@@ -217,18 +218,13 @@ def _find_data() -> Path:
 
 def _load(warehouse: Warehouse, data: Path, progress: Progress) -> None:
     warehouse.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA} COMMENT 'Flights from New York, 2013'")
-    warehouse.execute(f"CREATE VOLUME IF NOT EXISTS {SCHEMA}.landing")
+    place = Place(*SCHEMA.split("."))
     for name in _TABLES:
         rows = _read(data, name)
         progress(f"loading {SCHEMA}.{name}: {rows.num_rows:,} rows")
         buffer = io.BytesIO()
         pyarrow.parquet.write_table(rows, buffer)
-        path = f"/Volumes/{SCHEMA.replace('.', '/')}/landing/{name}.parquet"
-        warehouse.put(buffer.getvalue(), path)
-        warehouse.execute(
-            f"CREATE OR REPLACE TABLE {SCHEMA}.{name} AS SELECT * FROM read_files('{path}', format => 'parquet')"
-        )
-        warehouse.remove(path)
+        load_parquet(warehouse, place, name, buffer.getvalue())
 
 
 def _read(data: Path, name: str) -> pa.Table:

@@ -18,7 +18,7 @@ from dqctl.services.target import name_of_target
 from dqctl.settings import Settings
 from dqctl.stack import lock, remembered
 from dqctl.stack.paths import StackPaths
-from dqctl.stack.record import StackRecord, read_record, write_record
+from dqctl.stack.record import StackRecord, ThrowAway, read_record, write_record
 
 _PASS_THROUGH = 0o711  # for PostgreSQL's account; nobody sees the names of what is there
 
@@ -45,6 +45,7 @@ def install(
     runtime: Literal["docker", "local"] = "local",
     version: str | None = None,
     remember: Mapping[str, str] | None = None,
+    throw_away: ThrowAway | None = None,
     progress: Progress,
     clock: Clock = SYSTEM_CLOCK,
 ) -> InstallReport:
@@ -54,7 +55,8 @@ def install(
     saved one's.
 
     ``runtime`` says where it runs (see ``usual_runtime``). ``remember`` holds settings that were given and that
-    later commands shall find without flags; no secrets. Raises ``UsageError`` when the stack has data of another
+    later commands shall find without flags; no secrets. With ``throw_away`` a stack that is new may be lost at any
+    time. Raises ``UsageError`` when the stack has data of another
     version or runtime, ``Busy`` when another command changes the stack, ``EnvironmentFault`` when this machine,
     its network or its Docker engine is in the way.
     """
@@ -65,7 +67,7 @@ def install(
     try:
         make_directories(paths)
         with lock.hold(paths.lock, "install", timeout=settings.lock_timeout, progress=progress):
-            return _converge(settings, paths, runtime, version, remember or {}, progress, clock)
+            return _converge(settings, paths, runtime, version, remember or {}, throw_away, progress, clock)
     except OSError as error:
         raise EnvironmentFault(
             f"{error.filename or paths.root}: {error.strerror}",
@@ -146,6 +148,7 @@ def _converge(
     kind: Literal["docker", "local"],
     version: str | None,
     remember: Mapping[str, str],
+    throw_away: ThrowAway | None,
     progress: Progress,
     clock: Clock,
 ) -> InstallReport:
@@ -157,7 +160,7 @@ def _converge(
     found = state_install.look_before(settings, paths, before, version, progress, clock)
     if found and found.state:
         version = found.state.testgen_version
-    runtime = _steps(kind)(settings, paths, before, version, changed, progress, clock)
+    runtime = _steps(kind)(settings, paths, before, version, throw_away, changed, progress, clock)
     if restored := state_install.restore_if_blank(settings, runtime, found, progress, clock):
         changed.append(restored)
     if runtime.up():

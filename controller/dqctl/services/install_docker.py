@@ -16,7 +16,7 @@ from dqctl.services.standstill import leave_version, standstill
 from dqctl.settings import Settings
 from dqctl.stack.images import Images, read_images, write_images
 from dqctl.stack.paths import StackPaths
-from dqctl.stack.record import LakebaseRecord, StackRecord, read_record, write_record
+from dqctl.stack.record import LakebaseRecord, StackRecord, ThrowAway, read_record, write_record
 from dqctl.stack.secrets import ensure_secret, ensure_secrets, missing_secrets
 from dqctl.testgen.capabilities import KNOWN, capabilities
 
@@ -40,6 +40,7 @@ def converge(
     paths: StackPaths,
     before: StackRecord | None,
     version: str | None,
+    throw_away: ThrowAway | None,
     changed: list[str],
     progress: Progress,
     clock: Clock,
@@ -64,7 +65,7 @@ def converge(
     capabilities(images.engine.version)  # refuses what is too old
     if pinned:
         _leave(settings, paths, before, pinned, images, progress)
-    record = _record(settings, before, images, clock)
+    record = _record(settings, before, images, throw_away, clock)
     if store == "lakebase":
         require_tls(images.engine.version)
         write_images(paths, images)  # the record comes next, and whoever reads it looks for them
@@ -72,7 +73,7 @@ def converge(
         before = read_record(paths)
     compose.make_directories(paths)
     monitoring.make_directories(paths, images)
-    files = compose.render_files(paths, settings, images)
+    files = compose.render_files(paths, settings, images, record)
     alertmanager_config.check(paths, settings, images, files, progress)
     runtime = runtime_of(paths, record, progress)
     new_record = before is None or record != before.model_copy(update={"updated": record.updated})
@@ -213,7 +214,9 @@ def _leave(
         leave_version(runtime_of(paths, before, progress), images.engine.version, settings.lock_timeout)
 
 
-def _record(settings: Settings, before: StackRecord | None, images: Images, clock: Clock) -> StackRecord:
+def _record(
+    settings: Settings, before: StackRecord | None, images: Images, throw_away: ThrowAway | None, clock: Clock
+) -> StackRecord:
     now = clock.now()
     return StackRecord(
         installed=before.installed if before and before.testgen_version == images.engine.version else False,
@@ -225,6 +228,7 @@ def _record(settings: Settings, before: StackRecord | None, images: Images, cloc
         scheduler=settings.scheduler,
         controller=settings.controller_run,
         lakebase=_lakebase(settings, before),
+        throw_away=before.throw_away if before else throw_away,
         created=before.created if before else now,
         updated=now,
     )

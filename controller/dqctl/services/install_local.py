@@ -2,14 +2,14 @@
 
 from dqctl.clock import Clock
 from dqctl.progress import Progress
-from dqctl.runtime import Runtime, accounts, environments, postgres_programs, runtime_of
+from dqctl.runtime import Runtime, accounts, cluster_template, environments, postgres_programs, runtime_of
 from dqctl.runtime.local import LocalRuntime
 from dqctl.runtime.postgres import free_port
 from dqctl.services.lakebase import Store, ensure_lakebase, project_of, require_tls, wanted_store
 from dqctl.services.standstill import leave_version
 from dqctl.settings import Settings
 from dqctl.stack.paths import StackPaths
-from dqctl.stack.record import LakebaseRecord, StackRecord, write_record
+from dqctl.stack.record import LakebaseRecord, StackRecord, ThrowAway, write_record
 from dqctl.stack.secrets import ensure_secrets
 from dqctl.testgen.capabilities import KNOWN
 
@@ -19,6 +19,7 @@ def converge(
     paths: StackPaths,
     before: StackRecord | None,
     version: str | None,
+    throw_away: ThrowAway | None,
     changed: list[str],
     progress: Progress,
     clock: Clock,
@@ -35,7 +36,7 @@ def converge(
     # PostgreSQL's account passes through; what is private has a directory of its own (0700).
     accounts.open_way(paths.home, paths.postgres)
     accounts.open_way(paths.home, paths.environments / "bin")
-    record = before or _new_record(settings, paths, version, store, clock)
+    record = before or _new_record(settings, paths, version, store, throw_away, clock)
     log = paths.logs / "install.log"
     if store == "disposable" and postgres_programs.ensure_programs(paths.environments, log=log, progress=progress):
         changed.append(f"PostgreSQL {postgres_programs.VERSION}")
@@ -51,11 +52,21 @@ def converge(
         return runtime_of(paths, ensure_lakebase(settings, paths, record, changed, progress, clock), progress)
     runtime = LocalRuntime(paths, record, progress)
     if not runtime.postgres.exists:
-        account = record.postgres_account
-        progress("making the database cluster" + (f", owned by the account {account}" if account else ""))
-        runtime.postgres.create()
+        _make_cluster(runtime, progress)
         changed.append("database cluster")
     return runtime
+
+
+def _make_cluster(runtime: LocalRuntime, progress: Progress) -> None:
+    account = runtime.record.postgres_account
+    progress("making the database cluster" + (f", owned by the account {account}" if account else ""))
+    template = cluster_template.ClusterTemplate(runtime) if runtime.record.throw_away else None
+    if template and template.take():
+        return
+    runtime.postgres.create()
+    if template:
+        runtime.up()
+        template.keep()
 
 
 def wanted_version(before: StackRecord | None, version: str | None) -> str:
@@ -64,7 +75,12 @@ def wanted_version(before: StackRecord | None, version: str | None) -> str:
 
 
 def _new_record(
-    settings: Settings, paths: StackPaths, version: str | None, store: Store, clock: Clock
+    settings: Settings,
+    paths: StackPaths,
+    version: str | None,
+    store: Store,
+    throw_away: ThrowAway | None,
+    clock: Clock,
 ) -> StackRecord:
     now = clock.now()
     record = StackRecord(
@@ -74,6 +90,7 @@ def _new_record(
         postgres_version="of Lakebase",
         postgres_port=None,
         postgres_account=None,
+        throw_away=throw_away,
         created=now,
         updated=now,
     )

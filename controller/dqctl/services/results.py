@@ -94,6 +94,14 @@ def definitions(reader: MetadataReader, suite: str) -> tuple[Row, ...]:
     return reader.definitions(suite_id(reader, suite))
 
 
+def judgements(reader: MetadataReader, suite: str) -> dict[str, dict[str, str | None]]:
+    """``severity`` and ``dimension`` of a suite's tests, by the definition's id."""
+    return {
+        row["id"]: {"severity": row["severity"], "dimension": row["dq_dimension"]}
+        for row in reader.judgements(suite_id(reader, suite))
+    }
+
+
 def suite_id(reader: MetadataReader, suite: str) -> str:
     """The id of the suite called ``suite``, or whose id begins so; ``UsageError`` for none or several."""
     found = reader.suites(suite)

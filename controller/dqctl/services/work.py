@@ -17,7 +17,14 @@ from dqctl.services.alerts import raise_alerts
 from dqctl.services.explain import Explanation, explain
 from dqctl.services.export_runs import ExportReport, hand_over_after
 from dqctl.services.publish import PublishReport, publish
-from dqctl.services.systems import Suite, System, TableGroup, resolve_suites, resolve_system
+from dqctl.services.systems import (
+    Suite,
+    System,
+    TableGroup,
+    list_systems,
+    resolve_suites,
+    resolve_system,
+)
 from dqctl.services.waiting import ALL, Again
 from dqctl.services.work_session import Course, WorkReport, report_of, session, shared_session
 from dqctl.settings import Settings
@@ -28,6 +35,7 @@ __all__ = [
     "Limits",
     "WorkReport",
     "assess",
+    "check_all",
     "explain_publish",
     "generate",
     "profile",
@@ -117,6 +125,34 @@ def assess(settings: Settings, system: str, *, progress: Progress, clock: Clock 
         return wanted
 
     return _work(settings, f"assess {system}", requests, progress, clock)
+
+
+def check_all(
+    settings: Settings, *, limits: Limits = Limits(), progress: Progress, clock: Clock = SYSTEM_CLOCK
+) -> WorkReport:
+    """Run the tests of all suites; those of a suite that has none are made before, from a profile of its tables.
+
+    ``UsageError`` when nothing is declared.
+    """
+
+    def requests(runtime: Runtime) -> dict[str, JobRequest]:
+        groups = [group for system in list_systems(runtime) for group in system.table_groups]
+        suites = [suite for group in groups for suite in group.suites]
+        if not suites:
+            raise UsageError("no suite is declared", "declare one in a systems file, and name it with -f")
+        bare = [suite for suite in suites if not suite.tests]
+        without = {suite.table_group_id for suite in bare}
+        return {
+            **{
+                f"profile of {each.name}": JobRequest(JobKind.PROFILE, each.id)
+                for each in groups
+                if each.id in without
+            },
+            **{f"generation of {each.path}": JobRequest(JobKind.GENERATE, each.id) for each in bare},
+            **{each.path: JobRequest(JobKind.TEST, each.id, limits.suite_timeout) for each in suites},
+        }
+
+    return _work(settings, "check of all suites", requests, progress, clock)
 
 
 def publish_waiting(

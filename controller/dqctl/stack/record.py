@@ -26,6 +26,14 @@ class LakebaseRecord(BaseModel):
     ca_file: Path | None = Field(default=None, description="Certificates that its own is checked with.")
 
 
+class ThrowAway(BaseModel):
+    """What says of everything that a stack has outside of its directory that it may be removed, and when."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    labels: dict[str, str]
+
+
 class StackRecord(BaseModel):
     """One stack. ``installed`` is False while an install is not complete, and after an uninstall."""
 
@@ -44,6 +52,9 @@ class StackRecord(BaseModel):
     controller: bool = Field(default=False, description="Whether the controller runs all the time (docker).")
     lakebase: LakebaseRecord | None = Field(
         default=None, description="None: the stack has a PostgreSQL of its own."
+    )
+    throw_away: ThrowAway | None = Field(
+        default=None, description="Nobody misses the stack: its PostgreSQL does not wait for the disk."
     )
     created: datetime
     updated: datetime

@@ -1,0 +1,1 @@
+"""Where code is reviewed: comments on pull requests of GitHub and merge requests of GitLab."""

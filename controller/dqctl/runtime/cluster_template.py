@@ -1,0 +1,106 @@
+"""A whole database cluster, as the first throw-away stack of its kind had it when it was new.
+
+Copying it takes a third of what making one takes (initdb, TestGen's metadata). No secret is in it: the password of
+its role was that of a stack that is gone, as was that of TestGen's first user. A copy's role gets the password of
+its stack before the server listens; nobody signs in to the web application of a throw-away stack, so TestGen's
+first user keeps one that nobody knows.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from dqctl import processes
+from dqctl.clock import Deadline
+from dqctl.errors import EnvironmentFault
+from dqctl.runtime import metadata_template
+from dqctl.runtime.local import LocalRuntime
+from dqctl.runtime.postgres import Postgres
+from dqctl.testgen.capabilities import capabilities
+
+_log = logging.getLogger(__name__)
+
+_FORMAT = 1
+_TIMEOUT = 120.0  # seconds for a copy: 0.1 on an idle machine
+_KEPT = 2  # of one version of TestGen
+_ENDING = ".cluster"
+
+
+@dataclass(frozen=True)
+class ClusterTemplate:
+    """What is kept for stacks like that of ``runtime``, which is a throw-away one."""
+
+    runtime: LocalRuntime
+
+    @property
+    def path(self) -> Path:
+        """Where it is, or would be. Who owns it is part of it: PostgreSQL runs as nobody else."""
+        made_from = (
+            f"format {_FORMAT}",
+            self.runtime.environment.fingerprint,
+            f"PostgreSQL {self.runtime.record.postgres_version}",
+            f"account {self.runtime.record.postgres_account or os.geteuid()}",
+        )
+        name = hashlib.sha256("\n".join(made_from).encode()).hexdigest()[:32]
+        return metadata_template.directory(self.runtime.paths, self.runtime.version) / f"{name}{_ENDING}"
+
+    def take(self) -> bool:
+        """Make the stack's cluster of what is kept; False when nothing is kept that can be taken."""
+        server = self.runtime.postgres
+        if not (self.path / "PG_VERSION").exists():
+            return False
+        making = server.data.with_name(f"{server.data.name}.making")
+        try:
+            shutil.rmtree(making, ignore_errors=True)
+            _copy(self.path, making)
+            server.adopt(making)
+        except (EnvironmentFault, OSError) as error:
+            _log.warning("the cluster %s does not fit and is removed: %s", self.path, error)
+            shutil.rmtree(making, ignore_errors=True)
+            shutil.rmtree(self.path, ignore_errors=True)
+            return False
+        return True
+
+    def keep(self) -> None:
+        """Keep the stack's cluster, as its set-up has just left it: the server is stopped for it, and started.
+
+        Where that cannot be done, the log says so: this stack needs nothing of it.
+        """
+        server: Postgres = self.runtime.postgres
+        if self.path.exists() or not capabilities(self.runtime.version).known:
+            return
+        making = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.runtime.down()
+            _copy(server.data, making)
+            for log in (making / "log").iterdir():
+                log.unlink()
+            making.rename(self.path)
+            self._remove_oldest()
+        except (EnvironmentFault, OSError) as error:  # one of them: another stack was quicker
+            _log.warning("no cluster is kept: %s", error)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+            self.runtime.up()
+
+    def _remove_oldest(self) -> None:
+        kept = sorted(self.path.parent.glob(f"*{_ENDING}"), key=lambda path: path.stat().st_mtime)
+        for path in kept[:-_KEPT]:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path)
+
+
+def _copy(source: Path, target: Path) -> None:
+    done = processes.run(
+        ["cp", "-a", "--reflink=auto", str(source), str(target)],
+        deadline=Deadline(_TIMEOUT),
+        environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+    )
+    if done.exit_code:
+        raise EnvironmentFault(f"cp failed: {done.stderr.strip()[-300:]}", "free space, or see who owns it")

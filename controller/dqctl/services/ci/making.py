@@ -1,0 +1,79 @@
+"""Making an ephemeral stack: TestGen's side in this thread, that of the data in another."""
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
+
+from dqctl.clock import Clock
+from dqctl.databricks.warehouse import Warehouse
+from dqctl.progress import Progress
+from dqctl.services import declare
+from dqctl.services.ci import seeds, throw_away
+from dqctl.services.ci.environment import environment_of, remembered
+from dqctl.services.ci.seeds import Loaded, Seeds
+from dqctl.services.ci.up import EphemeralStack, Wanted
+from dqctl.services.install import install
+from dqctl.services.target import find_target
+from dqctl.stack.record import ThrowAway
+from dqctl.testgen.systems.declaration import Declaration
+
+_APPLY = 300.0  # seconds
+
+Begin = Callable[[Callable[[], Any]], "Future[Any]"]
+
+
+def make(
+    stack: EphemeralStack,
+    wanted: Wanted,
+    found: Seeds | None,
+    place: "Future[Any]",
+    begin: Begin,
+    progress: Progress,
+    clock: Clock,
+) -> EphemeralStack:
+    """Install, apply, and have the other thread load the seeds as soon as it has the ``place`` for them."""
+    moved = _moved(stack, found)
+
+    def load() -> tuple[Loaded, ...]:
+        if not (found and found.files):
+            return ()
+        with Warehouse(find_target(stack.settings), clock, progress) as warehouse:
+            return seeds.load(warehouse, found, moved, stack.settings.catalog, progress)
+
+    def adapted(declared: Declaration) -> Declaration:
+        """It tells nobody, and looks where the seeds are."""
+        silent = declared.model_copy(update={"alerts": None})
+        return throw_away.elsewhere(silent, stack.settings.catalog, moved)
+
+    loaded = begin(load)
+    install(
+        stack.settings,
+        runtime=wanted.runtime,
+        version=wanted.version,
+        remember=remembered(stack.settings, stack.record),
+        throw_away=ThrowAway(labels=throw_away.labels(stack.record, stack.paths, owned=wanted.owned)),
+        progress=progress,
+        clock=clock,
+    )
+    place.result()
+    if wanted.systems:
+        declare.apply_file(
+            stack.settings,
+            wanted.systems,
+            environment=os.environ,
+            timeout=_APPLY,
+            progress=progress,
+            adapt=adapted,
+        )
+    content = loaded.result()
+    plain, secret = environment_of(stack.settings, stack.paths, stack.record)
+    return replace(stack, environment=plain, secrets=secret, loaded=content)
+
+
+def _moved(stack: EphemeralStack, found: Seeds | None) -> Mapping[str, str]:
+    """Schemas of the seeds that have another name there."""
+    if stack.record.databricks is None or found is None:
+        return {}
+    return {each: throw_away.of_seeds(stack.name, each) for each in found.schemas}

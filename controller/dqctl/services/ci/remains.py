@@ -1,0 +1,142 @@
+"""The processes of an ephemeral stack, found by what is theirs alone: its directory, or its command's cookie.
+
+Whoever was killed has told nobody which processes he had started, so they are looked for. A name alone proves
+nothing, nor does a directory: somebody may read a log there.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dqctl.clock import Deadline
+from dqctl.errors import EnvironmentFault
+from dqctl.services.ci.owner import started_at
+from dqctl.services.ci.record import CiPaths, Record
+
+COOKIE = "DQCTL_CI_RUN"  # the variable that all processes of a command have
+
+_POLL = 0.01
+_POLITE = 5.0  # seconds for PostgreSQL to end by itself, which takes a tenth of one
+_SECONDS = 30.0
+# A process that was killed between two of its steps leaves the next one to be found: a shell becomes PostgreSQL.
+_SETTLED = 0.3
+
+# What a stack's processes run, beside the local workspace; each names the stack's directory in an argument.
+_PROGRAMS = ("postgres", "pg_ctl", "initdb", "docker", "docker-compose", "sh", "dash", "bash")
+_WORKSPACE = b"dqctl.localworkspace"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A process: its number, when it began, and whether it is to end by itself (PostgreSQL's first one)."""
+
+    pid: int
+    started: int
+    polite: bool
+
+
+def end_processes(paths: CiPaths, record: Record, *, settle: bool) -> int:
+    """End all processes of the stack, and tell how many there were.
+
+    With ``settle`` whoever made the stack was killed: what he had under way is waited for. Raises
+    ``EnvironmentFault`` when some do not end.
+    """
+    ended: set[Found] = set()
+    asked: set[Found] = set()
+    deadline, polite = Deadline(_SECONDS), Deadline(_POLITE)
+    quiet: Deadline | None = None
+    while True:
+        found = list(find(paths, record))
+        ended.update(found)
+        for each in found:
+            if not each.polite or polite.passed:
+                _signal(each, signal.SIGKILL)
+            elif each not in asked:
+                asked.add(each)
+                # Immediate shutdown: its shared memory goes with it, as it does not by SIGKILL.
+                _signal(each, signal.SIGQUIT)
+        if found:
+            quiet = None
+            if deadline.passed:
+                raise EnvironmentFault(
+                    f"processes of {paths.name} do not end: {', '.join(str(each.pid) for each in found)}",
+                    f"end them (kill), then: dqctl ci down {paths.name}",
+                )
+        else:
+            quiet = quiet or Deadline(_SETTLED if settle else 0.0)
+            if quiet.passed:
+                return len(ended)
+        time.sleep(_POLL)
+
+
+def find(paths: CiPaths, record: Record) -> Iterator[Found]:
+    """The stack's processes, but for this one and those that it was started by."""
+    own = _lineage()
+    root = str(paths.root)
+    cookie = f"{COOKIE}={record.command.cookie}".encode() if record.command else None
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) in own:
+            continue
+        with contextlib.suppress(OSError):
+            arguments = (entry / "cmdline").read_bytes().split(b"\0")
+            if arguments == [b""]:  # of the kernel, or ended
+                continue
+            ours, polite = _is_of_stack(entry, arguments, root, str(paths.stack.postgres))
+            if not ours and cookie:
+                ours = cookie in (entry / "environ").read_bytes().split(b"\0")
+            started = started_at(int(entry.name))
+            if ours and started is not None:
+                yield Found(int(entry.name), started, polite)
+
+
+def _is_of_stack(entry: Path, arguments: list[bytes], root: str, data: str) -> tuple[bool, bool]:
+    """Whether it is of the stack, and whether it is to end by itself."""
+    named = any(root.encode() in each for each in arguments)
+    if named and _WORKSPACE in arguments:
+        return True, False
+    if not named and not arguments[0].startswith(b"postgres:"):  # what a backend calls itself
+        return False, False
+    program = (entry / "exe").readlink().name.removesuffix(" (deleted)")
+    if named:
+        first = program == "postgres" and arguments[1:2] == [b"-D"]
+        return program in _PROGRAMS and _names(arguments, root), first
+    return program == "postgres" and str((entry / "cwd").readlink()) == data, True
+
+
+def _names(arguments: list[bytes], root: str) -> bool:
+    """Whether an argument is a path at or below ``root``, by itself or behind ``=``, or a shell's text has one."""
+    inside = f"{root}/".encode()
+    texts = [each.rpartition(b"=")[2] for each in arguments]
+    if any(each == root.encode() or each.startswith(inside) for each in texts):
+        return arguments[0].rpartition(b"/")[2] not in (b"sh", b"dash", b"bash")
+    # pg_ctl starts the server by a shell.
+    return arguments[1:2] == [b"-c"] and b"postgres" in arguments[2] and inside in arguments[2]
+
+
+def _lineage() -> set[int]:
+    """This process and those above it: a command may take its own stack down."""
+    found: set[int] = set()
+    pid = os.getpid()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(") ")[2]
+        except OSError:
+            break
+        pid = int(fields.split()[1])
+    return found
+
+
+def _signal(found: Found, number: signal.Signals) -> None:
+    """Signal that very process, and nobody who has its number now."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        descriptor = os.pidfd_open(found.pid)
+        try:
+            if started_at(found.pid) == found.started:
+                signal.pidfd_send_signal(descriptor, number)
+        finally:
+            os.close(descriptor)

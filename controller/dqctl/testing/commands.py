@@ -1,0 +1,81 @@
+"""``dqctl`` as a process of its own, as users and CI run it.
+
+In the test's process it would share warning filters, patched modules and variables with the tests.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from dqctl.errors import EnvironmentFault
+
+_INTERRUPTED = 30.0  # seconds for a command to end what it has begun
+
+
+class CommandFailed(Exception):  # noqa: N818 - named for what it is
+    """A command of dqctl ended with an error; ``code`` is its exit code (``dqctl.errors.ExitCode``)."""
+
+    def __init__(self, message: str, hint: str = "", code: int = 3) -> None:
+        super().__init__(f"{message}\nhint: {hint}" if hint else message)
+        self.message = message
+        self.hint = hint
+        self.code = code
+
+
+def dqctl(
+    environment: Mapping[str, str], *arguments: str, timeout: float, codes: tuple[int, ...] = (0,)
+) -> dict[str, Any]:
+    """The object that a command prints. ``environment`` goes over this process's own.
+
+    Raises ``CommandFailed`` for an exit code that is not among ``codes``, ``EnvironmentFault`` when it takes
+    longer than ``timeout`` seconds or says nothing that can be read.
+    """
+    argv = [sys.executable, "-P", "-m", "dqctl", "--quiet", "--output", "json", *arguments]
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    with process:
+        try:
+            said, complaint = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            _end(process)
+            raise EnvironmentFault(
+                f"dqctl {arguments[0]} is not done after {timeout:g} s", "give it more with --dq-timeout"
+            ) from None
+        except BaseException:
+            _end(process)
+            raise
+    try:
+        document: dict[str, Any] = json.loads(said)
+    except ValueError:
+        raise EnvironmentFault(
+            f"dqctl {arguments[0]} ended with exit code {process.returncode} and says nothing that can be read",
+            complaint.strip()[-1000:],
+        ) from None
+    if process.returncode not in codes:
+        wrong = _error(document)
+        raise CommandFailed(wrong["message"], wrong["hint"], process.returncode)
+    return document
+
+
+def _error(document: Mapping[str, Any]) -> Mapping[str, str]:
+    found = document.get("error") or next(iter(document.get("errors", ())), None)
+    return found or {"message": f"dqctl ended as {document.get('outcome')}", "hint": ""}
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """Ctrl-C reached it, too, if that is what happened; it ends what it has begun, or is ended."""
+    process.terminate()
+    try:
+        process.wait(_INTERRUPTED)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
