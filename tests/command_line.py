@@ -81,12 +81,21 @@ class Process:
     """A command that goes on while the test does, in a process group of its own; read while it speaks."""
 
     def __init__(
-        self, argv: list[str], environment: Mapping[str, str], stdin: str | None = None, *, warm: bool = False
+        self,
+        argv: list[str],
+        environment: Mapping[str, str],
+        stdin: str | None = None,
+        *,
+        warm: bool = False,
+        program: str | None = None,
     ) -> None:
-        """With ``warm``, ``argv`` are arguments of ``dqctl``, which need not be started from its first import."""
+        """With ``warm``, ``argv`` are arguments of ``dqctl``, which need not be started from its first import.
+
+        Of ``program``, if there is one, which then runs in dqctl's place.
+        """
         self._spoken: tuple[list[str], list[str]] = ([], [])
         self._process = (
-            Warm(argv, environment)
+            Warm(argv, environment, program)
             if warm
             else subprocess.Popen(
                 argv,
@@ -191,6 +200,14 @@ class CommandLine:
     def settings(self) -> Settings:
         """The settings that the commands find."""
         return load({"home": self.home}, self.environment)
+
+
+def run_program(program: str, *arguments: object, timeout: float = 120) -> Said:
+    """A program of a test's that works with dqctl's modules, from start to end, as ``python -c`` runs it.
+
+    It is a process like any other, to be killed or to kill itself; dqctl's imports are behind it (``warm_start``).
+    """
+    return Process([*map(str, arguments)], os.environ, warm=True, program=program).end(timeout)
 
 
 def load_shop(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """Tiers, and an environment that says nothing about anybody's real stacks and workspaces."""
 
+import gc
 import os
 import subprocess
 
@@ -20,6 +21,9 @@ hypothesis.settings.load_profile("dqctl")
 
 _outcomes = compatibility.Outcomes()
 
+# What collecting makes stays: looking for garbage in it, then and in each test, is a fifth of its time.
+gc.disable()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--compatibility", choices=("write", "check"), help="docs/compatibility.md, by what is seen")
@@ -38,9 +42,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # The files that take longest, the longest first: a file goes to one worker, and the last one must be short.
 _LONGEST = (
+    "test_ci_recipes", "test_pytest_plugin",
     "test_upgrade", "test_credentials", "test_killed_anywhere", "test_dbt", "test_main_job", "test_lakebase",
     "test_engine_faults", "test_first_steps", "test_testgen_command", "test_jobs", "test_publish",
-    "test_compliance", "test_state_restore", "test_container_places", "test_crashes",
+    "test_compliance", "test_ci", "test_ci_docker", "test_state_restore", "test_container_places", "test_crashes",
     "test_sidecar", "test_export",
     "test_metadata_template", "test_install_faults", "test_demo", "test_night", "test_disk_full",
     "test_engine_crashes", "test_state", "test_container_faults", "test_upgrade_docker",
@@ -64,6 +69,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     items.sort(key=place)
     compatibility.mark(items)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

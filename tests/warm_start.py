@@ -2,8 +2,8 @@
 
 Half of the processor time of a command goes to imports (0.9 s), the same ones a thousand times in a run of all
 tests. So one process a worker imports all of dqctl, and forks: each command is a process, with a session, an
-environment, a directory and an output of its own, that runs ``python -m dqctl`` from there. How dqctl starts is
-left to those that ``CommandLine.start`` starts.
+environment, a directory and an output of its own, that runs ``python -m dqctl`` from there, or a program of a
+test's that works with dqctl's modules. How dqctl starts is left to those that ``CommandLine.start`` starts.
 """
 
 import contextlib
@@ -30,8 +30,16 @@ class Warm:
 
     stdin = None
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        request = {"arguments": [*arguments], "environment": dict(environment), "directory": str(Path.cwd())}
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], program: str | None = None
+    ) -> None:
+        """``program`` is the text of another one than dqctl, as ``python -c`` takes it."""
+        request = {
+            "arguments": [*arguments],
+            "environment": dict(environment),
+            "directory": str(Path.cwd()),
+            "program": program,
+        }
         out, its_out = os.pipe()
         err, its_err = os.pipe()
         self._ended, its_end = os.pipe()
@@ -92,8 +100,8 @@ def _server() -> socket.socket:
     return ours
 
 
-def _serve(requests: socket.socket) -> None:
-    """Fork at each request; returns in the new process, as the command that was asked for."""
+def _serve(requests: socket.socket) -> str | None:
+    """Fork at each request; returns in the new process, as the command that was asked for: a program, or dqctl."""
     import importlib
     import pkgutil
     import threading
@@ -133,10 +141,12 @@ def _serve(requests: socket.socket) -> None:
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environment"])
-    sys.argv = ["dqctl", *request["arguments"]]
+    program: str | None = request["program"]
+    sys.argv = ["-c" if program else "dqctl", *request["arguments"]]
     for stream, descriptor in ((1, out), (2, err)):
         os.dup2(descriptor, stream)
         os.close(descriptor)
+    return program
 
 
 if __name__ == "__main__":
@@ -145,7 +155,10 @@ if __name__ == "__main__":
 
     sys.path.pop(0)  # the tests' own modules
     gc.disable()
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    asked = _serve(socket.socket(fileno=int(sys.argv[1])))
     gc.freeze()
     gc.enable()
-    runpy.run_module("dqctl", run_name="__main__", alter_sys=True)
+    if asked:
+        exec(compile(asked, "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102 - a test's own
+    else:
+        runpy.run_module("dqctl", run_name="__main__", alter_sys=True)

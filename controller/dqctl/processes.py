@@ -125,6 +125,34 @@ def start(
     return _start(argv, environment, None, None, (source, stdout, None))
 
 
+def hand_over(
+    argv: Sequence[str], *, environment: Mapping[str, str], own_group: bool, stdout: int | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start a program of the user's, with our own streams (``stdout``: another one than ours), and do not wait.
+
+    Its arguments are the user's affair. It dies with the thread that starts it; its children do not. Raises
+    ``EnvironmentFault`` when it cannot be started.
+    """
+    return _start(argv, environment, None, None, (None, stdout, None), own_group=own_group)
+
+
+def leave_behind(argv: Sequence[str], *, environment: Mapping[str, str], told: bool) -> "subprocess.Popen[bytes]":
+    """Start ``argv`` in a session of its own, in which it outlives us; it says nothing to anybody.
+
+    With ``told`` its stdin is a pipe, which ends with us at the latest.
+    """
+    _refuse_secrets(argv)
+    return subprocess.Popen(
+        list(argv),
+        stdin=subprocess.PIPE if told else subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=dict(environment),
+        cwd="/",
+        start_new_session=True,
+    )
+
+
 def stop_groups(processes: "Sequence[subprocess.Popen[bytes]]", grace: float) -> None:
     """End all of ``processes`` and their groups together: SIGTERM, ``grace`` seconds for all of them, SIGKILL."""
     for process in processes:
@@ -185,6 +213,8 @@ def _start(
     cwd: Path | None,
     account: str | None,
     streams: tuple[IO[bytes] | int | None, IO[bytes] | int | None, int | None],
+    *,
+    own_group: bool = True,
 ) -> "subprocess.Popen[bytes]":
     entry = pwd.getpwnam(account) if account else None
     try:
@@ -195,7 +225,7 @@ def _start(
             stderr=streams[2],
             env=dict(environment),
             cwd=cwd,
-            process_group=0,
+            process_group=0 if own_group else None,
             preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - two system calls and no more
             user=entry.pw_uid if entry else None,
             group=entry.pw_gid if entry else None,

@@ -15,9 +15,22 @@ Long because it is one list: every published column with its meaning, which noth
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 Row = Mapping[str, Any]
+
+
+class Place(NamedTuple):
+    """Where a test stands. A generated test is known by it: TestGen makes such tests anew, under other ids."""
+
+    table: str
+    column: str
+    test_type: str
+
+
+def place_of(result: Row) -> Place:
+    """Where the test of a result stands."""
+    return Place(result.get("table_name") or "", result.get("column_names") or "", result.get("test_type") or "")
 
 
 class Type(StrEnum):

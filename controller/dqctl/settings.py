@@ -201,6 +201,13 @@ class Settings(BaseSettings):
     parallel: int = Field(
         1, ge=1, le=64, description="Suites that run-tests runs side by side; each takes a TestGen of 250 MB."
     )
+    baseline: Path | None = Field(
+        None,
+        description="JSON that a run of the base wrote: run-tests fails only on what is newly broken since then.",
+    )
+    baseline_optional: bool = Field(
+        False, description="Whether that file may be missing, as on a first run: then all that fails is new."
+    )
     lock_timeout: float = Field(0.0, ge=0, description="Seconds to wait for a stack that is busy.")
 
     @field_validator("databricks_host")
@@ -210,7 +217,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "home", "workspace", "ca_bundle", "controller_credential", "lakebase_ca", "metrics_file",
-        "alertmanager_config",
+        "alertmanager_config", "baseline",
     )  # fmt: skip
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:

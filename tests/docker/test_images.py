@@ -42,13 +42,24 @@ def config(engine: docker.DockerClient, tag: str) -> dict[str, object]:
     return found
 
 
+def said_by(engine: docker.DockerClient, tag: str, *command: str, **options: object) -> str:
+    """What a hardened container of an image says; a failure fails the test.
+
+    The engine's ``run(remove=True)`` would leave the volumes behind that the image asks for.
+    """
+    container = engine.containers.create(tag, list(command), **{**HARDENED, "tmpfs": {"/tmp": ""}, **options})
+    try:
+        container.start()
+        code, said = ended(container)
+    finally:
+        container.remove(force=True, v=True)
+    assert code == 0, said
+    return said
+
+
 def shell(engine: docker.DockerClient, tag: str, script: str, **options: object) -> str:
-    """What ``script`` says in a hardened container of an image; a failure raises."""
-    options = {**HARDENED, "tmpfs": {"/tmp": ""}, **options}
-    said: bytes = engine.containers.run(
-        tag, ["-c", script], entrypoint="/bin/sh", remove=True, stderr=True, **options
-    )
-    return said.decode()
+    """What ``script`` says in a hardened container of an image; a failure fails the test."""
+    return said_by(engine, tag, "-c", script, entrypoint="/bin/sh", **options)
 
 
 # --- testgen -----------------------------------------------------------------------------------------------------
@@ -76,7 +87,7 @@ def test_testgen_runs_as_a_user_who_owns_the_volume_and_nothing_of_the_program(e
 
 
 def test_testgen_starts_hardened_and_is_the_version_of_its_tag(engine, images) -> None:
-    said = engine.containers.run(images.testgen, ["--help"], remove=True, tmpfs={"/tmp": ""}, **HARDENED).decode()
+    said = said_by(engine, images.testgen, "--help")
     assert "run-tests" in said
     script = "import importlib.metadata as m; print(m.version('dataops-testgen'))"
     assert shell(engine, images.testgen, f'python3 -c "{script}"').strip() == images.testgen.partition(":")[2]
@@ -383,8 +394,8 @@ def test_controller_image_runs_dqctl_hardened_with_the_versions_of_the_lock(engi
     found = config(engine, controller_image)
     assert (found["User"], found["Entrypoint"]) == ("dqctl", ["dqctl"])
     assert found["Labels"]["org.opencontainers.image.version"] == __version__
-    said = engine.containers.run(controller_image, ["--version"], remove=True, tmpfs={"/tmp": ""}, **HARDENED)
-    assert said.decode().strip() == f"dqctl {__version__}"
+    said = said_by(engine, controller_image, "--version")
+    assert said.strip() == f"dqctl {__version__}"
     script = "import importlib.metadata as m; [print(d.name, d.version) for d in m.distributions()]"
     listed = shell(engine, controller_image, f'/opt/dqctl/bin/python -c "{script}"').splitlines()
     installed = {name.lower().replace("_", "-"): version for name, version in map(str.split, listed)}

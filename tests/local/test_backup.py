@@ -5,7 +5,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from command_line import CommandLine
+from command_line import CommandLine, run_program
 from corpora import VERSIONS
 from dqctl.errors import Busy, EnvironmentFault, UsageError
 from dqctl.localworkspace import control
@@ -253,9 +252,8 @@ def test_killed_at_any_moment_the_stack_has_the_old_metadata_or_the_restored_one
         ("restore", SWAP, chance.uniform(0.0, 0.1)),
     ]
     for command, moment, seconds in moments:
-        argv = [sys.executable, "-c", _COMMAND, str(fresh_stack.home), command, made.id, moment, str(seconds)]
-        done = subprocess.run(argv, timeout=120, capture_output=True, text=True)
-        assert done.returncode == -signal.SIGKILL or (seconds and done.returncode == 0), (moment, done.stderr)
+        done = run_program(_COMMAND, fresh_stack.home, command, made.id, moment, seconds)
+        assert done.code == -signal.SIGKILL or (seconds and done.code == 0), (moment, done.err)
         found = seen(open_runtime(fresh_stack, silent))
         assert found in (old, restored), (moment, seconds)
         if moment != SWAP:

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from command_line import CommandLine
+from command_line import CommandLine, run_program
 from dqctl.clock import Deadline
 from dqctl.errors import Busy, EnvironmentFault, UsageError
 from dqctl.progress import silent
@@ -208,15 +208,10 @@ MOMENTS = [step for step in STEPS if step not in [f"{name} is replaced" for name
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_in_any_moment_the_old_or_the_new_secrets_count(runtime: LocalRuntime, moment: str) -> None:
     before = values_of(runtime)
-    killed = subprocess.run(
-        [sys.executable, "-c", ROTATE, str(runtime.paths.home), moment],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    killed = run_program(ROTATE, runtime.paths.home, moment)
+    assert killed.code == -signal.SIGKILL, killed.err
     begun = rotation.pending(runtime.paths)
-    assert (begun is None) == (STEPS.index(moment) in (0, len(STEPS))), killed.stdout
+    assert (begun is None) == (STEPS.index(moment) in (0, len(STEPS))), killed.out
     taken = STEPS.index(moment) >= TAKEN
     # The next command, whichever it is.
     open_runtime(settings_of(runtime), silent)
@@ -228,7 +223,7 @@ def test_killed_in_any_moment_the_old_or_the_new_secrets_count(runtime: LocalRun
         assert_testgen_reads(runtime, before["testgen_password"])
     assert values_of(runtime) == good
     for value in (*before.values(), *new.values()):
-        assert value not in killed.stdout + killed.stderr
+        assert value not in killed.everything
 
 
 @pytest.mark.parametrize("moment", [STEPS[0], *STEPS[TAKEN - 2 : TAKEN + 2]])
@@ -253,11 +248,7 @@ def test_interrupted_in_any_moment_it_is_ended_at_once(runtime: LocalRuntime, mo
 
 def test_killed_while_postgresql_is_killed_too(runtime: LocalRuntime) -> None:
     before = values_of(runtime)
-    subprocess.run(
-        [sys.executable, "-c", ROTATE, str(runtime.paths.home), "the database has taken them"],
-        capture_output=True,
-        timeout=120,
-    )
+    run_program(ROTATE, runtime.paths.home, "the database has taken them")
     begun = rotation.pending(runtime.paths)
     assert begun
     postmaster = runtime.postgres.postmaster()
@@ -473,11 +464,7 @@ def test_the_command_line_shows_no_value_that_it_is_not_asked_for(runtime: Local
 
 
 def test_a_value_is_revealed_as_the_database_has_it_after_an_interrupted_rotation(runtime: LocalRuntime) -> None:
-    subprocess.run(
-        [sys.executable, "-c", ROTATE, str(runtime.paths.home), "the database has taken them"],
-        capture_output=True,
-        timeout=120,
-    )
+    run_program(ROTATE, runtime.paths.home, "the database has taken them")
     value = read(settings_of(runtime), "testgen_password", progress=silent).get_secret_value()
     assert_testgen_reads(runtime, value)
     assert all(each.changed for each in secrets_of(settings_of(runtime)))

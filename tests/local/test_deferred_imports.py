@@ -14,7 +14,9 @@ from dqctl.testgen.capabilities import KNOWN
 
 pytestmark = pytest.mark.local
 
-HEAVY = ("pybars", "statsmodels.tsa.statespace.sarimax", "scipy.stats", "streamlit_authenticator")
+HEAVY = (
+    "numpy", "pandas", "pybars", "statsmodels.tsa.statespace.sarimax", "scipy.stats", "streamlit_authenticator",
+)  # fmt: skip
 
 USE = """
 import json, sys
@@ -24,15 +26,17 @@ imported = [name for name in heavy if name in sys.modules]
 
 import pandas
 from testgen.commands import test_thresholds_prediction
-from testgen.common import encrypt
+from testgen.common import encrypt, freshness_service
 from testgen.common.notifications.test_run import TestRunEmailTemplate
 from testgen.common.time_series_service import get_sarimax_forecast
 days = pandas.date_range("2026-01-01", periods=60, freq="D")
 history = pandas.DataFrame({"value": [day % 7 + day / 10 for day in range(60)]}, index=days)
+loads = pandas.DataFrame({"result_signal": [0] * 60}, index=days)
 forecast = get_sarimax_forecast(history, 3, False)
 print(json.dumps({
     "imported": imported,
     "forecast": [round(value, 6) for value in forecast["mean"]],
+    "schedule": str(freshness_service.infer_schedule(loads, "Europe/Berlin")),
     "quantile": round(test_thresholds_prediction.stats.norm.cdf(1.5), 9),
     "template": "{{" not in str(TestRunEmailTemplate().compiled_subject({"project_name": "shop"})),
     "hash": len(encrypt.encrypt_ui_password("a password")),

@@ -1,8 +1,6 @@
 """A stack that changes its version is killed at every step of it; the next command ends what was begun."""
 
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from command_line import CommandLine
+from command_line import CommandLine, run_program
 from dqctl.progress import silent
 from dqctl.runtime import MetadataServer, databases, find_runtime, metadata, open_runtime
 from dqctl.settings import Settings
@@ -75,13 +73,8 @@ class Changing:
             connection.execute("ALTER TABLE test_suites DROP COLUMN severity CASCADE")
 
     def killed_at(self, version: str, moment: str) -> None:
-        done = subprocess.run(
-            [sys.executable, "-c", SWITCH, str(self.settings.home), version, moment],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == -signal.SIGKILL, done
+        done = run_program(SWITCH, self.settings.home, version, moment)
+        assert done.code == -signal.SIGKILL, done
 
     def assert_is(self, version: str) -> None:
         """After the next command the stack is ``version``, by its files and its database, and nothing is left."""

@@ -60,3 +60,26 @@ def test_an_installed_dqctl_finds_them_in_the_wheel_and_nowhere_else(installed: 
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [str(installed / "dqctl" / name) for name in _PRODUCT]
+
+
+def test_pytest_finds_the_plugin_of_an_installed_dqctl_and_is_warned_of_nothing(
+    installed: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "test_stranger.py").write_text(
+        "def test_where_the_plugin_is(pytestconfig):\n"
+        "    print(pytestconfig.pluginmanager.get_plugin('dqctl').__file__)\n"
+        "    assert pytestconfig.getoption('dq_runtime') is None\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        # -P: like the command pytest, which does not look for packages where it is started.
+        [sys.executable, "-P", "-W", "error", "-m", "pytest", "-p", "no:cacheprovider", "-s", "test_stranger.py"],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(installed)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert str(installed / "dqctl" / "testing" / "plugin.py") in done.stdout
+    assert "warning" not in done.stdout.lower()

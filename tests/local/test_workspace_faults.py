@@ -3,6 +3,7 @@
 import http.client
 import json
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -133,6 +134,42 @@ def test_connections_break_before_and_after_the_work(endpoint: Endpoint, target:
     with pytest.raises(TimeoutError):
         select(endpoint, "INSERT INTO main.default.once VALUES (4)", seconds=0.5)
     assert sorted(rows()) == [2, 3]
+
+
+def test_a_commit_that_is_delayed_meets_whoever_commits_meanwhile(endpoint: Endpoint, target: Target) -> None:
+    """The conflict is a real one: the client that waited reads it, and has it behind it when it tries again."""
+    with Warehouse(target) as warehouse:
+        warehouse.execute("CREATE OR REPLACE TABLE main.default.held AS SELECT 1 AS id, 1 AS n")
+    added = client.add_fault(endpoint, Fault(Effect.DELAY, Kind.COMMIT, "n \\+ 10", seconds=3600))
+    answers: list[Any] = []
+
+    def late() -> None:
+        answer = select(endpoint, "UPDATE main.default.held SET n = n + 10 WHERE id = 1", seconds=120)[2]
+        while answer["status"]["state"] in ("PENDING", "RUNNING"):
+            answer = ask(endpoint, "GET", f"/api/2.0/sql/statements/{answer['statement_id']}", seconds=120)[2]
+        answers.append(answer)
+
+    thread = threading.Thread(target=late, daemon=True)
+    thread.start()
+    end = time.monotonic() + 60
+    while not list(client.list_hits(endpoint)):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    with Warehouse(target) as warehouse:
+        warehouse.execute("UPDATE main.default.held SET n = n * 2 WHERE id = 1")
+        assert thread.is_alive()
+        assert ask(endpoint, "DELETE", f"/api/dqctl/faults/{added}")[0] == 200
+        thread.join(60)
+        (answer,) = answers
+        assert answer["status"]["state"] == "FAILED"
+        message = answer["status"]["error"]["message"]
+        assert (
+            "[DELTA_CONCURRENT_APPEND.WITHOUT_HINT] Transaction conflict detected. A concurrent UPDATE" in message
+        )
+        assert "main.default.held" in message
+        late()
+        assert answers[1]["status"]["state"] == "SUCCEEDED"
+        assert warehouse.query("SELECT n FROM main.default.held")["n"].to_pylist() == [12]
 
 
 def test_a_silence_ends_with_a_reset(endpoint: Endpoint) -> None:

@@ -57,12 +57,18 @@ class Warehouse:
         progress: Progress = silent,
         *,
         silence: float = _SILENCE,
+        catalog: str | None = None,
+        schema: str | None = None,
     ) -> None:
-        """``silence``: seconds without an answer after which a request counts as lost."""
+        """``silence``: seconds without an answer after which a request counts as lost.
+
+        ``catalog`` and ``schema`` are where names without them are looked for; by default the workspace's own.
+        """
         self.target = target
         self._clock = clock
         self._progress = progress
         self._silence = silence
+        self._names = {"catalog": catalog, "schema": schema}
         self._has_answered = False
         self._idle: list[Connection] = []
 
@@ -224,6 +230,7 @@ class Warehouse:
                 "STATEMENT_TIMEOUT": str(max(1, int(target.statement_timeout))),
                 "TIMEZONE": "UTC",
             },
+            **self._names,
             user_agent_entry=f"dqctl/{dqctl.__version__}",
             # Its gate asks host:443 whatever the port is: 34 s lost where nobody listens there (4.5 to 4.9).
             enable_telemetry=False,

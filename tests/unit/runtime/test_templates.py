@@ -53,11 +53,18 @@ def test_a_missing_value_is_an_error_and_no_empty_line(name: str) -> None:
 
 
 def test_postgresql_listens_on_the_given_address_alone() -> None:
-    text = render("postgresql.conf", host="127.0.0.1", port=40123)
+    text = render("postgresql.conf", host="127.0.0.1", port=40123, durable=True)
     assert "listen_addresses = '127.0.0.1'\n" in text
     assert "port = 40123\n" in text
     assert "unix_socket_directories = ''\n" in text
     assert "fsync = on\n" in text
+
+
+def test_what_is_thrown_away_waits_for_no_disk_and_leaves_no_shared_memory() -> None:
+    text = render("postgresql.conf", host="127.0.0.1", port=40123, durable=False)
+    assert "fsync = off\n" in text
+    assert "fsync = on" not in text
+    assert "dynamic_shared_memory_type = 'mmap'\n" in text
 
 
 def test_lakebase_is_encrypted_and_nobody_else_is_taken_for_it() -> None:

@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 
 from dqctl.alerts.evaluation import Finding, Subject
 from dqctl.alerts.rules import OF_TESTS, Rule, When
+from dqctl.records import place_of
 from dqctl.testgen.alerting import store
 from dqctl.testgen.capabilities import Capabilities
 
@@ -116,8 +117,7 @@ def _findings(
     def test(row: Mapping[str, Any]) -> tuple[Any, ...]:
         # TestGen makes generated tests anew, with other ids, but never two of one type in one place.
         own = "" if row["auto_gen"] else str(row["test_definition_id"] or "")
-        place = tuple(row[name] or "" for name in ("table_name", "column_names", "test_type"))
-        return (str(judged[row["test_run_id"]][1]), *place, own, row["result_status"])
+        return (str(judged[row["test_run_id"]][1]), *place_of(row), own, row["result_status"])
 
     found: dict[_Key, list[Finding]] = {}
     for (_, table, column, test_type, own, status), same in groupby(sorted(rows, key=test), test):

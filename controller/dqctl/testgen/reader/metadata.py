@@ -266,6 +266,18 @@ class MetadataReader:
         )
         return self._rows(select(source, self._present), {"job": None, "test_suite_id": test_suite_id})
 
+    def judgements(self, test_suite_id: str) -> tuple[Row, ...]:
+        """How the tests of a suite are judged: ``id``, ``severity`` (their own or inherited), ``dq_dimension``."""
+        return self._rows(
+            # As TestGen decides when it judges results (5.134, update_test_results.sql).
+            "SELECT d.id::text AS id, t.dq_dimension,"
+            " COALESCE(d.severity, s.severity, t.default_severity) AS severity"
+            " FROM test_definitions d JOIN test_suites s ON s.id = d.test_suite_id"
+            " LEFT JOIN test_types t ON t.test_type = d.test_type"
+            " WHERE d.test_suite_id = %(suite)s::uuid",
+            {"suite": test_suite_id},
+        )
+
     def suites(self, name: str) -> tuple[Row, ...]:
         """Test suites by name or by the beginning of their id: ``system``, ``test_suite``, ``test_suite_id``."""
         return self._rows(

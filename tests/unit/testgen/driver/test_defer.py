@@ -57,6 +57,35 @@ def test_a_class_can_be_derived_from(monkeypatch: pytest.MonkeyPatch) -> None:
     assert names["Own"].__mro__[1] is sys.modules[MODULE].Base
 
 
+ANNOTATED = f"""
+import {MODULE} as short
+def halve(x: short.Base | None, *, others: list[int] = []) -> None | short.Base: return x and x.halved
+class Pair:
+    one: short.Base
+    kind = short.Base
+"""
+
+
+def test_an_annotation_asks_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defer, "ANNOTATING", {"Base"})
+    names = run("testgen.common.mails", ANNOTATED)
+    assert MODULE not in sys.modules
+    assert names["Pair"].kind.word == "real"
+    assert isinstance(sys.modules[MODULE].Base(), names["Pair"].kind)
+    assert not isinstance("other", names["Pair"].kind)
+
+
+def test_what_a_function_asks_for_is_the_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defer, "ANNOTATING", {"Base"})
+    names = run("testgen.common.mails", f"import {MODULE} as short\ndef made(): return short.Base\n")
+    assert MODULE not in sys.modules
+    assert names["made"]() is sys.modules[MODULE].Base
+
+
+def test_what_a_module_asks_for_beside_classes_is_the_real_one() -> None:
+    assert run("testgen.common.mails", f"import {MODULE} as short\nloaded = short.LOADED\n")["loaded"] is True
+
+
 def test_what_is_told_to_it_the_real_one_has() -> None:
     run("testgen.common.mails", f"from {MODULE} import Base\nBase.word = 'told'\n")
     assert sys.modules[MODULE].Base.word == "told"

@@ -1,0 +1,128 @@
+"""Ephemeral stacks in containers: nothing of them is left, and nobody else's containers are touched."""
+
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from docker.models.containers import Container
+
+import docker
+from ci_processes import left_of, watchers
+from command_line import CommandLine, write_systems
+from container_stacks import ENVIRONMENT, POSTGRES
+from dqctl.services.ci import record
+from tiers import cache
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def run(images: object) -> Iterator[CommandLine]:
+    home = Path(tempfile.mkdtemp(prefix="dq-"))
+    home.chmod(0o711)
+    left = cache() / "containers"
+    left.mkdir(parents=True, exist_ok=True)
+    (home / "environments").symlink_to(left)
+    yield CommandLine(home, ENVIRONMENT)
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "seeds"
+    (folder / "shop").mkdir(parents=True)
+    (folder / "shop" / "orders.csv").write_text("order_id,amount\n" + "".join(f"{n},{n}.5\n" for n in range(50)))
+    return folder
+
+
+@pytest.fixture
+def neighbours(engine: docker.DockerClient) -> Iterator[dict[str, Container]]:
+    """Containers that have nothing to do with the stacks of ``run``, and one that expired."""
+    now = datetime.now(UTC)
+    soon, past = ((now + each).isoformat() for each in (timedelta(hours=1), timedelta(hours=-1)))
+    made = {
+        name: engine.containers.run(POSTGRES, ["sleep", "600"], entrypoint="", detach=True, labels=labels)
+        for name, labels in {
+            "unlabelled": {},
+            "unexpired": {"dqctl.ci": "ci-elsewhere", "dqctl.expires": soon, "dqctl.root": "/elsewhere"},
+            "unreadable": {"dqctl.ci": "ci-elsewhere", "dqctl.expires": "some day"},
+            "unseen": {"dqctl.ci": "ci-elsewhere", "dqctl.expires": soon, "dqctl.owner": "h/b/n/1/1"},
+            "expired": {"dqctl.ci": "ci-elsewhere", "dqctl.expires": past},
+        }.items()
+    }
+    yield made
+    for container in made.values():
+        try:
+            container.remove(force=True)
+        except docker.errors.NotFound:  # removed, as it had to be
+            continue
+
+
+def test_all_tests_run_in_containers_that_are_gone_afterwards_and_reports_stay(
+    run: CommandLine, seeds: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = run.start(
+        "--output", "json", "ci", "run", "--runtime", "docker", "-f", write_systems(tmp_path), "--seed", seeds,
+        "--artifacts", out,
+    )  # fmt: skip
+    assert process.hear("seeds are loaded", 240)
+    (name,) = record.names(run.home)
+    labels = [thing.labels for thing in things(name) if isinstance(thing, Container)]
+    assert all("dqctl.expires" in each and "dqctl.owner" in each for each in labels)
+    said = process.end(600)
+    assert said.code == 0, said
+    (tests,) = said.document["runs"]
+    assert len(tests["results"]) > 1
+    assert (out / "shop-shop-standard.junit.xml").exists()
+    assert "database system is ready" in (out / "logs" / "container-postgres.log").read_text()
+    assert things(name) == []
+    assert left_of(run.home) == []
+    assert record.names(run.home) == ()
+
+
+def test_killed_with_its_watcher_gc_leaves_nothing_and_touches_nobody_else(
+    run: CommandLine, neighbours: dict[str, Container]
+) -> None:
+    process = run.start("ci", "run", "--runtime", "docker", "--", "sleep", "600")
+    end = time.monotonic() + 120
+    while not record.names(run.home):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    (name,) = record.names(run.home)
+    # Somewhere between the first container and the end of the beginning.
+    time.sleep(random.uniform(0, 6))  # noqa: S311 - any moment will do
+    for each in [*watchers(name), process.pid]:
+        os.kill(each, signal.SIGKILL)
+    removed = run.document("ci", "gc")["removed"]
+    process.end()
+    assert {"kind": "stack", "name": name, "why": "its owner is dead"} in removed
+    mine = {each["name"] for each in removed if each["kind"] == "container"} & {
+        container.name for container in neighbours.values()
+    }
+    assert mine == {neighbours["expired"].name}
+    for kind, container in neighbours.items():
+        if kind != "expired":
+            container.reload()
+            assert container.status == "running", kind
+    assert things(name) == []
+    assert left_of(run.home) == []
+
+
+def things(name: str) -> list[object]:
+    """Everything that the engine has of a stack."""
+    engine = docker.from_env(version="auto")
+    filters = {"label": f"dqctl.ci={name}"}
+    return [
+        *engine.containers.list(all=True, filters=filters),
+        *engine.networks.list(filters=filters),
+        *engine.volumes.list(filters=filters),
+        *engine.volumes.list(filters={"label": f"com.docker.compose.project=dqctl-{name}"}),
+    ]
