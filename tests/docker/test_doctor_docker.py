@@ -63,7 +63,7 @@ def test_nothing_fails_in_a_stack_that_is_well(run: CommandLine) -> None:
 def test_it_ends_in_time(run: CommandLine) -> None:
     began = time.monotonic()
     run("doctor")
-    assert time.monotonic() - began < 10  # a crowded machine; the benchmark measures
+    assert time.monotonic() - began < 20  # a crowded machine; the benchmark measures
 
 
 @pytest.mark.parametrize("service", ["postgres", "engine"])
@@ -138,7 +138,7 @@ def test_an_engine_that_does_not_answer_is_told_in_time(run: CommandLine, host: 
     away = CommandLine(run.home, {**run.environment, "DOCKER_HOST": host})
     began = time.monotonic()
     document = away.document("doctor", code=3)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     found = {each["id"]: each for each in document["findings"]}
     assert [name for name, each in found.items() if each["verdict"] == "failed"] == [check]
     assert "systemctl start docker" in found[check]["fix"]

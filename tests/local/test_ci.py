@@ -30,7 +30,8 @@ pytestmark = [pytest.mark.local, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def run(module_home: Path) -> CommandLine:
-    return CommandLine(module_home)
+    # A machine without Docker: what an engine has belongs to the tests of the docker tier, which run meanwhile.
+    return CommandLine(module_home, {"DOCKER_HOST": "unix:///nonexistent/docker.sock"})
 
 
 @pytest.fixture(autouse=True)
@@ -228,7 +229,7 @@ def test_in_a_databricks_workspace_schemas_are_thrown_away_and_no_others(
 ) -> None:
     """A local workspace stands in for a real one: it is somebody else's, and stays."""
     with running_workspace() as endpoint:
-        real = CommandLine(run.home, {"DQCTL_WORKSPACE": str(endpoint.data_dir)})
+        real = CommandLine(run.home, {**run.environment, "DQCTL_WORKSPACE": str(endpoint.data_dir)})
         settings = load({"home": run.home}, real.environment)
         with Warehouse(find_target(settings)) as warehouse:
             soon, past = datetime.now(UTC) + timedelta(hours=1), datetime.now(UTC) - timedelta(hours=1)

@@ -208,7 +208,7 @@ def test_older_versions_do_the_main_job_too(older_stack, tmp_path, version):
     slow = make(older, tmp_path, "slow", schema="slow")
     with pytest.raises(EnvironmentFault):
         jobs.run(older, JobRequest(JobKind.PROFILE, slow.id), deadline=Deadline(25))
-    assert Target(older).wait_for_statement(running=False, seconds=10)
+    assert Target(older).wait_for_statement(running=False, seconds=30)
     assert newest_job(older)[1:3] == ("canceled", "interrupted: it was not done after 25 s")
     if capabilities(version).run_has_status:
         with older.metadata() as connection:
@@ -241,9 +241,9 @@ def test_progress_is_told_while_the_job_runs(profiling):
 def test_ctrl_c_stops_the_statement_and_settles_the_job(runtime, profiling, target):
     started = time.monotonic()
     profiling.send_signal(signal.SIGINT)
-    assert target.wait_for_statement(running=False, seconds=10)
+    assert target.wait_for_statement(running=False, seconds=30)
     profiling.communicate(timeout=60)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 80
     assert profiling.returncode != 0
     _, status, message, completed_at = newest_job(runtime)
     assert (status, message) == ("canceled", "interrupted: stopped by the user")
@@ -262,7 +262,7 @@ def test_a_deadline_stops_the_statement_and_settles_the_job(runtime, slow, targe
 
 def test_when_dqctl_is_killed_its_job_stops_too(runtime, profiling, target):
     profiling.kill()
-    assert target.wait_for_statement(running=False, seconds=10)
+    assert target.wait_for_statement(running=False, seconds=30)
     with runtime.metadata() as connection, jobs.exclusive(connection, 0, "the next command"):
         jobs.settle_orphans(runtime)
     assert newest_job(runtime)[1:3] == ("canceled", jobs.INTERRUPTED)

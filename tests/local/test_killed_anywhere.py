@@ -222,8 +222,8 @@ def test_stopping_a_command_stops_all_that_it_does(
         assert target.wait_for_statement(running=True)
         time.sleep(1)
         working.signal(number)
-        assert target.wait_for_statement(running=False, seconds=10)
-        said = working.end(timeout=20)
+        assert target.wait_for_statement(running=False, seconds=30)
+        said = working.end(timeout=60)
     assert said.code in (code, -number)
     assert "Traceback" not in said.everything
     assert_nobody_is_left(run)
@@ -231,7 +231,7 @@ def test_stopping_a_command_stops_all_that_it_does(
     assert job[:2] == ("run-tests", "canceled")
     started = time.monotonic()
     assert "7" in run("workspace", "sql", "SELECT 3 + 4").out
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60
     run("publish", "--pending")
     assert_whole(run)
 

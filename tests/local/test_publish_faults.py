@@ -144,11 +144,12 @@ def test_each_statement_of_a_publish_survives(
 
 
 def test_no_answer_at_all_is_not_waited_for_for_ever(stack: Stack, settings: Settings, endpoint: Endpoint) -> None:
-    client.add_fault(endpoint, Fault(Effect.HANG, seconds=60, every=5, times=2))
+    client.add_fault(endpoint, Fault(Effect.HANG, seconds=200, every=5, times=2))
     started = time.monotonic()
-    assert len(publish_to(stack, settings, impatient(settings, silence=1.0)).runs) == 7
+    # Longer than any answer takes where five others work: what comes late is sent again.
+    assert len(publish_to(stack, settings, impatient(settings, silence=5.0)).runs) == 7
     assert hits(endpoint) == [2]
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 180
     client.clear_faults(endpoint)
     assert_exactly_once(settings, stack)
 

@@ -108,7 +108,7 @@ def test_the_connector_waits_as_long_as_it_is_told_to(endpoint: Endpoint, target
     with Warehouse(replace(target, patience=30.0)) as warehouse:
         started = time.monotonic()
         warehouse.query("SELECT 1")
-    assert 6 <= time.monotonic() - started < 12
+    assert 6 <= time.monotonic() - started < 40  # its own way would be a minute
 
 
 def test_connections_break_before_and_after_the_work(endpoint: Endpoint, target: Target) -> None:

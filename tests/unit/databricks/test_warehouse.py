@@ -190,7 +190,7 @@ def test_host_that_never_answered_is_refused_in_seconds() -> None:
     started = time.monotonic()
     with pytest.raises(NobodyThere, match=r"nobody\.invalid:1: ") as caught:
         Warehouse(target).query("SELECT 1")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # its patience is 60
     assert "DATABRICKS_HOST" in caught.value.hint
 
 

