@@ -25,8 +25,6 @@ from dqctl.errors import DatabricksRefused, EnvironmentFault, UsageError
 pytestmark = [
     pytest.mark.live,
     pytest.mark.timeout(1500),
-    # databricks-sdk 0.156 has no way to close its connections.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
 ]
 ME = "/api/2.0/preview/scim/v2/Me"
 Needed = Callable[..., list[str]]

@@ -21,8 +21,6 @@ from dqctl.runtime.lakebase import LakebaseServer, find_ca_file
 pytestmark = [
     pytest.mark.live,
     pytest.mark.timeout(600),
-    # databricks-sdk 0.156 has no way to close its connections.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
 ]
 # As TestGen connects (5.134, database_service.py).
 OPTIONS = "-csearch_path=testgen -c TimeZone=UTC"

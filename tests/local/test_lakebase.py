@@ -33,8 +33,6 @@ from publishing import published
 pytestmark = [
     pytest.mark.local,
     pytest.mark.timeout(600),
-    # databricks-sdk 0.156 has no way to close its connections.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
 ]
 
 PROJECT = "dqctl-default"

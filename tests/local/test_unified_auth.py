@@ -28,11 +28,7 @@ from dqctl.services.doctor import examine
 from dqctl.settings import load
 from workspaces import running_workspace
 
-pytestmark = [
-    pytest.mark.local,
-    # databricks-sdk 0.156 has no way to close its connections.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
-]
+pytestmark = pytest.mark.local
 ME = "/api/2.0/preview/scim/v2/Me"
 
 

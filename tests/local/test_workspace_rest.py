@@ -25,8 +25,6 @@ from workspaces import running_workspace
 pytestmark = [
     pytest.mark.local,
     pytest.mark.feature("Clients", "databricks-sdk"),
-    # databricks-sdk 0.156 has no way to close its connections.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
 ]
 
 

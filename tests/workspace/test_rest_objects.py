@@ -25,11 +25,7 @@ from databricks.sdk.service.catalog import PermissionsChange, Privilege, TableTy
 from dqctl.localworkspace.endpoint import Endpoint
 from rest_clients import ask, by_name, sdk_client
 
-pytestmark = [
-    pytest.mark.local,
-    # databricks-sdk 0.156 has no way to close its connections.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
-]
+pytestmark = pytest.mark.local
 
 
 @pytest.fixture(autouse=True)

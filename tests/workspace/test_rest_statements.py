@@ -23,11 +23,7 @@ from databricks.sdk.service.sql import (
 from dqctl.localworkspace.endpoint import Endpoint
 from rest_clients import by_name, sdk_client, trusting
 
-pytestmark = [
-    pytest.mark.local,
-    # databricks-sdk 0.156 has no way to close its connections.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
-]
+pytestmark = pytest.mark.local
 
 # On one core: the others have better to do.
 ENDLESS = "SELECT count(*) FROM range(0, 1000000000000, 1, 1) WHERE id * id % 7 = 3"

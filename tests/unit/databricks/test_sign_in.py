@@ -20,12 +20,6 @@ from dqctl.errors import DatabricksRefused
 from dqctl.localworkspace.endpoint import Endpoint
 from dqctl.settings import load
 
-pytestmark = pytest.mark.filterwarnings(
-    # databricks-sdk 0.156 has no way to close its connections.
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-    "ignore::ResourceWarning",
-)
-
 
 @pytest.fixture
 def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
