@@ -33,23 +33,25 @@ def attend(argv: Sequence[str], environment: Mapping[str, str], deadline: Deadli
     """
     # With a terminal it stays in our group, so that it may read from it; Ctrl-C reaches it by itself then.
     at_terminal = os.isatty(_STDIN)
-    process = processes.hand_over(
-        argv, environment=environment, own_group=not at_terminal, stdout=_STDERR if quiet_stdout else None
-    )
-    with _passing_on(process, at_terminal) as signalled:
+    # Signals are ours from before the program's start: it may say that it is there before we know it.
+    with _passing_on(at_terminal) as signals:
+        process = processes.hand_over(
+            argv, environment=environment, own_group=not at_terminal, stdout=_STDERR if quiet_stdout else None
+        )
+        signals.pass_to(process)
         over: Deadline | None = None
         while not _ended(process):
-            if signalled and over is None:
+            if signals.came and over is None:
                 over = Deadline(processes.GRACE)
             if deadline.passed or (over and over.passed):
                 _end(process, at_terminal)
-                if not signalled:
+                if not signals.came:
                     raise EnvironmentFault(
                         f"{argv[0]} did not end within the stack's time and was stopped", "give it a longer --ttl"
                     )
         process.wait()
-        if signalled:
-            return 128 + signalled[0]
+        if signals.came:
+            return 128 + signals.came[0]
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 
@@ -67,23 +69,44 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextlib.contextmanager
-def _passing_on(process: "subprocess.Popen[bytes]", at_terminal: bool) -> Iterator[list[int]]:
-    """Signals that come go to the program; the list has those that came."""
-    came: list[int] = []
+class _Signals:
+    """Signals that came, and the program that they are passed on to as soon as it is there."""
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
+    def __init__(self, at_terminal: bool) -> None:
+        self.came: list[int] = []
+        self._early: list[int] = []
+        self._at_terminal = at_terminal
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def pass_to(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+        for number in self._early:
+            self._pass_on(process, number)
+
+    def take(self, number: int, frame: FrameType | None) -> None:
+        """The handler."""
         del frame
-        came.append(number)
+        self.came.append(number)
+        if self._process is None:
+            self._early.append(number)
+        else:
+            self._pass_on(self._process, number)
+
+    def _pass_on(self, process: "subprocess.Popen[bytes]", number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
-            if not at_terminal:
+            if not self._at_terminal:
                 os.killpg(process.pid, number)
             elif number != signal.SIGINT:
                 process.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
+
+@contextlib.contextmanager
+def _passing_on(at_terminal: bool) -> Iterator[_Signals]:
+    """Signals that come in the block go to the program that it starts."""
+    signals = _Signals(at_terminal)
+    before = {number: signal.signal(number, signals.take) for number in _PASSED_ON}
     try:
-        yield came
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
