@@ -63,9 +63,13 @@ class Place(Protocol):
 
     catalog: Catalog
     volumes: Volumes
-    engine: EngineSession
     namespace: Namespace
     pinned: dict[Path, Pin]
+
+    @property
+    def engine(self) -> EngineSession:
+        """What reads."""
+        ...
 
     def relation(self, parts: Sequence[str]) -> Table:
         """The table or view that a name means."""
