@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from dqctl.localworkspace.sql import query_rules  # noqa: F401 - registers its rules
+from dqctl.localworkspace.sql import (
+    query_rules,  # noqa: F401 - registers its rules
+    retrying,  # noqa: F401 - registers rules
+)
 from dqctl.localworkspace.sql.rules import RULES
+from dqctl.localworkspace.sql.second_tries import SECOND_TRIES
 
 PAGE = Path(__file__).parents[1] / "docs" / "compatibility.md"
 AREAS = ("Clients", "SQL", "REST", "Faults", "Limits")
@@ -82,7 +86,7 @@ def render(cells: dict[tuple[Feature, str], str]) -> str:
                 for feature in sorted(features, key=lambda each: each.name.lower())
             ]
             parts.append("\n".join([f"\n## {area}\n", f"| | {' | '.join(ENGINES)} |", "|---|---|---|", *rows, ""]))
-    gaps = "".join(f"| {each.name} | {each.gap} | {each.found_in} |\n" for each in RULES)
+    gaps = "".join(f"| {each.name} | {each.gap} | {each.found_in} |\n" for each in (*RULES, *SECOND_TRIES))
     return "".join((*parts, _GAPS, gaps))
 
 

@@ -1,5 +1,7 @@
 """What dbt-databricks' own functional tests send beyond what a plain project does, and what they expect back."""
 
+from datetime import date
+
 import pytest
 
 from lakehouse_client import Client
@@ -18,6 +20,24 @@ def test_a_view_s_with_and_another_of_the_same_name_do_not_meet(client: Client) 
         " SELECT n, m FROM d, __dbt__cte__e"
     )
     assert client.rows(difference) == [(0, 2)]
+
+
+@pytest.mark.feature("SQL", "UNION of a DATE and a TIMESTAMP")
+def test_a_snapshot_by_a_date_takes_hard_deletes(client: Client) -> None:
+    client.execute(
+        "CREATE TABLE snap AS SELECT 1 AS id, DATE'2024-01-01' AS valid_from, CAST(NULL AS DATE) AS valid_to"
+    )
+    client.execute(
+        "CREATE TEMPORARY VIEW changes AS"
+        " WITH updates AS (SELECT 'update' AS kind, id, valid_from FROM snap WHERE false),"
+        " deletes AS (SELECT 'delete' AS kind, id, TIMESTAMP'2024-02-01 10:00:00' AS valid_from FROM snap)"
+        " SELECT * FROM updates UNION ALL SELECT * FROM deletes"
+    )
+    client.execute(
+        "MERGE INTO snap AS t USING changes AS s ON s.id = t.id"
+        " WHEN MATCHED AND s.kind = 'delete' THEN UPDATE SET valid_to = s.valid_from"
+    )
+    assert client.rows("SELECT * FROM snap") == [(1, date(2024, 1, 1), date(2024, 2, 1))]
 
 
 @pytest.mark.feature("SQL", "SHOW TABLE EXTENDED")

@@ -108,6 +108,52 @@ def test_copy_into_adds_columns_only_when_it_may(t: Client, volume: tuple[str, P
     assert t.rows("SELECT id, name, o.k, more FROM t ORDER BY id") == [(1, "a", 1, None), (2, None, None, True)]
 
 
+@pytest.mark.feature("SQL", "CREATE TABLE without columns, filled by COPY INTO with mergeSchema")
+def test_a_table_without_columns_gets_those_of_the_files(client: Client, volume: tuple[str, Path]) -> None:
+    client.execute("CREATE TABLE IF NOT EXISTS late COMMENT 'to come'")
+    for read in ("SELECT * FROM late", "SELECT count(*) FROM late l", "DELETE FROM late WHERE id = 1"):
+        error = client.error(read)
+        assert (error.error_class, error.sqlstate) == ("DELTA_READ_TABLE_WITHOUT_COLUMNS", "428GU")
+    assert client.rows("DESCRIBE late") == client.rows("SHOW COLUMNS IN late") == []
+    assert "late\nUSING" in client.value("SHOW CREATE TABLE late")
+    assert client.execute("DESCRIBE DETAIL late").table.column("numFiles").to_pylist() == [0]
+    assert client.value("SELECT count(*) FROM information_schema.columns WHERE table_name = 'late'") == 0
+    assert client.error("INSERT INTO late VALUES (1)").error_class.startswith("INSERT_COLUMN_ARITY_MISMATCH")
+    copy = f"COPY INTO late FROM '{volume[0]}/csv' {CSV}"
+    assert client.error(copy).error_class == "COPY_INTO_SCHEMA_MISMATCH_WITH_TARGET_TABLE"
+    copy = f"{copy} COPY_OPTIONS ('mergeSchema' = 'true')"
+    assert (client.affected(copy), client.affected(copy)) == (3, 0)
+    assert client.rows("SELECT * FROM late ORDER BY id") == [
+        ("1", "x", "1.5"),
+        ("2", None, "2.5"),
+        ("3", "007", "3.5"),
+    ]
+    client.execute("RESTORE TABLE late TO VERSION AS OF 0")
+    assert client.rows("DESCRIBE late") == []
+    operations = client.execute("DESCRIBE HISTORY late").table.column("operation").to_pylist()
+    assert operations == ["RESTORE", "COPY INTO", "CREATE TABLE"]
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        "INSERT WITH SCHEMA EVOLUTION INTO late SELECT 1 AS a, 'x' AS b",
+        "MERGE WITH SCHEMA EVOLUTION INTO late USING (SELECT 1 AS a, 'x' AS b) s ON false WHEN NOT MATCHED THEN INSERT *",
+        "ALTER TABLE late ADD COLUMNS (a INT, b STRING)",
+    ],
+)
+def test_a_table_without_columns_gets_them_by_what_else_adds_columns(client: Client, fill: str) -> None:
+    client.execute("CREATE TABLE late")
+    client.execute(fill)
+    if fill.startswith("ALTER"):
+        client.execute("INSERT INTO late VALUES (1, 'x')")
+    assert client.rows("SELECT a, b FROM late") == [(1, "x")]
+
+
+def test_a_list_of_no_columns_is_no_list(client: Client) -> None:
+    assert client.error("CREATE TABLE late ()").error_class == "PARSE_SYNTAX_ERROR"
+
+
 @pytest.mark.feature("SQL", "COPY INTO ... VALIDATE")
 def test_copy_into_validates_without_loading(t: Client, volume: tuple[str, Path]) -> None:
     found = t.rows(

@@ -12,14 +12,14 @@ from sqlglot import exp
 
 from dqctl.localworkspace import errors
 from dqctl.localworkspace.catalog import Catalog, Table
-from dqctl.localworkspace.engine import EngineSession
 from dqctl.localworkspace.overflow import collected
 from dqctl.localworkspace.settings import Settings
 from dqctl.localworkspace.sql import query_rules  # noqa: F401 - registers its rules
 from dqctl.localworkspace.sql.dialect import to_sql
 from dqctl.localworkspace.sql.names import Namespace
 from dqctl.localworkspace.sql.relations import Pin, Relations
-from dqctl.localworkspace.sql.rules import recover, rewrite
+from dqctl.localworkspace.sql.retrying import RetryingSession
+from dqctl.localworkspace.sql.rules import rewrite
 from dqctl.localworkspace.sql.star_except import expand
 from dqctl.localworkspace.volumes import Volumes
 
@@ -59,7 +59,7 @@ class Context:
 
     catalog: Catalog
     volumes: Volumes
-    engine: EngineSession
+    engine: RetryingSession
     locks: WriterLocks
     namespace: Namespace
     settings: Settings = field(default_factory=Settings)
@@ -87,16 +87,14 @@ class Context:
 
     def query(self, tree: exp.Expr) -> pa.Table:
         """The rows of a query; a second try where a rule knows the engine's failure."""
-        again = tree.copy()
-        try:
-            with self.planned(tree) as sql:
+        with self.planned(tree) as sql:
+            try:
                 return self._rows(tree, sql)
-        except Exception as error:
-            changed = recover(again, self.namespace, error, ansi=self.settings.is_ansi)
-            if changed is None or self.stop.is_set():
-                raise
-        with self.planned(changed) as sql:
-            return self._rows(changed, sql)
+            except Exception as error:
+                again = self.engine.another(sql, error)
+                if again is None or self.stop.is_set():
+                    raise
+            return self._rows(tree, again)
 
     def _rows(self, tree: exp.Expr, sql: str) -> pa.Table:
         if not isinstance(tree, exp.Query):

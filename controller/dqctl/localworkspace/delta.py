@@ -15,6 +15,7 @@ from deltalake import ColumnProperties, DeltaTable, WriterProperties, write_delt
 from deltalake.exceptions import DeltaError
 from deltalake.schema import Schema
 
+from dqctl.localworkspace import transaction_log
 from dqctl.localworkspace.types import Column, columns_from_delta
 
 # Custom metadata of a commit: the files that COPY INTO loaded with it.
@@ -69,6 +70,16 @@ def write(location: Path, rows: Counted, partition_by: Sequence[str] = ()) -> in
     return rows.rows
 
 
+def stage(place: Path, rows: Counted, partition_by: Sequence[str] = ()) -> list[transaction_log.Action]:
+    """Write ``rows`` into a scratch folder, and give the ``add`` actions for the commit that they are for.
+
+    It is a table of its own, by delta-rs, which knows the statistics of the files.
+    """
+    plain = pa.schema([each.remove_metadata() for each in rows.schema])
+    write(place, rows.renamed(plain), partition_by)
+    return list(transaction_log.read(place).files.values())
+
+
 def _writer_properties(schema: pa.Schema) -> WriterProperties:
     """No statistics of columns whose statistics lie.
 
@@ -109,11 +120,6 @@ def fields(location: Path) -> list[dict[str, Any]]:
     return found
 
 
-def arrow_schema(location: Path) -> pa.Schema:
-    """The table's columns for Arrow, with nullability and metadata."""
-    return pa.schema(DeltaTable(str(location)).schema().to_arrow())
-
-
 def schema_of(schema_json: str) -> pa.Schema:
     """The columns of Delta's JSON schema for Arrow, with nullability and metadata."""
     return pa.schema(Schema.from_json(schema_json).to_arrow())
@@ -124,21 +130,10 @@ def partition_columns(location: Path) -> list[str]:
     return list(_read(location).partition_columns)
 
 
-def version(location: Path) -> int:
-    """The newest version."""
-    return int(DeltaTable(str(location)).version())
-
-
-def newest_commit(location: Path) -> dict[str, Any]:
-    """The newest entry of the table's history."""
-    entry: dict[str, Any] = DeltaTable(str(location)).history(1)[0]
-    return entry
-
-
 def copied_files(location: Path) -> set[str]:
     """The files that COPY INTO has loaded into the table."""
     found: set[str] = set()
-    for entry in DeltaTable(str(location)).history():
+    for entry in transaction_log.history(location):
         files = entry.get(COPIED_FILES) or []
         # Commits before 0.2 have the list as text.
         found.update(json.loads(files) if isinstance(files, str) else files)
@@ -154,7 +149,7 @@ _NOTEBOOK = pa.struct([("notebookId", pa.string())])
 
 def history(location: Path) -> pa.Table:
     """The rows of DESCRIBE HISTORY, newest first."""
-    entries = DeltaTable(str(location)).history()
+    entries = transaction_log.history(location)
     strings = pa.map_(pa.string(), pa.string())
 
     def texts(entry: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
@@ -187,18 +182,6 @@ def history(location: Path) -> pa.Table:
     )
 
 
-def row_count(location: Path) -> int:
-    """How many rows the newest version has."""
-    return int(DeltaTable(str(location)).count())
-
-
-def size(location: Path) -> tuple[int, int]:
-    """How many files the newest version has, and their bytes."""
-    actions = pa.table(DeltaTable(str(location)).get_add_actions(flatten=True))
-    sizes = actions.column("size_bytes").to_pylist()
-    return len(sizes), sum(sizes)
-
-
 @dataclass(frozen=True)
 class _Kept:
     """What is asked of a table all the time."""
@@ -225,14 +208,25 @@ def _read(location: Path) -> _Kept:
     # Of two commits within one tick of the file system's clock, the second does not change the folder's time.
     if found is not None and at == changed_at and not os.access(f"{log}/{found.version + 1:020d}.json", os.F_OK):
         return found
-    table = DeltaTable(str(location))
-    schema = table.schema().to_json()
-    about = table.metadata()
-    partitions = tuple(about.partition_columns)
-    found = _Kept(table.version(), schema, columns_from_delta(schema), partitions, dict(about.configuration))
+    found = _opened(location)
     with _keeping:
         _kept.pop(log, None)
         _kept[log] = (changed_at, found)
         while len(_kept) > _MOST_KEPT:
             del _kept[next(iter(_kept))]
     return found
+
+
+def _opened(location: Path) -> _Kept:
+    try:
+        table = DeltaTable(str(location))
+    except DeltaError:
+        # delta-rs 1.6 opens no table that has no columns.
+        log = transaction_log.read(location)
+        if log.fields:
+            raise
+        return _Kept(log.version, log.metadata["schemaString"], (), (), log.configuration)
+    schema = table.schema().to_json()
+    about = table.metadata()
+    partitions = tuple(about.partition_columns)
+    return _Kept(table.version(), schema, columns_from_delta(schema), partitions, dict(about.configuration))

@@ -112,6 +112,16 @@ def unresolved_column(name: str) -> StatementError:
     )
 
 
+def without_columns(name: str) -> StatementError:
+    """A table that nothing can be read from, since it has no columns yet; ``name`` is quoted."""
+    return StatementError(
+        "DELTA_READ_TABLE_WITHOUT_COLUMNS",
+        f"You are trying to read a Delta table {name} that does not have any columns. "
+        "Write some new data with the option `mergeSchema = true` to be able to read the table.",
+        "428GU",
+    )
+
+
 def wrong_object(name: str, expected: str) -> StatementError:
     """A view where a table is needed, or the other way round."""
     return StatementError(

@@ -22,6 +22,7 @@ from dqctl.localworkspace.migration import move_to_log
 from dqctl.localworkspace.session import LocalSession
 from dqctl.localworkspace.settings import known
 from dqctl.localworkspace.sql.names import Namespace
+from dqctl.localworkspace.sql.retrying import RetryingSession
 from dqctl.localworkspace.volumes import Volumes
 
 LOCK_NAME = "catalog.lock"
@@ -58,7 +59,7 @@ class LocalLakehouse:
         context = Context(
             self._catalog,
             self._volumes,
-            self._engine.open_session(),
+            RetryingSession(self._engine.open_session()),
             self._locks,
             namespace,
             before_commit=self.before_commit,

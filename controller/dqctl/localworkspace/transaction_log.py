@@ -12,18 +12,16 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
-from dqctl.localworkspace import delta
 from dqctl.localworkspace.contract import StatementError
 
 Action = dict[str, Any]
@@ -182,14 +180,22 @@ def remove_scratch(location: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def stage(place: Path, rows: delta.Counted, partition_by: Sequence[str] = ()) -> list[Action]:
-    """Write ``rows`` into a scratch folder, and give the ``add`` actions for the commit that they are for.
-
-    It is a table of its own, by delta-rs, which knows the statistics of the files.
-    """
-    plain = pa.schema([each.remove_metadata() for each in rows.schema])
-    delta.write(place, rows.renamed(plain), partition_by)
-    return list(read(place).files.values())
+def stage_nothing(place: Path) -> None:
+    """Begin a table that has no columns, which delta-rs 1.6 refuses to make."""
+    commit(
+        place,
+        None,
+        Commit("CREATE TABLE"),
+        metadata={
+            "id": str(uuid.uuid4()),
+            "format": {"provider": "parquet", "options": {}},
+            "schemaString": json.dumps({"type": "struct", "fields": []}),
+            "partitionColumns": [],
+            "configuration": {},
+            "createdTime": _now(),
+        },
+        protocol={"minReaderVersion": 1, "minWriterVersion": 2},
+    )
 
 
 def settle(place: Path, location: Path, added: Iterable[Action]) -> None:
@@ -238,6 +244,17 @@ def since(location: Path, version: int) -> Iterator[tuple[int, list[Action]]]:
         except FileNotFoundError:
             return
         yield version, _actions(text)
+
+
+def history(location: Path) -> list[Action]:
+    """What each commit says of itself, and its ``version``; newest first, as far back as the log goes."""
+    entries = []
+    for file in sorted((location / _LOG).glob("*.json"), reverse=True):
+        if re.fullmatch(r"\d{20}", file.stem):
+            actions = _actions(file.read_text(encoding="utf-8"))
+            said: Action = next((each["commitInfo"] for each in actions if each.get("commitInfo")), {})
+            entries.append({"timestamp": int(file.stat().st_mtime * 1000), **said, "version": int(file.stem)})
+    return entries
 
 
 def commit(

@@ -2,13 +2,12 @@
 
 # ruff: noqa: E501 - statements as they are sent
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from dqctl.localworkspace.engine import Engine, EngineSession
+from dqctl.localworkspace.engine import EngineSession
 from dqctl.localworkspace.sql import query_rules
 from dqctl.localworkspace.sql.rules import RULES
 from lakehouse_client import Client
@@ -26,10 +25,10 @@ ANSWERED: dict[str, tuple[str, list[tuple[Any, ...]]]] = {
     "range_of_decimals": ("SELECT id FROM range(1.0, 3.5) ORDER BY id", [(1,), (2,)]),
     "rows_as_values": (
         "SELECT (a, b) IN ((1, 'x'), (2, 'y')) AS i, (a, b) NOT IN ((1, 'y')) AS n, (a, b) = (1, 'x') AS e,"
-        " (a, b) < (1, 'y') AS l FROM VALUES (1, 'x') AS t(a, b)",
-        [(True, True, True, True)],
+        " (a, b) < (1, 'y') AS l, struct(a, b) IN (struct(1, 'x'), (2, 'y')) AS s FROM VALUES (1, 'x') AS t(a, b)",
+        [(True, True, True, True, True)],
     ),
-    "synonyms": ("SELECT charindex('b', 'ab') AS x, iff(1 > 2, 'a', 'b') AS y", [(2, "b")]),
+    "synonyms": ("SELECT charindex('b', 'ab') AS x, iff(1 > 2, 'a', 'b') AS y, nvl(NULL, 3) AS z, ifnull(NULL, 4) AS w", [(2, "b", 3, 4)]),
     "like_any_and_all": (
         "SELECT 'abc' LIKE ALL ('a%', '%c') AS a, 'abc' NOT LIKE ALL ('a%', 'x%') AS b,"
         " 'ABC' ILIKE ANY ('x', 'a%') AS c",
@@ -53,17 +52,8 @@ ANSWERED: dict[str, tuple[str, list[tuple[Any, ...]]]] = {
         " SELECT * FROM t AS x PIVOT (sum(n) FOR k IN ('a', 'b' AS bb)) ORDER BY g",
         [("p", 1, 2), ("q", 3, None)],
     ),
-    "columns_of_using": (
-        "SELECT a.k, b.v FROM (SELECT 1 AS k) AS a JOIN (SELECT 1 AS k, 2 AS v) AS b USING (k) WHERE b.k = 1",
-        [(1, 2)],
-    ),
     "order_by_all": ("SELECT a, b FROM VALUES (2, 1), (1, 2), (1, 1) AS t(a, b) ORDER BY ALL", [(1, 1), (1, 2), (2, 1)]),
 }  # fmt: skip
-
-# As ANSWERED, in a session without ANSI mode.
-LENIENT: dict[str, tuple[str, list[tuple[Any, ...]]]] = {
-    "malformed_texts": ("SELECT CAST('x' AS BIGINT) AS n, CAST('maybe' AS BOOLEAN) AS b", [(None, None)]),
-}
 
 # rule: queries that are refused, because their values would be wrong or are not to be had
 REFUSED: dict[str, tuple[str, ...]] = {
@@ -78,7 +68,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
 
 def test_every_rule_for_queries_has_a_case() -> None:
     known = {rule.name for rule in RULES if rule.apply.__module__ == query_rules.__name__}
-    assert known == set(ANSWERED) | set(LENIENT) | set(REFUSED)
+    assert known == set(ANSWERED) | set(REFUSED)
 
 
 @pytest.mark.parametrize("name", ANSWERED)
@@ -96,18 +86,6 @@ def test_the_engine_alone_does_not(name: str, engine_session: EngineSession) -> 
     except Exception:  # noqa: BLE001 - whatever the engine calls it
         return
     assert found != answer
-
-
-@pytest.mark.parametrize("name", LENIENT)
-def test_a_rule_without_ansi_mode(name: str, connect: Callable[..., Client], engine: Engine) -> None:
-    statement, answer = LENIENT[name]
-    assert connect(ansi_mode="false").rows(statement) == answer
-    assert connect().error(statement).sqlstate == "22018"
-    alone = engine.open_session()
-    alone.configure({"spark.sql.ansi.enabled": "false"})
-    with pytest.raises(Exception, match="Cannot cast"):
-        alone.query(statement)
-    alone.close()
 
 
 @pytest.mark.parametrize("statement", [each for found in REFUSED.values() for each in found])

@@ -69,7 +69,7 @@ def test_two_cannot_make_the_same_version(table: Path) -> None:
 def test_what_is_staged_and_not_committed_is_no_part_of_the_table(table: Path) -> None:
     rows = delta.Counted(pa.schema([("id", pa.int64())]), iter(pa.table({"id": [7, 8]}).to_batches()))
     with transaction_log.scratch(table, "staging") as place:
-        added = transaction_log.stage(place, rows)
+        added = delta.stage(place, rows)
         assert DeltaTable(str(table)).count() == 3
         assert not any((table / each["path"]).exists() for each in added)
         transaction_log.settle(place, table, added)

@@ -30,10 +30,6 @@ _TYPES = (
 )  # fmt: skip
 
 
-# Of which Sail makes no NULL by itself.
-_MAY_BE_MALFORMED = ("bigint", "smallint", "tinyint", "float", "double", "decimal", "boolean")
-
-
 @rule("functions_of_types", "string(timestamp) is 2024-05-06T10:00:00Z, int('x') fails without ANSI mode", _SAIL,
       exp.Anonymous)  # fmt: skip
 def functions_of_types(tree: exp.Expr, _: Namespace) -> exp.Expr:
@@ -65,31 +61,31 @@ def range_of_decimals(tree: exp.Expr, _: Namespace) -> exp.Expr:
     return tree
 
 
-@rule("rows_as_values", "structs of other names for their fields cannot be compared", _SAIL, exp.Tuple)
+@rule("rows_as_values", "structs of other names for their fields cannot be compared", _SAIL, exp.Predicate)
 def rows_as_values(tree: exp.Expr, _: Namespace) -> exp.Expr:
-    """``(a, b) IN ((1, 2), (3, 4))`` and ``(a, b) = (1, 2)`` compare rows by the places of their values."""
+    """``(a, b) IN ((1, 2), (3, 4))`` and ``struct(a, b) = (1, 2)`` compare rows by the places of their values."""
     for comparison in list(
         tree.find_all(exp.In, exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
     ):
         sides = [comparison.this, *(comparison.expressions or [comparison.args.get("expression")])]
-        if not all(isinstance(side, exp.Tuple) for side in sides):
+        if not all(isinstance(side, exp.Tuple) or _name(side) == "struct" for side in sides):
             continue
         for side in sides:
             fields = [
                 part
                 for number, value in enumerate(side.expressions, start=1)
-                for part in (exp.Literal.string(f"col{number}"), value.copy())
+                for part in (exp.Literal.string(f"col{number}"), value.unalias().copy())
             ]
             side.replace(exp.Anonymous(this="named_struct", expressions=fields))
     return tree
 
 
-_SYNONYMS = {"charindex": "locate", "iff": "if"}
+_SYNONYMS = {"charindex": "locate", "ifnull": "coalesce", "iff": "if", "nvl": "coalesce"}
 
 
-@rule("synonyms", "functions that are other names of functions are unknown", _SAIL, exp.Anonymous)
+@rule("synonyms", "other names of functions are unknown, nvl(DATE, TIMESTAMP) is text", _SAIL, exp.Anonymous)
 def synonyms(tree: exp.Expr, _: Namespace) -> exp.Expr:
-    """``charindex`` is ``locate``, ``iff`` is ``if``."""
+    """``charindex`` is ``locate``, ``iff`` is ``if``, ``nvl`` and ``ifnull`` are ``coalesce``."""
     for call in list(tree.find_all(exp.Anonymous)):
         if _name(call) in _SYNONYMS:
             _put(
@@ -200,34 +196,6 @@ def pivot_of_a_table(tree: exp.Expr, _: Namespace) -> exp.Expr:
             bare.set("pivots", None)
             pivots = [one.copy() for one in relation.args["pivots"]]
             relation.replace(exp.Subquery(this=exp.select("*").from_(bare), pivots=pivots))
-    return tree
-
-
-@rule("columns_of_using", "a column of USING has no qualified name", _SAIL, exp.Join,
-      after="is missing from the schema: cannot resolve attribute")  # fmt: skip
-def columns_of_using(tree: exp.Expr, _: Namespace) -> exp.Expr:
-    """``a.k`` of ``a JOIN b USING (k)`` is the bare ``k``, where that is the same value."""
-    for select in tree.find_all(exp.Select):
-        from_ = select.args.get("from_")
-        joins = select.args.get("joins") or []
-        if from_ is None or not any(join.args.get("using") for join in joins):
-            continue
-        keys = {one.name.lower() for join in joins for one in join.args.get("using") or ()}
-        same = {from_.this.alias_or_name.lower()} if all(join.side in ("", "LEFT") for join in joins) else set()
-        same |= {join.this.alias_or_name.lower() for join in joins if join.args.get("using") and not join.side}
-        for column in select.find_all(exp.Column):
-            if column.name.lower() in keys and column.table.lower() in same and not column.args.get("db"):
-                column.set("table", None)
-    return tree
-
-
-@rule("malformed_texts", "CAST('x' AS BIGINT) fails without ANSI mode", _SAIL, exp.Cast, after="Cannot cast ",
-      lenient=True)  # fmt: skip
-def malformed_texts(tree: exp.Expr, _: Namespace) -> exp.Expr:
-    """Casts become ``TRY_CAST``, the same but for whole numbers that are too large: those wrap on Spark."""
-    for cast in reversed(list(tree.find_all(exp.Cast))):  # from the innermost
-        if not isinstance(cast, exp.TryCast) and cast.to.is_type(*_MAY_BE_MALFORMED):
-            cast.replace(exp.TryCast(this=cast.this.copy(), to=cast.to.copy(), safe=True))
     return tree
 
 

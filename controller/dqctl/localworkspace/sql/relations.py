@@ -17,7 +17,7 @@ from sqlglot import exp
 from dqctl.localworkspace import errors, information_schema
 from dqctl.localworkspace.catalog import Catalog, Name, Table
 from dqctl.localworkspace.contract import StatementError
-from dqctl.localworkspace.delta import is_table
+from dqctl.localworkspace.delta import columns, is_table
 from dqctl.localworkspace.engine import EngineSession
 from dqctl.localworkspace.sql.functions import inline
 from dqctl.localworkspace.sql.names import Namespace, is_information_schema, is_path, named_relations, parts_of
@@ -63,9 +63,13 @@ class Place(Protocol):
 
     catalog: Catalog
     volumes: Volumes
-    engine: EngineSession
     namespace: Namespace
     pinned: dict[Path, Pin]
+
+    @property
+    def engine(self) -> EngineSession:
+        """What reads."""
+        ...
 
     def relation(self, parts: Sequence[str]) -> Table:
         """The table or view that a name means."""
@@ -116,6 +120,8 @@ class Relations:
     def _table_or_view(self, relation: exp.Table, table: Table, depth: int) -> None:
         if not table.is_view:
             path = self._catalog.path(table)
+            if not relation.args.get("version") and not columns(path):
+                raise errors.without_columns(str(table.name))
             _point_to(relation, exp.to_identifier(str(path), quoted=True), "delta")
             pin = self._place.pinned.get(path)
             if pin is not None and not relation.args.get("version"):

@@ -1,14 +1,12 @@
 """What the engine lacks, one named rule a gap. Each takes the tree of a statement and returns the one to send.
 
-A rule that is no longer needed shows: its test has a part that proves the gap. Most rules hold for every
-statement; one that only the engine's answer can call for (the trees here have no types) names that answer, and the
-query is sent a second time.
+A rule that is no longer needed shows: its test has a part that proves the gap. What only the engine's answer can
+call for (the trees here have no types) is in ``second_tries``.
 """
 
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 
 from sqlglot import exp, transforms
 
@@ -23,8 +21,7 @@ class Rule:
     """A gap of the engine and how it is closed.
 
     ``found_in`` is the engine's version that has the gap; ``touches`` the kind of node without which the rule has
-    nothing to do; ``after`` what the engine says when the rule is needed, None for a rule that always applies;
-    ``lenient`` is for one that is needed in sessions without ANSI mode only.
+    nothing to do.
     """
 
     name: str
@@ -32,8 +29,6 @@ class Rule:
     found_in: str
     touches: type[exp.Expr]
     apply: Apply
-    after: str | None = None
-    lenient: bool = False
 
 
 # The one user of a local workspace.
@@ -42,35 +37,24 @@ USER = "local"
 RULES: list[Rule] = []
 
 
-def rule(
-    name: str, gap: str, found_in: str, touches: type[exp.Expr], after: str | None = None, *, lenient: bool = False
-) -> Callable[[Apply], Apply]:
+def rule(name: str, gap: str, found_in: str, touches: type[exp.Expr]) -> Callable[[Apply], Apply]:
     """Put a function into the registry, in the order of the source."""
 
     def register(apply: Apply) -> Apply:
-        RULES.append(Rule(name, gap, found_in, touches, apply, after, lenient))
+        RULES.append(Rule(name, gap, found_in, touches, apply))
         return apply
 
     return register
 
 
 def rewrite(tree: exp.Expr, namespace: Namespace) -> exp.Expr:
-    """Apply all rules that need no answer of the engine; ``StatementError`` for a tree that is too deep for it."""
+    """Apply all rules; ``StatementError`` for a tree that is too deep for the engine."""
     # A statement with thousands of literal rows is walked once, not once a rule.
     kinds = kinds_in(tree)
     for one in RULES:
-        if one.after is None and any(issubclass(kind, one.touches) for kind in kinds):
+        if any(issubclass(kind, one.touches) for kind in kinds):
             tree = one.apply(tree, namespace)
     return tree
-
-
-def recover(tree: exp.Expr, namespace: Namespace, error: Exception, *, ansi: bool) -> exp.Expr | None:
-    """The tree to try after the engine failed with ``error``; None when no rule knows it."""
-    known = [one for one in RULES if one.after is not None and one.after in str(error)]
-    wanted = [one for one in known if not (ansi and one.lenient)]
-    for one in wanted:
-        tree = one.apply(tree, namespace)
-    return tree if wanted else None
 
 
 def _swap(old: exp.Expr, new: exp.Expr, tree: exp.Expr) -> exp.Expr:
@@ -134,27 +118,6 @@ def _is_date(node: exp.Expr) -> bool:
 
 def _called(node: exp.Expr, *functions: str) -> bool:
     return isinstance(node, exp.Anonymous) and node.name.lower() in functions
-
-
-@rule(
-    "dates_before_1678",
-    "a DATE that meets a TIMESTAMP is converted to nanoseconds, which begin in 1677",
-    "Sail 0.7.2",
-    exp.Cast,
-    after="exceeds the representable i64 range",
-)
-def dates_before_1678(tree: exp.Expr, _: Namespace) -> exp.Expr:
-    """A date literal out of that range becomes a timestamp without zone, which stays in microseconds."""
-    for cast in list(tree.find_all(exp.Cast)):
-        if cast.to.this != exp.DType.DATE or not isinstance(cast.this, exp.Literal):
-            continue
-        try:
-            value = date.fromisoformat(cast.this.name)
-        except ValueError:
-            continue
-        if not date(1678, 1, 1) <= value < date(2262, 1, 1):
-            cast.set("to", exp.DataType.build("TIMESTAMP_NTZ", dialect="databricks"))
-    return tree
 
 
 _AGGREGATES = (
@@ -274,71 +237,3 @@ def percentiles_over_a_window(tree: exp.Expr, _: Namespace) -> exp.Expr:
             share = exp.Sub(this=exp.Literal.number(1), expression=exp.paren(share, copy=False))
         window.set("this", exp.Anonymous(this="percentile", expressions=[ordered.this.copy(), share]))
     return tree
-
-
-@rule(
-    "aliases_beside_their_use",
-    "an alias is not known to the other columns of its own SELECT",
-    "Sail 0.7.2",
-    exp.Select,
-    after="is missing from the schema: cannot resolve attribute",
-)
-def aliases_beside_their_use(tree: exp.Expr, _: Namespace) -> exp.Expr:
-    """What uses an alias of the same SELECT moves into one around it.
-
-    A warehouse prefers a column of that name to the alias; which columns there are is not known here.
-    """
-    for select in list(tree.find_all(exp.Select)):
-        tree = _swap(select, outer, tree) if (outer := _around(select)) is not None else tree
-    return tree
-
-
-def _around(select: exp.Select) -> exp.Select | None:
-    """The SELECT around ``select`` that has what uses its aliases; None when there is nothing that could move."""
-    known: set[str] = set()
-    late: set[str] = set()
-    users: set[int] = set()
-    for place, one in enumerate(select.expressions):
-        if _uses(one, known):
-            users.add(place)
-            late.add(one.alias.lower())
-        if one.alias:
-            known.add(one.alias.lower())
-    order = select.args.get("order")
-    if not users or select.args.get("distinct") or (order is not None and _uses(order, late)):
-        return None
-    inner: list[exp.Expr] = []
-    outer: list[exp.Expr] = []
-    for place, one in enumerate(select.expressions):
-        if place in users:
-            outer.append(_moved(one.copy(), known, inner))
-            continue
-        named = one.copy() if one.output_name else exp.alias_(one.copy(), f"_column_{place}")
-        inner.append(named)
-        outer.append(exp.column(exp.to_identifier(named.output_name, quoted=True)))
-    within = select.copy()
-    within.set("expressions", inner)
-    made = exp.select(*outer, copy=False).from_(exp.Subquery(this=within))
-    return _around(made) or made
-
-
-def _moved(user: exp.Expr, known: set[str], inner: list[exp.Expr]) -> exp.Expr:
-    """``user`` for outside: what is no alias, or of none, becomes a column of ``inner``."""
-    if not _uses(user, known):
-        if user.find(exp.Column, exp.Anonymous, exp.AggFunc) is None:
-            return user
-        name = f"_beside_{len(inner)}"
-        inner.append(exp.alias_(user.copy(), name))
-        return exp.column(name)
-    if isinstance(user, exp.Column):
-        return user
-    for key, value in list(user.args.items()):
-        if isinstance(value, exp.Expr) and not isinstance(value, exp.Identifier):
-            user.set(key, _moved(value, known, inner))
-        elif isinstance(value, list):
-            user.set(key, [_moved(each, known, inner) if isinstance(each, exp.Expr) else each for each in value])
-    return user
-
-
-def _uses(node: exp.Expr, aliases: set[str]) -> bool:
-    return any(not each.table and each.name.lower() in aliases for each in node.find_all(exp.Column))

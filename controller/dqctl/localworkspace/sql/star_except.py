@@ -10,6 +10,7 @@ from dqctl.localworkspace import errors
 from dqctl.localworkspace.catalog import quoted
 from dqctl.localworkspace.engine import EngineSession
 from dqctl.localworkspace.sql.dialect import to_sql
+from dqctl.localworkspace.sql.probes import scope_of
 
 
 def expand(tree: exp.Expr, engine: EngineSession) -> exp.Expr:
@@ -45,15 +46,7 @@ def _left_out(projection: exp.Expr) -> list[str]:
 def _columns(select: exp.Select, star: exp.Expr, engine: EngineSession) -> list[exp.Expr]:
     qualifier = star.args.get("table") if isinstance(star, exp.Column) else None
     bare: exp.Expr = exp.Column(this=exp.Star(), table=qualifier.copy()) if qualifier else exp.Star()
-    probe = exp.Select(expressions=[bare], limit=exp.Limit(expression=exp.Literal.number(0)))
-    for key in ("from_", "joins", "laterals"):
-        value = select.args.get(key)
-        if value:
-            probe.set(key, value.copy() if isinstance(value, exp.Expr) else [each.copy() for each in value])
-    definitions = _definitions(select)
-    if definitions:
-        probe.set("with_", exp.With(expressions=definitions))
-    names = engine.schema(to_sql(probe)).names
+    names = engine.schema(to_sql(scope_of(select, bare))).names
     left_out = {name.lower() for name in _left_out(star)}
     for name in left_out - {each.lower() for each in names}:
         raise errors.unresolved_column(quoted(name))
@@ -64,19 +57,3 @@ def _columns(select: exp.Select, star: exp.Expr, engine: EngineSession) -> list[
         exp.column(exp.to_identifier(name, quoted=True), table=qualifier.copy() if qualifier else None)
         for name in kept
     ]
-
-
-def _definitions(select: exp.Select) -> list[exp.Expr]:
-    """The WITH definitions that are visible in a SELECT, outer ones first."""
-    found: list[exp.Expr] = []
-    inside: exp.Expr = select
-    above: exp.Expr | None = select
-    while above is not None:
-        with_ = above.args.get("with_")
-        if with_ is not None and with_ is not inside:
-            found = [*(each.copy() for each in with_.expressions), *found]
-        elif isinstance(above, exp.With):
-            before = above.expressions[: above.expressions.index(inside)]
-            found = [*(each.copy() for each in before), *found]
-        inside, above = above, above.parent
-    return found

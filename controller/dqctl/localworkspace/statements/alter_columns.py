@@ -215,7 +215,7 @@ def _write_anew(
     partitions = [names[name] for name in target.before.partition_columns]
     new = [field for field, _ in fields]
     with context.planned(query) as sql, closing(context.engine.stream(sql)) as rows:
-        added = transaction_log.stage(target.scratch, delta.Counted(arrow_schema(new), rows), partitions)
+        added = delta.stage(target.scratch, delta.Counted(arrow_schema(new), rows), partitions)
     transaction_log.settle(target.scratch, target.path, added)
     transaction_log.commit(
         target.path,

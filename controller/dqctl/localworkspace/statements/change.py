@@ -109,6 +109,8 @@ def delete(statement: exp.Delete, context: Context) -> Result:
     alias = _alias(statement.this, table)
     with ExitStack() as stack:
         target = stack.enter_context(loading.transaction(table, context))
+        if not target.columns:
+            raise errors.without_columns(str(table.name))
         relation, files = stack.enter_context(loading.part(target, condition))
         relation.set("alias", exp.TableAlias(this=_quoted(alias)))
         rest = exp.select(*loading.outputs(target)).from_(relation).where(loading.does_not_hold(condition))

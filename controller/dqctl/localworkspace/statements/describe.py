@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
-from deltalake import DeltaTable
 from sqlglot import exp
 
-from dqctl.localworkspace import delta, errors
+from dqctl.localworkspace import delta, errors, transaction_log
 from dqctl.localworkspace.catalog import INFORMATION_SCHEMA, Name, Table
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result
@@ -206,31 +205,29 @@ def _history(command: Describe, context: Context) -> Result:
 
 def _detail(command: Describe, context: Context) -> Result:
     table, path = _place(command, context)
-    files, size = delta.size(path)
-    opened = DeltaTable(str(path))
-    protocol = opened.protocol()
-    features = sorted({*(protocol.reader_features or ()), *(protocol.writer_features or ())})
+    log, newest = transaction_log.read(path), transaction_log.history(path)[0]
+    features = sorted({*log.protocol.get("readerFeatures", ()), *log.protocol.get("writerFeatures", ())})
     texts, numbers = pa.map_(pa.string(), pa.string()), pa.map_(pa.string(), pa.int64())
     automatic = table.clustering == ("AUTO",)
     return Result(
         pa.table(
             {
                 "format": ["delta"],
-                "id": [str(opened.metadata().id)],
+                "id": [log.metadata["id"]],
                 "name": [str(table.name).replace("`", "")],
                 "description": pa.array([table.comment], pa.string()),
                 "location": [str(path)],
                 "createdAt": pa.array([int(table.created_at * 1000)], pa.timestamp("ms", "UTC")),
-                "lastModified": pa.array([delta.newest_commit(path)["timestamp"]], pa.timestamp("ms", "UTC")),
-                "partitionColumns": pa.array([delta.partition_columns(path)], pa.list_(pa.string())),
+                "lastModified": pa.array([newest["timestamp"]], pa.timestamp("ms", "UTC")),
+                "partitionColumns": pa.array([log.partition_columns], pa.list_(pa.string())),
                 "clusteringColumns": pa.array(
                     [[] if automatic else list(table.clustering)], pa.list_(pa.string())
                 ),
-                "numFiles": pa.array([files], pa.int64()),
-                "sizeInBytes": pa.array([size], pa.int64()),
+                "numFiles": pa.array([len(log.files)], pa.int64()),
+                "sizeInBytes": pa.array([log.size], pa.int64()),
                 "properties": pa.array([list(properties_of(context.catalog, table).items())], texts),
-                "minReaderVersion": pa.array([protocol.min_reader_version], pa.int32()),
-                "minWriterVersion": pa.array([protocol.min_writer_version], pa.int32()),
+                "minReaderVersion": pa.array([log.protocol["minReaderVersion"]], pa.int32()),
+                "minWriterVersion": pa.array([log.protocol["minWriterVersion"]], pa.int32()),
                 "tableFeatures": pa.array([features], pa.list_(pa.string())),
                 "statistics": pa.array([[]], numbers),
                 "clusterByAuto": pa.array([automatic], pa.bool_()),

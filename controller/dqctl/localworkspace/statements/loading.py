@@ -206,9 +206,7 @@ def write(sql: str, target: Target, context: Context, tally: Tally | None = None
     # Closed here, not when the collector finds it: the engine's answer is read to its end or given up.
     with closing(context.engine.stream(sql)) as found:
         batches = _checked(found, target, context, tally)
-        return transaction_log.stage(
-            target.scratch, delta.Counted(schema, batches), target.before.partition_columns
-        )
+        return delta.stage(target.scratch, delta.Counted(schema, batches), target.before.partition_columns)
 
 
 def _completed(sql: str, target: Target, *, tallied: bool) -> str:

@@ -194,8 +194,8 @@ def _create_table(command: Show, context: Context) -> Result:
     parts += [
         f"CONSTRAINT {quoted_if_needed(one.name)} {one.sql}" for one in constraints_of(context.catalog, table)
     ]
-    columns = ",\n  ".join(parts)
-    lines = [f"CREATE {'VIEW' if table.is_view else 'TABLE'} {plain(table.name)} (\n  {columns})"]
+    columns = " (\n  " + ",\n  ".join(parts) + ")" if parts else ""
+    lines = [f"CREATE {'VIEW' if table.is_view else 'TABLE'} {plain(table.name)}{columns}"]
     if not table.is_view:
         lines.append("USING delta")
         partitions = delta.partition_columns(context.catalog.path(table))

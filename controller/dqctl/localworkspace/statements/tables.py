@@ -73,7 +73,7 @@ def create_table(create: exp.Create, context: Context) -> Result:
     if any(map(is_check, options.properties or {})):
         raise errors.invalid_parameter("A CHECK constraint is named among the columns, not among the properties.")
     query = _source(create)
-    declared = create.this.expressions if isinstance(create.this, exp.Schema) else []
+    declared = _listed(create)
     if options.location is not None and query is None and options.like is None and not declared:
         return _register(name, options, context)
     fields, keys = _declared(declared, options, context)
@@ -110,6 +110,14 @@ def create_table(create: exp.Create, context: Context) -> Result:
     # A warehouse answers CTAS with these columns and no row.
     empty = pa.array([], pa.int64())
     return Result(pa.table({"num_affected_rows": empty, "num_inserted_rows": empty}), affected_rows=rows)
+
+
+def _listed(create: exp.Create) -> list[exp.Expr]:
+    if not isinstance(create.this, exp.Schema):
+        return []
+    if not create.this.expressions:
+        raise errors.syntax_error("Syntax error at or near ')'.")
+    return list(create.this.expressions)
 
 
 def _declared(
@@ -200,9 +208,10 @@ def _stage(
 ) -> int:
     """Write the rows as a table of their own, with the columns that the new one is to have."""
     if query is None:
-        if not fields:
-            raise errors.unsupported("CREATE TABLE without columns")
         by = _known([field["name"] for field in fields], options)
+        if not fields:  # COPY INTO or INSERT WITH SCHEMA EVOLUTION bring them
+            transaction_log.stage_nothing(place)
+            return 0
         generated.check(fields, by)
         _check_expressions(fields, context)
         plain = pa.schema([field.remove_metadata() for field in arrow_schema(fields)])
@@ -406,7 +415,7 @@ def create_view(create: exp.Create, context: Context) -> Result:
     """CREATE VIEW. The query is kept with full names: it means the same wherever the view is read from."""
     target = create.this.this if isinstance(create.this, exp.Schema) else create.this
     options = _options(create)
-    declared = create.this.expressions if isinstance(create.this, exp.Schema) else []
+    declared = _listed(create)
     replacing = bool(create.args.get("replace"))
     if options.temporary:
         return _temporary_view(target, create.expression, declared, context, replacing=replacing)

@@ -1,6 +1,7 @@
 """Arrow tables as Thrift's schemas and row sets."""
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,10 @@ BATCH_BYTES = 8 * 1024 * 1024
 DEFAULT_ROWS = 100_000
 # Clients ask for up to 100 MB at once. An answer is held several times over while it is sent, so it is smaller.
 MAX_BYTES = 4 * 1024 * 1024
+
+# While a client reads one part of a result, the next one is made: slicing, serializing and compressing let go of
+# the GIL. A part that nobody has begun when it is asked for is made by who asks.
+_ahead = ThreadPoolExecutor(2, thread_name_prefix="rows ahead")
 
 # The first test that holds decides.
 _TYPE_IDS: tuple[tuple[Callable[[pa.DataType], bool], Any], ...] = (
@@ -79,7 +84,8 @@ class RowSets:
     """A result on its way to one client, in the format that the client can read.
 
     ``arrow`` says whether the client takes Arrow batches, ``native`` is its ``TSparkArrowTypes`` (None: all),
-    ``lz4`` whether it wants the batches compressed. Values are converted as they are fetched, part by part.
+    ``lz4`` whether it wants the batches compressed. Values are converted as they are fetched, part by part and
+    one part ahead.
     """
 
     def __init__(self, table: pa.Table, *, arrow: bool, native: Any = None, lz4: bool = False) -> None:
@@ -91,6 +97,7 @@ class RowSets:
         self._carried = arrow_values.plain_table(table.slice(0, 0), self._as_text).schema
         self.arrow = arrow
         self._lz4 = lz4 and arrow
+        self._next: tuple[tuple[int, int], Future[tuple[Any, int]]] | None = None
 
     @property
     def num_rows(self) -> int:
@@ -111,7 +118,23 @@ class RowSets:
 
     def fetch(self, offset: int, max_rows: int | None, max_bytes: int | None) -> tuple[Any, int]:
         """``TRowSet`` from ``offset`` on, and how many rows it has: at least one as long as any are left."""
-        part = self._table.slice(offset, self._rows(max_rows, max_bytes))
+        rows = self._rows(max_rows, max_bytes)
+        row_set, count = self._prepared(offset, rows)
+        if offset + count < self.num_rows:
+            following = offset + count, rows
+            self._next = following, _ahead.submit(self._made, *following)
+        return row_set, count
+
+    def _prepared(self, offset: int, rows: int) -> tuple[Any, int]:
+        prepared, self._next = self._next, None
+        if prepared is not None:
+            foreseen, making = prepared
+            if not making.cancel() and foreseen == (offset, rows):
+                return making.result()
+        return self._made(offset, rows)
+
+    def _made(self, offset: int, rows: int) -> tuple[Any, int]:
+        part = self._table.slice(offset, rows)
         plain = arrow_values.plain_table(part, self._as_text)
         if self.arrow:
             batches = [

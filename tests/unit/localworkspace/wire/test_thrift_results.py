@@ -89,6 +89,21 @@ def test_every_row_comes_once_however_small_the_portions(rows: int, max_rows: in
     assert all(1 <= count <= max_rows for count in counts)
 
 
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(1, 40)), min_size=1, max_size=12))
+def test_a_client_that_goes_back_or_skips_gets_what_it_asks_for(asked: list[tuple[int, int]]) -> None:
+    rows = RowSets(pa.table({"n": range(100)}), arrow=True)
+    schema = pa.ipc.read_schema(pa.py_buffer(rows.metadata(is_staging=False).arrowSchema))
+    for offset, most in asked:
+        row_set, count = rows.fetch(offset, most, None)
+        found = [
+            number
+            for batch in row_set.arrowBatches
+            for number in pa.ipc.read_record_batch(pa.py_buffer(batch.batch), schema).column(0).to_pylist()
+        ]
+        assert (row_set.startRowOffset, count) == (offset, len(found))
+        assert found == list(range(offset, min(100, offset + most)))
+
+
 def test_no_batch_is_longer_than_old_clients_read() -> None:
     table = pa.table({"s": ["x" * 1_000_000] * 40})
     rows, offset = RowSets(table, arrow=True), 0
