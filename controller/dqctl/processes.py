@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 _POLL = 0.02  # seconds between two looks at a process that says nothing
+_LINK = 10.0  # seconds to read a link, which takes a thousandth of one
 _LINGER = 1.0  # seconds to wait for the last output of a process that has ended
 
 Line = Callable[[str], None]
@@ -160,6 +161,36 @@ def stop_groups(processes: "Sequence[subprocess.Popen[bytes]]", grace: float) ->
     deadline = Deadline(grace)
     for process in processes:
         stop_group(process, deadline.left)
+
+
+def link_of(pid: int, name: str) -> Path:
+    """Where ``/proc/<pid>/<name>`` leads: ``cwd`` or ``exe``; ``OSError`` when nobody can say.
+
+    Root of a container has no CAP_SYS_PTRACE, as a rule, and may not see it of a process that is another
+    account's: then it is asked as that account.
+    """
+    link = Path(f"/proc/{pid}/{name}")
+    try:
+        return link.readlink()
+    except PermissionError:
+        owner = link.parent.stat()
+        if os.geteuid() or not owner.st_uid:
+            raise
+        done = subprocess.run(
+            ["/usr/bin/readlink", "--no-newline", str(link)],
+            user=owner.st_uid,
+            group=owner.st_gid,
+            extra_groups=[],
+            env={"LC_ALL": "C"},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_LINK,
+            check=False,
+        )
+        if done.returncode:
+            raise
+        return Path(os.fsdecode(done.stdout))
 
 
 def private_file(path: Path) -> IO[bytes]:

@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -113,6 +114,23 @@ def test_killed_with_its_watcher_gc_leaves_nothing_and_touches_nobody_else(
             container.reload()
             assert container.status == "running", kind
     assert things(name) == []
+    assert left_of(run.home) == []
+
+
+def test_a_stack_that_the_command_installs_in_containers_goes_with_that_of_the_run(
+    run: CommandLine, engine: docker.DockerClient
+) -> None:
+    inside = f"inside-{os.getpid()}"
+    install = (sys.executable, "-m", "dqctl", "--stack", inside, "install", "--runtime", "docker")
+    there = {"label": f"com.docker.compose.project=dqctl-{inside}"}
+    out = run.start(
+        "ci", "run", "--runtime", "local", "--", "sh", "-c", '"$@" && docker volume ls', "sh", *install
+    )
+    said = out.end(600)
+    assert said.code == 0, said
+    assert f"dqctl-{inside}_metadata" in said.out
+    for kind in (engine.containers, engine.networks, engine.volumes):
+        assert kind.list(**({"all": True} if kind is engine.containers else {}), filters=there) == []
     assert left_of(run.home) == []
 
 

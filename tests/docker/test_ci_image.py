@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 IMAGE = os.environ.get("DQCTL_CI_IMAGE", "dqctl/ci:0.1.0")
 SOMEBODY = 12345
+SET_UP = "making TestGen's metadata database"  # what the image has done already
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1200)]
 
@@ -31,9 +32,13 @@ def docker(*arguments: str, folder: Path = ROOT, **variables: str) -> "subproces
     )
 
 
-def test_a_run_in_the_image_needs_no_network_and_leaves_what_is_the_callers(tmp_path: Path) -> None:
+@pytest.fixture(autouse=True)
+def _is_built() -> None:
     if docker("image", "inspect", IMAGE).returncode:
         pytest.skip(f"{IMAGE} is not built: scripts/images workspace ci")
+
+
+def test_a_run_in_the_image_needs_no_network_and_leaves_what_is_the_callers(tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(ROOT / "examples" / "ci", project)
     for path in (project, *project.rglob("*")):
@@ -50,9 +55,17 @@ def test_a_run_in_the_image_needs_no_network_and_leaves_what_is_the_callers(tmp_
         DQCTL_CI_NETWORK="none",
     )
     assert done.returncode == 0, done
+    assert SET_UP not in done.stderr
     (run,) = json.loads((project / "dq" / "results.json").read_text())["runs"]
     assert run["counts"]["total"] > 20
     assert {path.stat().st_uid for path in (project / "dq").rglob("*")} == {SOMEBODY}
     of_it = f"label=com.docker.compose.project={name}"
     for kind in (("ps", "--all"), ("network", "ls"), ("volume", "ls")):
         assert docker(*kind, "--quiet", "--filter", of_it).stdout == ""
+
+
+def test_a_job_of_gitlab_is_root_in_the_image() -> None:
+    done = docker("run", "--rm", "--network=none", "--user=0", IMAGE, "ci", "run", "--", "true")
+    assert done.returncode == 0, done
+    assert "owned by the account" in done.stderr
+    assert SET_UP not in done.stderr

@@ -1,6 +1,8 @@
 """A workspace as a container for somebody's tests: reached from here and from its network, and gone afterwards."""
 
 import gc
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from testcontainers.core.config import testcontainers_config
 from testcontainers.core.network import Network
 
 import docker
+from command_line import CommandLine
 from dqctl.errors import EnvironmentFault
 from dqctl.services.ci.owner import Owner
 from dqctl.stack.labels import EXPIRES, OWNER, STACK
@@ -116,6 +119,42 @@ def test_it_is_gone_when_it_ends_and_no_reaper_was_started(
     assert not directory.exists()
     assert not [each for each in engine.containers.list(all=True) if "ryuk" in str(each.image.tags)]
     assert not testcontainers_config.ryuk_disabled, "it is the user's to say for other containers"
+
+
+_KILLED = """
+import os, signal, sys
+from dqctl.testing import DatabricksContainer
+
+print(DatabricksContainer(sys.argv[1]).start().label, flush=True)
+sys.stdin.read()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_leaves_goes_with_gc_and_not_before(
+    image: str, engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    gc_of_anybody = CommandLine(tmp_path)
+
+    def there(name: str) -> list[str]:
+        found = engine.containers.list(all=True, filters={"label": f"{STACK}={name}"}, ignore_removed=True)
+        return [each.name for each in found]
+
+    argv = [sys.executable, "-c", _KILLED, image]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout
+        name = process.stdout.readline().strip()
+        (container,) = there(name)
+        gc_of_anybody("ci", "gc")
+        assert there(name) == [container], "its owner lives"
+        process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    removed = gc_of_anybody.document("ci", "gc")["removed"]
+    assert {"kind": "container", "name": container, "why": "its owner is dead"} in removed
+    assert there(name) == []
 
 
 def test_an_image_that_is_not_there_is_an_error_that_says_how_to_get_it() -> None:

@@ -183,6 +183,15 @@ def test_killed_with_its_watcher_at_any_moment_gc_leaves_nothing_and_no_neighbou
     assert run.document("ci", "gc")["removed"] == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another account for PostgreSQL")
+def test_root_without_the_right_to_trace_others_as_in_a_container_sees_its_postgresql(run: CommandLine) -> None:
+    contained = CommandLine(run.home, prefix=("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"))
+    contained("ci", "up", "--name", "contained")
+    inside = CommandLine(CiPaths(run.home, "contained").root, {"DQCTL_STACK": "contained"}, contained.prefix)
+    assert inside.document("status")["healthy"]
+    contained("ci", "down", "contained")
+
+
 def test_stacks_stand_side_by_side_and_gc_takes_only_what_expired(
     run: CommandLine, seeds: Path, tmp_path: Path
 ) -> None:

@@ -1,11 +1,7 @@
 """The pytest plugin as its users have it: pytest as a process, docs/pytest.md as it stands, a real stack."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,59 +10,17 @@ from pathlib import Path
 import pytest
 
 from command_line import CommandLine
-from dqctl.clock import Deadline
 from dqctl.localworkspace.endpoint import Endpoint
+from dqctl.progress import silent
+from dqctl.runtime import open_runtime
 from dqctl.testing.local import Attached
+from pytest_projects import Project, add_systems, block, project_in, written
 from remains import processes_of, wait_until_nothing_is_left
+from workspaces import running_workspace
 
 pytestmark = [pytest.mark.local, pytest.mark.timeout(900)]
 
-_PAGE = Path(__file__).parents[2] / "docs" / "pytest.md"
 _BROKEN = "UPDATE main.shop.orders SET amount = NULL WHERE order_id % 4 = 0"
-
-
-def _block(heading: str, language: str) -> str:
-    section = _PAGE.read_text(encoding="utf-8").split(f"# {heading}\n", 1)[1]
-    return section.split(f"```{language}\n", 1)[1].split("```", 1)[0]
-
-
-@dataclass(frozen=True)
-class Project:
-    """Somebody's project with tests, whose pytest is run with a home and a directory for temporary files."""
-
-    root: Path
-    home: Path
-    temporary: Path
-
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        environment = {
-            **os.environ,
-            "DQCTL_HOME": str(self.home),
-            "DQCTL_STATE": "off",
-            "TMPDIR": str(self.temporary),
-        }
-        argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--basetemp", str(self.root / "temp")]
-        return subprocess.Popen(
-            [*argv, *arguments],
-            cwd=self.root,
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-    def pytest(self, *arguments: str, code: int = 0) -> str:
-        with self.start(*arguments) as process:
-            said, _ = process.communicate(timeout=800)
-        assert process.returncode == code, said
-        return said
-
-
-def _project(root: Path, home: Path) -> Project:
-    (root / "tmp").mkdir()
-    (root / "test_workspace.py").write_text(_block("A workspace", "python"), encoding="utf-8")
-    return Project(root, home, root / "tmp")
 
 
 @dataclass(frozen=True)
@@ -90,13 +44,9 @@ class Kept:
 @pytest.fixture(scope="module")
 def kept(module_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     """The documentation's example, run once by two workers."""
-    project = _project(tmp_path_factory.mktemp("project"), module_home)
-    (project.root / "test_stack.py").write_text(_block("A stack", "python"), encoding="utf-8")
-    (project.root / "systems.yaml").write_text(_block("Data tests as items", "yaml"), encoding="utf-8")
-    seeds = project.root / "seeds" / "shop"
-    seeds.mkdir(parents=True)
-    orders = [f"{number},{5 + number * 37 % 100},{number % 3}" for number in range(1, 201)]
-    (seeds / "orders.csv").write_text("\n".join(["order_id,amount,kind", *orders]), encoding="utf-8")
+    project = project_in(tmp_path_factory.mktemp("project"), module_home)
+    (project.root / "test_stack.py").write_text(block("A stack", "python"), encoding="utf-8")
+    add_systems(project)
     at_home = CommandLine(module_home, {"DQCTL_STATE": "off"})
     try:
         said = project.pytest(
@@ -117,10 +67,7 @@ def test_the_examples_of_the_documentation_pass_beside_data_tests_on_one_stack(k
         assert f"PASSED test_workspace.py::test_{test}" in kept.said
     assert f"dqctl ci down {kept.name}" in kept.said
     assert list(kept.project.temporary.iterdir()) == [], "nothing else is kept"
-    with Attached(_endpoint(kept)).connect() as connection, connection.cursor() as cursor:
-        cursor.execute("SHOW SCHEMAS")
-        schemas = {row[0] for row in cursor.fetchall()}
-    assert not [name for name in schemas if name.startswith("dqctl_ci_")], "tests drop theirs"
+    assert _throw_away(_endpoint(kept)) == set(), "tests drop theirs"
 
 
 def _endpoint(kept: Kept) -> Endpoint:
@@ -163,8 +110,8 @@ def test_what_is_wrong_with_the_data_is_told_by_the_tests_that_found_it_after_on
 
 
 def test_what_goes_wrong_while_the_stack_comes_up_is_one_error(kept: Kept, tmp_path: Path) -> None:
-    project = _project(tmp_path, kept.project.home)
-    (tmp_path / "systems.yaml").write_text(_block("Data tests as items", "yaml"), encoding="utf-8")
+    project = project_in(tmp_path, kept.project.home)
+    (tmp_path / "systems.yaml").write_text(block("Data tests as items", "yaml"), encoding="utf-8")
     (tmp_path / "seeds").mkdir()
     (tmp_path / "seeds" / "orders.avro").write_text("no seed")
     with project.start("-n", "2", "--dq-system", "systems.yaml", "--dq-seed", "seeds") as process:
@@ -174,6 +121,86 @@ def test_what_goes_wrong_while_the_stack_comes_up_is_one_error(kept: Kept, tmp_p
     assert "orders.avro" in said
     assert "Traceback" not in said
     wait_until_nothing_is_left(project.temporary)
+
+
+def test_what_would_be_no_items_or_a_job_that_fails_is_one_error(module_home: Path, tmp_path: Path) -> None:
+    project = project_in(tmp_path, module_home, PROBE_PASSWORD="probe")
+    for name, connection in {
+        "empty": "{name: c, catalog: main, schema: nowhere, table_groups: [{name: g, suites: [{name: s}]}]}",
+        "away": "{name: c, flavor: postgresql, host: 127.0.0.1, port: 1, database: d, user: u, "
+        "password: {env: PROBE_PASSWORD}, schema: x, table_groups: [{name: g, suites: [{name: s}]}]}",
+    }.items():
+        text = f"version: 1\nsystems:\n  - name: {name}\n    connections:\n      - {connection}\n"
+        (tmp_path / f"dq_{name}.yaml").write_text(text)
+    said = project.pytest("-n", "2", "dq_empty.yaml", "dq_away.yaml", code=1)
+    assert "2 errors" in said
+    assert "suite empty/s has no tests: its tables are not there" in said
+    assert "the profile run of away/g ended as error: " in said
+    assert "Connection refused" in said
+    assert "Traceback" not in said
+    wait_until_nothing_is_left(project.temporary)
+
+
+_APPLYING = """
+def test_that_applies(dq_system):
+    group = {"name": "g", "suites": [{"name": "s"}]}
+    connection = {"name": "c", "catalog": "main", "schema": "shop", "table_groups": [group]}
+    dq_system({"version": 1, "systems": [{"name": "refused", "connections": [connection]}]})
+"""
+_REFUSING = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'no more suites here'; END$$;
+CREATE TRIGGER refuse BEFORE INSERT ON test_suites EXECUTE FUNCTION refuse();
+"""
+
+
+def test_an_apply_that_testgen_refuses_is_told_in_its_words_and_changes_nothing(
+    kept: Kept, tmp_path: Path
+) -> None:
+    project = Project(tmp_path, kept.run.home, kept.project.temporary)
+    (tmp_path / "test_applying.py").write_text(_APPLYING)
+    with open_runtime(kept.run.settings, silent).metadata() as connection:
+        connection.execute(_REFUSING)
+    try:
+        said = project.pytest("--dq-stack", kept.name, code=1)
+    finally:
+        with open_runtime(kept.run.settings, silent).metadata() as connection:
+            connection.execute("DROP FUNCTION refuse CASCADE")
+    assert "CommandFailed: " in said
+    assert "no more suites here" in said
+    assert [each["name"] for each in kept.run.document("systems", "list")["systems"]] == ["shop"]
+
+
+def test_in_a_databricks_workspace_all_is_in_schemas_that_are_gone_afterwards(kept: Kept, tmp_path: Path) -> None:
+    """A local workspace stands in for a real one: it is somebody else's, and stays."""
+    with running_workspace() as endpoint:
+        project = project_in(tmp_path, kept.project.home, DQCTL_WORKSPACE=str(endpoint.data_dir))
+        add_systems(project)
+        (tmp_path / "test_stack.py").write_text(block("A stack", "python"), encoding="utf-8")
+        (tmp_path / "test_schemas.py").write_text(_SCHEMAS)
+        said = project.pytest("-v", "--dq-databricks", "--dq-system", "systems.yaml", "--dq-seed", "seeds")
+        assert "systems.yaml::orders::Required[orders.amount] PASSED" in said
+        # pytest.md: the tests that need no stack need nothing but the workspace.
+        project.pytest("--dq-databricks", "test_workspace.py")
+        wait_until_nothing_is_left(project.temporary)
+        seen = set((tmp_path / "schemas").read_text().split())
+        assert {name.partition("__")[2] for name in seen} >= {"", "shop"}
+        assert _throw_away(endpoint) == set()
+
+
+_SCHEMAS = """
+from pathlib import Path
+
+def test_which_schemas_there_are(dq_workspace, dq_stack):
+    with dq_workspace.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW SCHEMAS")
+        Path("schemas").write_text(" ".join(row[0] for row in cursor.fetchall() if row[0].startswith("dqctl_ci_")))
+"""
+
+
+def _throw_away(endpoint: Endpoint) -> set[str]:
+    with Attached(endpoint).connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW SCHEMAS")
+        return {row[0] for row in cursor.fetchall() if row[0].startswith("dqctl_ci_")}
 
 
 _HANGING = """
@@ -189,10 +216,10 @@ def test_that_hangs(dq_schema):
 def test_a_run_that_is_interrupted_or_killed_leaves_nothing(
     number: signal.Signals, module_home: Path, tmp_path: Path
 ) -> None:
-    project = _project(tmp_path, module_home)
+    project = project_in(tmp_path, module_home)
     (tmp_path / "test_hangs.py").write_text(_HANGING)
     with project.start("test_hangs.py") as process:
-        _wait_for(tmp_path / "hangs", process)
+        written(tmp_path / "hangs", process)
         process.send_signal(number)
         said, _ = process.communicate(timeout=400)
     assert process.returncode == (2 if number is signal.SIGINT else -number), said
@@ -215,7 +242,7 @@ def test_that_goes_on(dq_workspace, dq_schema):
 def test_two_runs_at_once_and_a_worker_that_dies_disturb_nobody(module_home: Path, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "other").mkdir()
-    one, other = _project(tmp_path / "one", module_home), _project(tmp_path / "other", module_home)
+    one, other = project_in(tmp_path / "one", module_home), project_in(tmp_path / "other", module_home)
     (one.root / "test_killed.py").write_text(_KILLED)
     with one.start("-n", "2", "--dist", "load", "test_killed.py") as dying:
         other.pytest("test_workspace.py", "-k", "not program")
@@ -226,11 +253,3 @@ def test_two_runs_at_once_and_a_worker_that_dies_disturb_nobody(module_home: Pat
     for project in (one, other):
         wait_until_nothing_is_left(project.temporary)
         assert processes_of(project.temporary) == []
-
-
-def _wait_for(file: Path, process: "subprocess.Popen[str]") -> None:
-    deadline = Deadline(400)
-    while not file.exists() or not file.read_text():
-        assert process.poll() is None, process.communicate()
-        assert not deadline.passed
-        time.sleep(0.05)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import docker.errors
 
@@ -13,6 +14,8 @@ from dqctl.stack import labels
 SETTLED = 1.0  # seconds until the engine has done what somebody asked for who was killed
 
 _AT_ONCE = 4
+_PROJECT = "com.docker.compose.project"
+_DIRECTORY = f"{_PROJECT}.working_dir"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,16 @@ def find(label: str = labels.STACK) -> tuple[Belonging, ...]:
 def remove(label: str) -> int:
     """Remove everything that has a label, whatever it does; how much it was."""
     return remove_all(find(label))
+
+
+def remove_project(name: str, directory: Path) -> int:
+    """Remove the Compose project ``name`` whose definition is in ``directory``; how much it was.
+
+    Nothing where containers of that name have another directory: then it is somebody else's.
+    """
+    found = find(f"{_PROJECT}={name}")
+    places = {each.labels.get(_DIRECTORY) for each in found if each.kind == "container"}
+    return remove_all(found) if places == {str(directory)} else 0
 
 
 def remove_all(found: Iterable[Belonging]) -> int:

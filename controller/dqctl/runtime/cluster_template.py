@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import pwd
 import secrets
 import shutil
 from dataclasses import dataclass
@@ -18,14 +19,15 @@ from pathlib import Path
 from dqctl import processes
 from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault
-from dqctl.runtime import metadata_template
+from dqctl.files import PRIVATE_DIR
+from dqctl.runtime import accounts, metadata_template
 from dqctl.runtime.local import LocalRuntime
 from dqctl.runtime.postgres import Postgres
 from dqctl.testgen.capabilities import capabilities
 
 _log = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 _TIMEOUT = 120.0  # seconds for a copy: 0.1 on an idle machine
 _KEPT = 2  # of one version of TestGen
 _ENDING = ".cluster"
@@ -39,12 +41,11 @@ class ClusterTemplate:
 
     @property
     def path(self) -> Path:
-        """Where it is, or would be. Who owns it is part of it: PostgreSQL runs as nobody else."""
+        """Where it is, or would be; whoever makes a stack of it owns his copy."""
         made_from = (
             f"format {_FORMAT}",
             self.runtime.environment.fingerprint,
             f"PostgreSQL {self.runtime.record.postgres_version}",
-            f"account {self.runtime.record.postgres_account or os.geteuid()}",
         )
         name = hashlib.sha256("\n".join(made_from).encode()).hexdigest()[:32]
         return metadata_template.directory(self.runtime.paths, self.runtime.version) / f"{name}{_ENDING}"
@@ -52,12 +53,13 @@ class ClusterTemplate:
     def take(self) -> bool:
         """Make the stack's cluster of what is kept; False when nothing is kept that can be taken."""
         server = self.runtime.postgres
-        if not (self.path / "PG_VERSION").exists():
+        if not os.access(self.path / "PG_VERSION", os.R_OK):  # none, or another user's
             return False
         making = server.data.with_name(f"{server.data.name}.making")
         try:
             shutil.rmtree(making, ignore_errors=True)
             _copy(self.path, making)
+            _own(making, server.account)
             server.adopt(making)
         except (EnvironmentFault, OSError) as error:
             _log.warning("the cluster %s does not fit and is removed: %s", self.path, error)
@@ -104,3 +106,11 @@ def _copy(source: Path, target: Path) -> None:
     )
     if done.exit_code:
         raise EnvironmentFault(f"cp failed: {done.stderr.strip()[-300:]}", "free space, or see who owns it")
+
+
+def _own(copy: Path, account: str | None) -> None:
+    """As PostgreSQL wants to have it: its account's, and nobody else's to look into (what is kept may be)."""
+    if account and pwd.getpwnam(account).pw_uid != copy.stat().st_uid:
+        for path in (copy, *copy.rglob("*")):
+            accounts.give(path, account)
+    copy.chmod(PRIVATE_DIR)

@@ -227,7 +227,7 @@ class Postgres:
 
     def _is_ours(self, pid: int) -> bool:
         try:
-            return Path(f"/proc/{pid}/cwd").readlink() == self.data.resolve()
+            return processes.link_of(pid, "cwd") == self.data.resolve()
         except OSError:
             return False
 

@@ -7,11 +7,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dqctl.errors import EnvironmentFault
 
+LOGS = "dqctl logs says more"
 _INTERRUPTED = 30.0  # seconds for a command to end what it has begun
 
 
@@ -68,7 +69,24 @@ def dqctl(
 
 def _error(document: Mapping[str, Any]) -> Mapping[str, str]:
     found = document.get("error") or next(iter(document.get("errors", ())), None)
+    if found is None and (run := next(filter(has_failed, _runs(document)), None)):
+        found = {"message": failure(run), "hint": LOGS}
     return found or {"message": f"dqctl ended as {document.get('outcome')}", "hint": ""}
+
+
+def has_failed(run: Mapping[str, Any]) -> bool:
+    """Whether a job of TestGen, as ``profile`` and ``run-tests`` tell of it, did not end well."""
+    return bool(run["status"] != "completed")
+
+
+def failure(run: Mapping[str, Any]) -> str:
+    """What such a job has to say."""
+    about = f"{run['system']}/{run['test_suite'] or run['table_group']}"
+    return f"the {run['kind']} run of {about} ended as {run['status']}: {run['error_message']}"
+
+
+def _runs(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    return (report["run"] for report in document.get("runs", ()) if "run" in report)
 
 
 def _end(process: "subprocess.Popen[str]") -> None:

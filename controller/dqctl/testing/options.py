@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from dqctl.report.options import FailOn
+
+_TIMEOUT = 900.0  # seconds
+
 
 @dataclass(frozen=True)
 class Options:
@@ -41,11 +45,15 @@ def options_of(config: pytest.Config) -> Options:
             raise pytest.UsageError(f"--dq-{name}: there is no {found}")
     if stack and seed:
         raise pytest.UsageError("--dq-stack names a stack that is there, and --dq-seed is for one that is made")
-    runtime = asked("runtime") or "local"
-    if runtime not in ("local", "docker"):
-        raise pytest.UsageError(f"dq_runtime is local or docker, not {runtime!r}")
+
+    def one_of(name: str, words: tuple[str, ...]) -> str | None:
+        found: str | None = asked(name)
+        if found is not None and found not in words:
+            raise pytest.UsageError(f"dq_{name} is one of {', '.join(words)}, not {found!r}")
+        return found
+
     return Options(
-        runtime=runtime,
+        runtime=one_of("runtime", ("local", "docker")) or "local",
         stack=stack,
         seed=seed,
         system=system,
@@ -53,8 +61,18 @@ def options_of(config: pytest.Config) -> Options:
             Path(config.invocation_params.dir, each).resolve()
             for each in config.getoption("dq_definitions") or config.getini("dq_definitions")
         ),
-        fail_on=asked("fail_on"),
+        fail_on=one_of("fail_on", tuple(FailOn)),
         databricks=bool(config.getoption("dq_databricks")),
         keep=bool(config.getoption("dq_keep")),
-        timeout=float(asked("timeout") or 900),
+        timeout=_seconds(asked("timeout") or _TIMEOUT),
     )
+
+
+def _seconds(written: str | float) -> float:
+    try:
+        found = float(written)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise pytest.UsageError(f"--dq-timeout is a number of seconds, not {written!r}")
+    return found

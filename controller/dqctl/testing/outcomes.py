@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dqctl.testing.commands import CommandFailed
+from dqctl.testing.commands import LOGS, CommandFailed, failure, has_failed
 
 # What fails, by --fail-on; as dqctl.report.verdict has it.
 _FAILING = {
@@ -83,12 +83,8 @@ def outcomes_of(said: Mapping[str, Any]) -> dict[str, tuple[Outcome, ...]]:
         if run["run_id"] in replaced:
             continue
         suite = f"{run['system']}/{run['test_suite']}"
-        if run["status"] != "completed":
-            raise CommandFailed(
-                f"the test run of {suite} ended as {run['status']}: {run['error_message']}",
-                "dqctl logs says more",
-                4,
-            )
+        if has_failed(run):
+            raise CommandFailed(failure(run), LOGS, 4)
         failing = _FAILING[said["fail_on"][run["run_id"]]]
         found[suite] = tuple(_outcome(each, suite, run["run_id"], failing) for each in report["results"])
     if not found:

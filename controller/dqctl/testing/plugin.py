@@ -25,7 +25,7 @@ _MARKER = (
     "dq(system, suite, test_type, table, column, severity, dimension): a data test; the values are small letters, "
     'as in -m \'dq(severity="fail", dimension="completeness")\''
 )
-_CHECKED = ("runtime", "system", "seed", "stack", "definitions", "timeout")
+_CHECKED = ("runtime", "system", "seed", "stack", "definitions", "fail_on", "timeout")
 _DIRECTORY = "dqctl_directory"  # what pytest-xdist's workers are told
 _RUN: "pytest.StashKey[TestRun]" = pytest.StashKey()
 _HELD: "pytest.StashKey[Held]" = pytest.StashKey()

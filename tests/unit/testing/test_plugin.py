@@ -76,16 +76,7 @@ def test_options_that_exclude_each_other_are_refused(pytester: pytest.Pytester) 
 
 
 def test_tests_are_collected_from_definitions_without_a_stack(pytester: pytest.Pytester) -> None:
-    pytester.makefile(
-        ".yaml",
-        systems="""
-        version: 1
-        systems:
-          - name: shop
-            connections:
-              - {name: lake, catalog: main, schema: shop, table_groups: [{name: t, suites: [{name: orders}]}]}
-        """,
-    )
+    pytester.makefile(".yaml", systems=_SYSTEMS.replace("SYSTEM", "shop"))
     pytester.makefile(".json", orders=_DEFINITIONS)
     argv = ("--dq-definitions", "orders.json", "systems.yaml", "--collect-only", "-q", "-p", "no:randomly")
     result = pytester.runpytest_subprocess(*argv, timeout=280)
@@ -99,6 +90,52 @@ def test_tests_are_collected_from_definitions_without_a_stack(pytester: pytest.P
     result.stdout.fnmatch_lines(["1/3 tests collected*"])
 
 
+def test_ini_values_say_what_options_do(pytester: pytest.Pytester) -> None:
+    pytester.makeini(
+        """
+        [pytest]
+        dq_system = checks/shop.yaml
+        dq_definitions = checks/shop.json checks/other.json
+        dq_files = quality-*.yaml
+        """
+    )
+    checks = pytester.mkdir("checks")
+    for name, system in (("shop.yaml", "shop"), ("quality-other.yaml", "other"), ("neither.yaml", "neither")):
+        (checks / name).write_text(_SYSTEMS.replace("SYSTEM", system))
+    for system in ("shop", "other"):
+        (checks / f"{system}.json").write_text(_DEFINITIONS.replace('"shop"', f'"{system}"'))
+    result = pytester.runpytest_subprocess("--collect-only", "-q", "-p", "no:randomly", timeout=280)
+    files = [line.partition("::")[0] for line in result.outlines if "::" in line]
+    assert files == ["checks/quality-other.yaml"] * 3 + ["checks/shop.yaml"] * 3
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("dq_runtime = kubernetes", "dq_runtime is one of local, docker, not 'kubernetes'"),
+        ("dq_fail_on = always", "dq_fail_on is one of fail, warning, error, never, not 'always'"),
+        ("dq_timeout = long", "--dq-timeout is a number of seconds, not 'long'"),
+        ("dq_seed = nowhere", "--dq-seed: there is no *nowhere"),
+        ("dq_system = nowhere.yaml", "--dq-system: there is no *nowhere.yaml"),
+    ],
+)
+def test_ini_values_that_cannot_be_are_refused_before_anything_starts(
+    pytester: pytest.Pytester, written: str, said: str
+) -> None:
+    pytester.makeini(f"[pytest]\n{written}\n")
+    pytester.makepyfile("def test_nothing(): pass")
+    result = pytester.runpytest_subprocess(timeout=280)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{said}*"])
+
+
+_SYSTEMS = """
+version: 1
+systems:
+  - name: SYSTEM
+    connections:
+      - {name: lake, catalog: main, schema: shop, table_groups: [{name: t, suites: [{name: orders}]}]}
+"""
 _DEFINITIONS = """{"judged": {"3": {"severity": "Fail", "dimension": null}}, "definitions": [
     {"id": "2", "system": "shop", "test_suite": "orders", "test_type": "Missing_Pct", "table_name": "orders",
      "column_name": "amount", "test_active": "Y"},

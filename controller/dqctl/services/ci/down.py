@@ -14,6 +14,7 @@ from dqctl.services.ci.record import CiPaths, Record, names, read
 from dqctl.services.ci.remains import end_processes
 from dqctl.settings import Settings
 from dqctl.stack import labels
+from dqctl.stack.paths import StackPaths
 
 _WAIT = 60.0  # seconds for somebody else who takes the same stack down
 _FILES = 20.0
@@ -51,6 +52,7 @@ def take_down(
         end_processes(paths, record, settle=settle)
         if record.runtime == "docker":
             _remove_from_engine(paths, settle=settle)
+        _remove_others_from_engine(paths)
         if record.databricks and record.databricks.schemas:
             from dqctl.services.ci import schemas  # Databricks takes long to import
 
@@ -70,6 +72,16 @@ def _remove_from_engine(paths: CiPaths, *, settle: bool) -> None:
     while not deadline.passed:
         time.sleep(_POLL)
         belongings.remove(label)
+
+
+def _remove_others_from_engine(paths: CiPaths) -> None:
+    """Stacks in containers that the command has installed for itself: they have no labels of ours."""
+    for definition in paths.root.glob("stacks/*/compose.yaml"):
+        if definition != paths.stack.compose:
+            from dqctl.runtime import belongings, compose  # as above
+
+            directory = definition.parent
+            belongings.remove_project(compose.project(StackPaths(paths.root, directory.name)), directory)
 
 
 def _remove_files(paths: CiPaths) -> None:

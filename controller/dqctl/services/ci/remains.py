@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dqctl import processes
 from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault
 from dqctl.services.ci.owner import started_at
@@ -100,11 +101,12 @@ def _is_of_stack(entry: Path, arguments: list[bytes], root: str, data: str) -> t
         return True, False
     if not named and not arguments[0].startswith(b"postgres:"):  # what a backend calls itself
         return False, False
-    program = (entry / "exe").readlink().name.removesuffix(" (deleted)")
+    pid = int(entry.name)
+    program = processes.link_of(pid, "exe").name.removesuffix(" (deleted)")
     if named:
         first = program == "postgres" and arguments[1:2] == [b"-D"]
         return program in _PROGRAMS and _names(arguments, root), first
-    return program == "postgres" and str((entry / "cwd").readlink()) == data, True
+    return program == "postgres" and str(processes.link_of(pid, "cwd")) == data, True
 
 
 def _names(arguments: list[bytes], root: str) -> bool:
