@@ -109,7 +109,7 @@ def stand_by(runtime: Runtime) -> None:
 
 # In the order in which they are needed; then what a profile imports where the target is Databricks.
 _VERBS = ("provision", "prepare", "run")
-_MODULES = ("databricks.sql", "databricks.sqlalchemy")
+_MODULES = ("databricks.sql.client", "databricks.sqlalchemy")
 
 
 def _opening(names: Collection[str], verbs: Sequence[str] = (), modules: Sequence[str] = ()) -> str:
