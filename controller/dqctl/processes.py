@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -37,6 +37,30 @@ _LINK = 10.0  # seconds to read a link, which takes a thousandth of one
 _LINGER = 1.0  # seconds to wait for the last output of a process that has ended
 
 Line = Callable[[str], None]
+
+
+class Feed:
+    """What a program reads on stdin, told piece by piece while it runs; once at most, by one program.
+
+    Whoever starts the program has to ``end`` it: somebody waits for the next piece until then.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def tell(self, piece: str) -> None:
+        """Let the program read ``piece``."""
+        self._pieces.put(piece)
+
+    def end(self) -> None:
+        """There is nothing more to read."""
+        self._pieces.put(None)
+
+    def __iter__(self) -> Iterator[str]:
+        """The pieces, as they come."""
+        while (piece := self._pieces.get()) is not None:
+            yield piece
+
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -61,7 +85,7 @@ def run(
     *,
     deadline: Deadline,
     environment: Mapping[str, str],
-    stdin: str | Path = "",
+    stdin: str | Path | Feed = "",
     stdout: Path | None = None,
     cwd: Path | None = None,
     on_line: Line | None = None,
@@ -71,12 +95,12 @@ def run(
 ) -> Completed:
     """Run ``argv`` to its end and return what it said; any exit code is returned, not raised.
 
-    ``environment`` is all that the process gets. ``stdin`` is text or a file; ``stdout`` is a file that takes what
-    it says, as bytes, and belongs to nobody else (0600): neither passes through our memory, and there are no
-    lines then. ``on_line`` (``on_error_line``) gets each line of stdout (stderr) as it comes, without its end, in
-    the caller's thread. ``account`` is the OS account to become (root
-    only), ``grace`` the seconds that SIGTERM leaves it. Raises ``EnvironmentFault`` when the program cannot be
-    started or the deadline passes, ``ValueError`` when an argument holds a secret.
+    ``environment`` is all that the process gets. ``stdin`` is text, a file or a feed; ``stdout`` is a file that
+    takes what it says, as bytes, and belongs to nobody else (0600): neither file passes through our memory, and
+    there are no lines then. ``on_line`` (``on_error_line``) gets each line of stdout (stderr) as it comes, without
+    its end, in the caller's thread. ``account`` is the OS account to become (root only), ``grace`` the seconds
+    that SIGTERM leaves it. Raises ``EnvironmentFault`` when the program cannot be started or the deadline passes,
+    ``ValueError`` when an argument holds a secret.
     """
     _refuse_secrets(argv)
     started = time.monotonic()
@@ -85,9 +109,8 @@ def run(
         sink = opened.enter_context(private_file(stdout)) if stdout else subprocess.PIPE
         process = _start(argv, environment, cwd, account, (source, sink, subprocess.PIPE))
         try:
-            output = _converse(
-                process, "" if isinstance(stdin, Path) else stdin, deadline, (on_line, on_error_line)
-            )
+            told = () if isinstance(stdin, Path) else (stdin,) if isinstance(stdin, str) else stdin
+            output = _converse(process, told, deadline, (on_line, on_error_line))
         except BaseException:
             stop_group(process, grace)
             raise
@@ -286,10 +309,13 @@ def _die_with(parent: int) -> Callable[[], None] | None:
 
 
 def _converse(
-    process: "subprocess.Popen[bytes]", stdin: str, deadline: Deadline, listeners: tuple[Line | None, Line | None]
+    process: "subprocess.Popen[bytes]",
+    stdin: Iterable[str],
+    deadline: Deadline,
+    listeners: tuple[Line | None, Line | None],
 ) -> tuple[str, str] | None:
     """Feed and read the process until it ends; None when the deadline passed first."""
-    lines = _attach(process, stdin.encode())
+    lines = _attach(process, stdin)
     read: tuple[list[str], list[str]] = ([], [])
     open_streams = 2 if process.stdout else 1
     ended: Deadline | None = None
@@ -316,21 +342,25 @@ def _converse(
     return "".join(read[0]), "".join(read[1])
 
 
-def _attach(process: "subprocess.Popen[bytes]", data: bytes) -> "queue.SimpleQueue[tuple[int, str | None]]":
+def _attach(
+    process: "subprocess.Popen[bytes]", stdin: Iterable[str]
+) -> "queue.SimpleQueue[tuple[int, str | None]]":
     """Feed and read in threads, so that no full pipe stops the process; the queue gets (stream, line or end)."""
     lines: queue.SimpleQueue[tuple[int, str | None]] = queue.SimpleQueue()
     if process.stdin:
-        threading.Thread(target=_feed, args=(process.stdin, data), daemon=True).start()
+        threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True).start()
     for stream, pipe in enumerate((process.stdout, process.stderr)):
         if pipe:
             threading.Thread(target=_read, args=(pipe, stream, lines), daemon=True).start()
     return lines
 
 
-def _feed(pipe: IO[bytes], data: bytes) -> None:
+def _feed(pipe: IO[bytes], pieces: Iterable[str]) -> None:
     # A process need not read what it is given.
     with contextlib.suppress(BrokenPipeError), pipe:
-        pipe.write(data)
+        for piece in pieces:
+            pipe.write(piece.encode())
+            pipe.flush()
 
 
 def _read(pipe: IO[bytes], stream: int, lines: "queue.SimpleQueue[tuple[int, str | None]]") -> None:

@@ -78,12 +78,16 @@ def test_all_tests_run_in_containers_that_are_gone_afterwards_and_reports_stay(
     (name,) = record.names(run.home)
     labels = [thing.labels for thing in things(name) if isinstance(thing, Container)]
     assert all("dqctl.expires" in each and "dqctl.owner" in each for each in labels)
+    mounts = [mount for each in things(name) if isinstance(each, Container) for mount in each.attrs["Mounts"]]
+    assert {mount["Type"] for mount in mounts} == {"bind"}, "what a volume has takes seconds to remove"
     said = process.end(600)
     assert said.code == 0, said
     (tests,) = said.document["runs"]
     assert len(tests["results"]) > 1
     assert (out / "shop-shop-standard.junit.xml").exists()
     assert "database system is ready" in (out / "logs" / "container-postgres.log").read_text()
+    starts = [each for each in (out / "logs" / "testgen.log").read_text().splitlines() if " python -c " in each]
+    assert len(starts) == 1, "who stood by did all of it"
     assert things(name) == []
     assert left_of(run.home) == []
     assert record.names(run.home) == ()

@@ -90,6 +90,13 @@ def test_all_tests_run_in_a_stack_that_is_gone_afterwards_and_reports_stay(
         assert "shop-standard" in (out / f"shop-shop-standard.{ending}").read_text()
     for log in ("testgen", "workspace-server", "start"):
         assert (out / "logs" / f"{log}.log").exists()
+    assert len(starts_of_python(out)) == 1, "who stood by did all of it"
+
+
+def starts_of_python(artifacts: Path) -> list[str]:
+    """How often TestGen's Python was started, by the log of all calls."""
+    lines = (artifacts / "logs" / "testgen.log").read_text().splitlines()
+    return [line for line in lines if line.startswith("--- ") and " python -c " in line]
 
 
 def test_a_command_runs_inside_with_its_exit_code_and_leaves_nothing_running(

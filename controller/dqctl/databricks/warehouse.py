@@ -234,6 +234,8 @@ class Warehouse:
             user_agent_entry=f"dqctl/{dqctl.__version__}",
             # Its gate asks host:443 whatever the port is: 34 s lost where nobody listens there (4.5 to 4.9).
             enable_telemetry=False,
+            # A PUT is answered by a row, which is not worth an import of pandas; all else is read as Arrow.
+            _disable_pandas=True,
             # The connector sleeps max(wait, _retry_delay_max), 60 s by default, before every retry
             # (databricks-sql-python 860, still so in 4.9.0).
             _retry_delay_min=0.1,

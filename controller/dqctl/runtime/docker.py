@@ -24,13 +24,13 @@ from pydantic import SecretStr
 from dqctl.clock import SYSTEM_CLOCK, Deadline
 from dqctl.errors import EnvironmentFault, UsageError
 from dqctl.files import write_atomically
-from dqctl.processes import Completed, Line
+from dqctl.processes import Completed, Feed, Line
 from dqctl.progress import Progress
 from dqctl.runtime import compose, controller, database_programs, fence, metadata, monitoring
 from dqctl.runtime.call_log import both, call_log
 from dqctl.runtime.connection import connect, says_no_space
 from dqctl.runtime.engine import client, containers, explained, glance, remove_volumes, run_inside
-from dqctl.runtime.launch import ENVIRONMENT, Program, command
+from dqctl.runtime.launch import ENVIRONMENT, Program, command, digest
 from dqctl.runtime.metadata_template import Template
 from dqctl.runtime.ports import MetadataServer
 from dqctl.runtime.recovery import CurrentServer, recover
@@ -40,6 +40,7 @@ from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord
 from dqctl.stack.secrets import read_secret
 from dqctl.testgen.capabilities import capabilities
+from dqctl.testgen.driver import stand_by
 
 _SETUP_TIMEOUT = 900.0  # seconds; 15 on an idle machine, 300 on one at a load of 20
 _START_TIMEOUT = 1000.0  # to wait for another command that starts the stack, a set-up included
@@ -232,7 +233,7 @@ class DockerRuntime:
         argv: Sequence[str],
         *,
         program: Program = "testgen",
-        stdin: str = "",
+        stdin: str | Feed = "",
         deadline: Deadline,
         environment: Mapping[str, str] | None = None,
         on_line: Line | None = None,
@@ -273,6 +274,12 @@ class DockerRuntime:
             stdout=stdout,
             environment={**database_programs.ENVIRONMENT, "PGHOST": _SOCKETS},
         )
+
+    @property
+    def configuration(self) -> str:
+        """See ``dqctl.testgen.ports.Runtime``."""
+        container = self._trial.container.id if self._trial else compose.project(self.paths)
+        return digest(f"{self.images.engine.id} {container}", self.paths.mounted / "engine" / "config.env")
 
     def metadata(self) -> "psycopg.Connection[tuple[Any, ...]]":
         """See ``dqctl.testgen.ports.Runtime``."""
@@ -354,6 +361,7 @@ class DockerRuntime:
                     each.unpause()
         watching = self.images.monitoring and not services
         compose.up(self.paths, *(self._services if watching else services))
+        stand_by(self)  # its imports while PostgreSQL starts
         self._end_controller()
         self._wait()
         if watching:

@@ -28,7 +28,7 @@ from docker.models.containers import Container
 import docker
 from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault
-from dqctl.processes import GRACE, Completed, Line, not_in_time, private_file
+from dqctl.processes import GRACE, Completed, Feed, Line, not_in_time, private_file
 from dqctl.runtime import controller
 from dqctl.runtime.feeding import feeding
 from dqctl.stack import labels
@@ -167,7 +167,7 @@ def run_inside(
     *,
     deadline: Deadline,
     environment: Mapping[str, str],
-    stdin: str | Path = "",
+    stdin: str | Path | Feed = "",
     stdout: Path | None = None,
     on_line: Line | None = None,
     on_error_line: Line | None = None,
@@ -179,11 +179,11 @@ def run_inside(
     dqctl is killed the program gets SIGTERM at once and SIGKILL after ``processes.GRACE``.
     """
     home = f"{_HOMES}/{uuid.uuid4().hex}"
-    payload = b"" if isinstance(stdin, Path) else stdin.encode()
+    payload = stdin.encode() if isinstance(stdin, str) else b""
     variables = {
         **environment,
         "HOME": home,
-        "DQCTL_STDIN_BYTES": "" if isinstance(stdin, Path) else str(len(payload)),
+        "DQCTL_STDIN_BYTES": _how_much(stdin, payload),
         "DQCTL_GRACE": f"{GRACE:.0f}",
         "DQCTL_KEEP_HOME": "yes" if fetch else "",
     }
@@ -198,6 +198,8 @@ def run_inside(
                 with explained():
                     feed = feeding(client().api, str(container.id), f"{home}/.stdin", stdin, deadline.left)
                     opened.enter_context(feed)
+            elif isinstance(stdin, Feed):
+                threading.Thread(target=call.pass_on, args=(stdin,), name="exec-feed", daemon=True).start()
             else:
                 call.send(payload)
             ended = call.converse(deadline, on_line, on_error_line)
@@ -212,6 +214,13 @@ def run_inside(
     code = 128 - code if 128 < code <= 128 + 64 else code  # a shell's way to say a signal; ours is -N
     said = call.said()
     return Completed(code, *said, time.monotonic() - started, found)
+
+
+def _how_much(stdin: str | Path | Feed, payload: bytes) -> str:
+    """What ``inside.sh`` is told of the program's stdin."""
+    if isinstance(stdin, Feed):
+        return "all"
+    return "" if isinstance(stdin, Path) else str(len(payload))
 
 
 class _Call:
@@ -244,6 +253,12 @@ class _Call:
         """Give the program its stdin; the stream stays open, it is the leash."""
         with explained():
             self._socket.sendall(payload)
+
+    def pass_on(self, feed: Feed) -> None:
+        """Give the program what it is fed. It is not told of the feed's end: the stream's end is the leash's."""
+        with contextlib.suppress(EnvironmentFault):  # the stream is gone, which ends the program
+            for piece in feed:
+                self.send(piece.encode())
 
     def converse(self, deadline: Deadline, on_line: Line | None, on_error_line: Line | None) -> bool:
         """Pass on what is said until the program ends; False when the deadline passed first."""

@@ -20,7 +20,7 @@ from dqctl.runtime import environments, fence, metadata
 from dqctl.runtime.call_log import both, call_log
 from dqctl.runtime.connection import ROLE
 from dqctl.runtime.homes import call_home, remove_left_overs
-from dqctl.runtime.launch import ENVIRONMENT, Program, command
+from dqctl.runtime.launch import ENVIRONMENT, Program, command, digest
 from dqctl.runtime.metadata_template import Template
 from dqctl.runtime.ports import MetadataServer
 from dqctl.runtime.recovery import CurrentServer
@@ -29,7 +29,7 @@ from dqctl.stack import lock, rotation
 from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import StackRecord
 from dqctl.stack.secrets import LENGTHS, read_secret
-from dqctl.testgen.ports import Completed, Line
+from dqctl.testgen.ports import Completed, Feed, Line
 
 _SETUP_TIMEOUT = 900.0  # seconds; 15 on an idle machine, 300 on one at a load of 20
 _START_TIMEOUT = 1000.0  # to wait for another command that starts PostgreSQL, a set-up included
@@ -157,7 +157,7 @@ class HostRuntime(ABC):
         argv: Sequence[str],
         *,
         program: Program = "testgen",
-        stdin: str = "",
+        stdin: str | Feed = "",
         deadline: Deadline,
         environment: Mapping[str, str] | None = None,
         on_line: Line | None = None,
@@ -181,6 +181,15 @@ class HostRuntime(ABC):
                 on_error_line=both(keep, on_error_line),
             )
             return replace(completed, files=_read_files(home / fetch)) if fetch else completed
+
+    @property
+    def configuration(self) -> str:
+        """See ``dqctl.testgen.ports.Runtime``."""
+        return digest(str(self.environment.python), self._configuration)
+
+    def variables(self, on_top: Mapping[str, str]) -> Mapping[str, str]:
+        """See ``dqctl.testgen.ports.Runtime``."""
+        return on_top
 
     def metadata(self) -> "psycopg.Connection[tuple[Any, ...]]":
         """See ``dqctl.testgen.ports.Runtime``."""

@@ -3,18 +3,22 @@
 import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from pathlib import Path
+from typing import Literal, TypeVar
 
 import docker.errors
 
 from dqctl.errors import EnvironmentFault, UsageError
+from dqctl.files import write_atomically
 from dqctl.progress import Progress
 from dqctl.runtime.engine import client, explained
 from dqctl.stack.images import Image, Images, TestGenImage
 
 Pull = Literal["missing", "always", "never"]
+
+Known = TypeVar("Known", Image, TestGenImage)
 
 _PROBE_SECONDS = 60
 _LABEL = "dqctl.look"
@@ -42,12 +46,14 @@ def find_images(
     monitoring: Mapping[str, str] | None = None,
     *,
     pinned: Images | None,
+    kept: Path | None = None,
     pull: Pull,
     progress: Progress,
 ) -> Images:
     """The images called ``engine``, ``postgres`` and ``controller``; what is pinned under the same names stays.
 
-    ``monitoring`` names those of services that watch the stack. ``postgres`` is None with Lakebase. Raises
+    ``monitoring`` names those of services that watch the stack. ``postgres`` is None with Lakebase. What was found
+    in the two is ``kept`` in that directory for the next stacks: looking takes a second. Raises
     ``EnvironmentFault`` when one is neither here nor to be pulled, or is not the pinned one any more;
     ``UsageError`` when it is no image of what it should be.
     """
@@ -55,8 +61,8 @@ def find_images(
     old = keep.engine if keep and keep.engine.reference == engine else None
     engine_id = _find(engine, old, pull, progress)
     return Images(
-        engine=old if old else _testgen(engine, engine_id),
-        postgres=_find_postgres(postgres, keep, pull, progress) if postgres else None,
+        engine=old if old else kept_or_seen(TestGenImage, kept, engine, engine_id, _testgen),
+        postgres=_find_postgres(postgres, keep, kept, pull, progress) if postgres else None,
         controller=_find_controller(controller, keep, pull, progress) if controller else None,
         monitoring={
             service: _find_monitoring(service, reference, keep, pull, progress)
@@ -65,10 +71,29 @@ def find_images(
     )
 
 
-def _find_postgres(reference: str, keep: Images | None, pull: Pull, progress: Progress) -> Image:
+def _find_postgres(
+    reference: str, keep: Images | None, kept: Path | None, pull: Pull, progress: Progress
+) -> Image:
     old = keep.postgres if keep and keep.postgres and keep.postgres.reference == reference else None
     found = _find(reference, old, pull, progress)
-    return old or _postgres(reference, found)
+    return old or kept_or_seen(Image, kept, reference, found, _postgres)
+
+
+def kept_or_seen(
+    kind: type[Known], kept: Path | None, reference: str, image: str, look: Callable[[str, str], Known]
+) -> Known:
+    """What is in the image with the id ``image``, which never changes; looked into where that is not ``kept``."""
+    path = kept / f"image-{image.removeprefix('sha256:')[:32]}.json" if kept else None
+    if path:
+        with contextlib.suppress(OSError, ValueError):  # no file, or one that was cut off
+            found = kind.model_validate_json(path.read_text(encoding="utf-8"))
+            if found.id == image:
+                return found.model_copy(update={"reference": reference})
+    seen = look(reference, image)
+    if path:
+        with contextlib.suppress(OSError):
+            write_atomically(path, seen.model_dump_json())
+    return seen
 
 
 def _find_controller(reference: str, keep: Images | None, pull: Pull, progress: Progress) -> Image:

@@ -13,7 +13,12 @@ group=$!
 {
     # Its children outlive it. A program that does not read all of its stdin must not end one by a signal: see below.
     trap '' PIPE
-    [ -z "$DQCTL_STDIN_BYTES" ] || head -c "$DQCTL_STDIN_BYTES" <&3 >.stdin
+    case "$DQCTL_STDIN_BYTES" in
+        "") ;;
+        # For a program that waits for what it is asked next: it reads, so the leash does not wait behind it.
+        all) cat <&3 >.stdin ;;
+        *) head -c "$DQCTL_STDIN_BYTES" <&3 >.stdin ;;
+    esac
     cat <&3
     # It is a group only when its stdin could be opened, and dqctl may be gone before the exec that writes to it.
     kill -TERM "-$group" || kill -TERM "$group"

@@ -1,6 +1,8 @@
 """How TestGen's command and TestGen's Python are started, wherever they are."""
 
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from dqctl.testgen import driver, scheduler, sessions
@@ -43,6 +45,15 @@ ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTEC
 def scheduler_program(profile_ansi: sessions.ProfileAnsi = "off") -> str:
     """The source of the scheduler's process, which is also that of the jobs that it starts."""
     return _NOT_ASKED + _DEFERRED + sessions.job_program(profile_ansi) + scheduler.program()
+
+
+def digest(programs: str, configuration: Path) -> str:
+    """What tells processes of TestGen apart that were started with other programs, or another configuration."""
+    try:
+        content = configuration.read_bytes()
+    except OSError:
+        content = b""
+    return hashlib.sha256(f"{programs} {configuration} ".encode() + content).hexdigest()
 
 
 def command(python: str, program: Program, argv: Sequence[str]) -> list[str]:

@@ -56,7 +56,16 @@ def converge(
     store = wanted_store(settings, before)
     testgen, postgres = references(settings, pinned, before, version)
     wanted = controller_reference(settings)
-    images = find_images(testgen, postgres, wanted, watching, pinned=pinned, pull=settings.pull, progress=progress)
+    images = find_images(
+        testgen,
+        postgres,
+        wanted,
+        watching,
+        pinned=pinned,
+        kept=paths.environments if throw_away else None,
+        pull=settings.pull,
+        progress=progress,
+    )
     if version and images.engine.version != version:
         raise UsageError(
             f"{testgen} holds TestGen {images.engine.version}, {version} was asked for",

@@ -12,6 +12,7 @@ from dqctl.stack.paths import StackPaths
 from dqctl.stack.record import LakebaseRecord, StackRecord, ThrowAway, write_record
 from dqctl.stack.secrets import ensure_secrets
 from dqctl.testgen.capabilities import KNOWN
+from dqctl.testgen.driver import stand_by
 
 
 def converge(
@@ -58,6 +59,8 @@ def converge(
 
 
 def _make_cluster(runtime: LocalRuntime, progress: Progress) -> None:
+    runtime.apply_secrets()  # all that TestGen's Python needs to start is there now
+    stand_by(runtime)
     account = runtime.record.postgres_account
     progress("making the database cluster" + (f", owned by the account {account}" if account else ""))
     template = cluster_template.ClusterTemplate(runtime) if runtime.record.throw_away else None

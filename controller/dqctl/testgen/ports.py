@@ -6,9 +6,9 @@ from typing import Any, Literal, Protocol
 import psycopg
 
 from dqctl.clock import Deadline
-from dqctl.processes import Completed, Line
+from dqctl.processes import Completed, Feed, Line
 
-__all__ = ["Completed", "Line", "Runtime"]
+__all__ = ["Completed", "Feed", "Line", "Runtime"]
 
 
 class Runtime(Protocol):
@@ -24,7 +24,7 @@ class Runtime(Protocol):
         argv: Sequence[str],
         *,
         program: Literal["testgen", "python"] = "testgen",
-        stdin: str = "",
+        stdin: str | Feed = "",
         deadline: Deadline,
         environment: Mapping[str, str] | None = None,
         on_line: Line | None = None,
@@ -42,6 +42,15 @@ class Runtime(Protocol):
         gets SIGTERM, 10 s to clean up, then SIGKILL, with everything it started; then ``EnvironmentFault``
         (deadline) or the interruption is raised.
         """
+        ...
+
+    @property
+    def configuration(self) -> str:
+        """What a process of TestGen is started with, to compare: its programs, its database, its secrets."""
+        ...
+
+    def variables(self, on_top: Mapping[str, str]) -> Mapping[str, str]:
+        """``environment`` of ``run`` as a process has it, which may be in a container."""
         ...
 
     def metadata(self) -> "psycopg.Connection[tuple[Any, ...]]":

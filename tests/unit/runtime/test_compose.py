@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from dqctl.runtime import compose
 from dqctl.settings import load
 from dqctl.stack.images import Image, Images, TestGenImage
 from dqctl.stack.paths import StackPaths
+from dqctl.stack.record import StackRecord, ThrowAway
 from dqctl.stack.secrets import ensure_secrets
 
 AWKWARD = "# $HOME ${X} $$ 'a' \"b\" = \\ ü %s {{ y }}"
@@ -74,6 +76,31 @@ def test_no_service_may_do_more_than_it_has_to(paths: StackPaths) -> None:
         assert {"healthcheck", "mem_limit", "pids_limit", "tmpfs"} <= set(service)
         assert "ports" not in service
         assert service["image"].startswith("sha256:")
+
+
+def test_what_is_thrown_away_is_in_memory_and_bounded(paths: StackPaths) -> None:
+    now = datetime.now(UTC)
+    record = StackRecord(
+        installed=False,
+        runtime="docker",
+        testgen_version="5.134.0",
+        postgres_version="16.4",
+        postgres_port=None,
+        postgres_account=None,
+        throw_away=ThrowAway(labels={"dqctl.ci": "shop"}),
+        created=now,
+        updated=now,
+    )
+    settings = load({"home": paths.home, "stack": "shop"}, {})
+    found = yaml.safe_load(compose.render_files(paths, settings, IMAGES, record).content[paths.compose][0])
+    assert "volumes" not in found
+    postgres = found["services"]["postgres"]
+    assert postgres["environment"]["PGDATA"].startswith("/tmp/")
+    assert {each.partition(":")[0] for each in postgres["tmpfs"]} >= {"/tmp", "/var/lib/postgresql/data"}
+    assert "max_wal_size=128MB" in postgres["command"]
+    assert definition(paths)["services"]["postgres"]["environment"]["PGDATA"].startswith(
+        "/var/lib/postgresql/data/"
+    )
 
 
 def test_a_port_is_published_on_loopback_when_it_is_asked_for(paths: StackPaths) -> None:

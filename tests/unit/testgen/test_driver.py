@@ -9,6 +9,7 @@ import pytest
 from dqctl.clock import Deadline
 from dqctl.errors import TestGenFailed
 from dqctl.redaction import register
+from dqctl.testgen import driver
 from dqctl.testgen.driver import BOOTSTRAP, MARKER, Ended, Failed, ask
 from dqctl.testgen.ports import Completed
 
@@ -79,12 +80,76 @@ def test_a_process_that_ends_without_an_answer_is_told_with_its_last_words():
     assert isinstance(raised.value, TestGenFailed)
 
 
-def test_the_bootstrap_hands_the_package_to_the_program():
-    package = {
-        "sources": {"main": "def main(package):\n    print(package['requests'])\n    return 7\n"},
-        "requests": [1],
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", BOOTSTRAP], input=json.dumps(package), capture_output=True, text=True, timeout=60
+LOADED = "import sys\nprint('{0} is loaded', file=sys.stderr, flush=True)\n"
+SOURCES = {
+    "defer": "def defer():\n    pass\n",
+    "add": LOADED.format("add")
+    + "def serve(request, say):\n    say('adding')\n    return sum(request['numbers'])\n",
+    "look": "import os\ndef serve(request, say):\n    return os.environ[request['name']]\n",
+    "never": "raise ValueError('loaded without need')\n",
+}
+
+
+@pytest.fixture
+def program(tmp_path):
+    """The program in this Python, with a stand-in for TestGen's models; it is fed line by line."""
+    (tmp_path / "testgen" / "common").mkdir(parents=True)
+    (tmp_path / "testgen" / "common" / "models.py").write_text("class engine:\n    pass\n")
+    process = subprocess.Popen(
+        [sys.executable, "-c", BOOTSTRAP],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": str(tmp_path)},
     )
-    assert (done.returncode, done.stdout) == (7, "[1]\n")
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def tell(process, content):
+    process.stdin.write(json.dumps(content) + "\n")
+    process.stdin.flush()
+
+
+def begin(process, *verbs, modules=()):
+    tell(process, driver.source("main"))
+    tell(process, {"marker": MARKER, "sources": SOURCES, "verbs": verbs, "modules": list(modules)})
+
+
+def heard(process, count):
+    return [json.loads(process.stdout.readline().removeprefix(MARKER)) for _ in range(count)]
+
+
+def test_the_program_loads_what_is_expected_before_it_is_asked_and_serves_line_after_line(program):
+    begin(program, "add", modules=["colorsys", "no_such_module"])
+    assert program.stderr.readline() == "add is loaded\n", "nothing was asked yet"
+    tell(program, {"environment": {}, "requests": [{"verb": "add", "numbers": [1, 2]}]})
+    assert heard(program, 3) == [{"said": "read"}, {"said": "adding"}, {"said": "answer", "answer": 3}]
+    tell(program, {"environment": {"OF_LATER": "x"}, "requests": [{"verb": "look", "name": "OF_LATER"}]})
+    assert heard(program, 2) == [{"said": "read"}, {"said": "answer", "answer": "x"}]
+    program.stdin.write("\n")
+    program.stdin.flush()
+    assert program.wait(60) == 0, "a line with nothing in it is the end, while stdin is open"
+
+
+def test_the_program_ends_with_its_stdin_having_served_all_of_it(program):
+    begin(program)
+    tell(
+        program, {"environment": {}, "requests": [{"verb": "add", "numbers": [1]}, {"verb": "add", "numbers": []}]}
+    )
+    said = [json.loads(line.removeprefix(MARKER)) for line in program.communicate(timeout=60)[0].splitlines()]
+    assert [each["answer"] for each in said if each["said"] == "answer"] == [1, 0]
+    assert program.returncode == 0
+
+
+def test_a_request_that_fails_ends_the_program(program):
+    begin(program)
+    tell(
+        program,
+        {"environment": {}, "requests": [{"verb": "add", "numbers": None}, {"verb": "add", "numbers": []}]},
+    )
+    out, _ = program.communicate(timeout=60)
+    last = json.loads(out.splitlines()[-1].removeprefix(MARKER))
+    assert (last["said"], last["type"], program.returncode) == ("failure", "TypeError", 1)

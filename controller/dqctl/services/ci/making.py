@@ -1,5 +1,6 @@
 """Making an ephemeral stack: TestGen's side in this thread, that of the data in another."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -8,8 +9,9 @@ from typing import Any
 
 from dqctl.clock import Clock
 from dqctl.databricks.warehouse import Warehouse
+from dqctl.errors import DqctlError
 from dqctl.progress import Progress
-from dqctl.services import declare
+from dqctl.services import declare, tables
 from dqctl.services.ci import seeds, throw_away
 from dqctl.services.ci.environment import environment_of, remembered
 from dqctl.services.ci.seeds import Loaded, Seeds
@@ -17,7 +19,10 @@ from dqctl.services.ci.up import EphemeralStack, Wanted
 from dqctl.services.install import install
 from dqctl.services.target import find_target
 from dqctl.stack.record import ThrowAway
+from dqctl.tables.sql import Place
 from dqctl.testgen.systems.declaration import Declaration
+
+log = logging.getLogger(__name__)
 
 _APPLY = 300.0  # seconds
 
@@ -47,7 +52,18 @@ def make(
         silent = declared.model_copy(update={"alerts": None})
         return throw_away.elsewhere(silent, stack.settings.catalog, moved)
 
+    def prepare() -> None:
+        """What a publish makes first, while TestGen begins."""
+        target = find_target(stack.settings)
+        try:
+            with Warehouse(target, clock, progress) as warehouse:
+                tables.ensure(warehouse, Place(target.catalog, target.schema), progress)
+        except DqctlError as error:
+            log.info("the tables are left to the publish: %s", error.message)
+
     loaded = begin(load)
+    # A command may publish, or not; all tests do.
+    prepared = begin(prepare) if wanted.systems and wanted.owned and not wanted.command else None
     install(
         stack.settings,
         runtime=wanted.runtime,
@@ -68,6 +84,8 @@ def make(
             adapt=adapted,
         )
     content = loaded.result()
+    if prepared:
+        prepared.result()
     plain, secret = environment_of(stack.settings, stack.paths, stack.record)
     return replace(stack, environment=plain, secrets=secret, loaded=content)
 

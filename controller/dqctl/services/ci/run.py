@@ -1,5 +1,6 @@
 """The whole of it: up, the command or all tests, reports, down, whatever happens."""
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from dqctl.services.ci.record import CiPaths, Record
 from dqctl.services.ci.remains import COOKIE
 from dqctl.services.ci.up import EphemeralStack, Wanted, new_name, up
 from dqctl.settings import Settings, variable
+from dqctl.testgen import standby
 
 if TYPE_CHECKING:
     from dqctl.report.review import Baseline, Review
@@ -90,16 +92,20 @@ def run(
 
         return artifacts.write_logs(paths, made, folder / LOGS)
 
+    stack: EphemeralStack | None = None
     try:
-        stack = up(settings, wanted, on_failure=keep_logs, progress=progress, clock=clock)
         try:
-            with processes.sigterm_raises():
-                found = _inside(stack, argv, deadline, stdout, progress, clock)
+            # Without a command, who stands by for the systems file stays for the tests.
+            with contextlib.nullcontext() if argv else standby.expected(deadline):
+                stack = up(settings, wanted, on_failure=keep_logs, progress=progress, clock=clock)
+                with processes.sigterm_raises():
+                    found = _inside(stack, argv, deadline, stdout, progress, clock)
             with command.undisturbed():
                 found = _kept(stack, found, folder, fail_on, baseline, keep_logs)
         finally:
-            with command.undisturbed():
-                take_down(paths, settings)
+            if stack:
+                with command.undisturbed():
+                    take_down(paths, settings)
     finally:
         with command.undisturbed():
             # With a stack that is still there it is left waiting: it takes that down when this process ends.

@@ -1,5 +1,6 @@
 """Bringing an ephemeral stack up: recorded first, its parts side by side, taken down when any of them fails."""
 
+import contextlib
 import secrets
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,7 @@ from dqctl.services.ci.record import CiPaths, Command, Databricks, Record
 from dqctl.services.ci.remains import end_processes
 from dqctl.services.target import find_target
 from dqctl.settings import Settings
+from dqctl.testgen import standby
 from dqctl.testgen.systems import document
 
 if TYPE_CHECKING:
@@ -115,15 +117,17 @@ def up(
                 # Imported while the workspace starts: that takes a second of each.
                 from dqctl.services.ci import making
 
-                stack = making.make(
-                    EphemeralStack(paths, made, throw_away.settings_of(settings, paths, made)),
-                    wanted,
-                    found,
-                    place,
-                    beside.begin,
-                    progress,
-                    clock,
-                )
+                waits = standby.expected(Deadline(wanted.ttl.total_seconds(), clock))
+                with waits if wanted.systems else contextlib.nullcontext():
+                    stack = making.make(
+                        EphemeralStack(paths, made, throw_away.settings_of(settings, paths, made)),
+                        wanted,
+                        found,
+                        place,
+                        beside.begin,
+                        progress,
+                        clock,
+                    )
             if not wanted.owned:
                 stack = replace(stack, record=made.model_copy(update={"owner": None}))
                 record.write(paths, stack.record)

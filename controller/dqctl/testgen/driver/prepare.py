@@ -7,6 +7,7 @@ the session. SQLAlchemy's event ``do_connect`` is where the connector's ``sessio
 travels with the call that opens the session and costs no statement.
 """
 
+import sys
 from typing import Any
 
 from sqlalchemy import Engine, event, text
@@ -27,6 +28,9 @@ _wanted: dict[str, str] = {}
 def serve(request: dict[str, Any], say: Any) -> dict[str, Any]:
     """Prepare for the job that follows; ``parameters`` are for its sessions on Databricks."""
     del say
+    # 5.33.3 keeps what it read of its own tables for minutes: what was provisioned before is newer.
+    if "streamlit" in sys.modules:
+        sys.modules["streamlit"].cache_data.clear()
     # Up to 5.92.2 TestGen keeps the target's engine when the target changes: a job would read the tables of the
     # one before it. No version knows that a pooled session was opened for another kind of job.
     cache = database_service.engine_cache
