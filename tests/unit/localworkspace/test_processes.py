@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import subprocess
@@ -36,12 +37,10 @@ def eventually(holds: Callable[[], bool]) -> bool:
 
 def lives(pid: int) -> bool:
     """Whether a thread is left; a killed process can be waited for when its first one alone is, a zombie."""
-    try:
-        states = [
-            each.read_text().rsplit(")", 1)[1].split()[0] for each in Path(f"/proc/{pid}/task").glob("*/stat")
-        ]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    states = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # this one has just ended
+            states.append(thread.read_text().rsplit(")", 1)[1].split()[0])
     return len(states) > 1 or any(state not in "ZX" for state in states)
 
 

@@ -19,7 +19,10 @@ def _said(status: str, *, fail_on: str = "fail", run_status: str = "completed", 
         "checks": None, "measure": "3", "unit": "Missing values", "threshold": "0", "severity": "Fail",
         "dimension": "Completeness",
     }  # fmt: skip
-    run = {"run_id": "r", "system": "shop", "test_suite": "s", "status": run_status, "error_message": "cut off"}
+    run = {
+        "run_id": "r", "kind": "test", "system": "shop", "table_group": "g", "test_suite": "s",
+        "status": run_status, "error_message": "cut off",
+    }  # fmt: skip
     return {
         "exit_code": 0,
         "retries": [],
@@ -60,7 +63,7 @@ def test_a_run_that_was_run_once_more_does_not_count() -> None:
 
 
 def test_a_job_that_did_not_end_well_is_an_error_and_not_a_result() -> None:
-    with pytest.raises(CommandFailed, match="ended as error: cut off"):
+    with pytest.raises(CommandFailed, match="the test run of shop/s ended as error: cut off"):
         outcomes_of(_said("Passed", run_status="error"))
 
 
