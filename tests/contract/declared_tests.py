@@ -79,6 +79,7 @@ DECLARED: dict[str, tuple[tuple[str, str], dict[str, str]]] = {
     "Email_Format": (("people", "email"), _LOW),
     "Street_Addr_Pattern": (("people", "street_address"), {"threshold_value": "75"}),
     "US_State": (("people", "us_state"), _LOW),
+    "Valid_Characters": (_TEXT, _LOW),
     "Valid_US_Zip": (("people", "zip_code"), _LOW),
     "Valid_US_Zip3": (("people", "zip_code"), _LOW),
     "Valid_Month": (("people", "birth_month"), {"baseline_value": "'01','02','03'", "threshold_value": "0"}),
