@@ -179,12 +179,13 @@ def group_by_all(tree: exp.Expr, _: Namespace) -> exp.Expr:
     for select in tree.find_all(exp.Select):
         group = select.args.get("group")
         if group is not None and group.args.get("all"):
-            keys = [one.unalias().copy() for one in select.expressions if not _aggregates(one)]
+            keys = [one.unalias().copy() for one in select.expressions if not aggregates(one)]
             select.set("group", exp.Group(expressions=keys) if keys else None)
     return tree
 
 
-def _aggregates(projection: exp.Expr) -> bool:
+def aggregates(projection: exp.Expr) -> bool:
+    """Whether an aggregate function is called somewhere in an expression."""
     return any(_called(node, *_AGGREGATES, *_OTHER_AGGREGATES) for node in projection.find_all(exp.Anonymous)) or (
         projection.find(exp.AggFunc) is not None
     )

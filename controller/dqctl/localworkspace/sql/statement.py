@@ -74,6 +74,9 @@ def parse_tree(statement: str, tokens: Sequence[Token] | None = None) -> exp.Exp
         where = f" (line {detail.get('line')}, position {detail.get('col')})" if detail.get("line") else ""
         raise errors.syntax_error(f"Syntax error{near}{where}: {description}") from error
     tree = trees[0]
+    if tree is not None and "/*+" in statement:  # hints, whose tables are aliases
+        for hint in list(tree.find_all(exp.Hint)):
+            hint.pop()
     if tree is None:
         raise errors.syntax_error("Syntax error, unexpected empty statement.")
     if not isinstance(tree, _STATEMENTS):
