@@ -14,7 +14,7 @@ from dqctl.localworkspace import errors
 from dqctl.localworkspace.catalog import Catalog, Table
 from dqctl.localworkspace.overflow import collected
 from dqctl.localworkspace.settings import Settings
-from dqctl.localworkspace.sql import query_rules  # noqa: F401 - registers its rules
+from dqctl.localworkspace.sql import clause_rules, function_rules, query_rules  # noqa: F401 - register their rules
 from dqctl.localworkspace.sql.dialect import to_sql
 from dqctl.localworkspace.sql.names import Namespace
 from dqctl.localworkspace.sql.relations import Pin, Relations

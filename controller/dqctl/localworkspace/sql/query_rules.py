@@ -132,10 +132,13 @@ def json_paths(tree: exp.Expr, _: Namespace) -> exp.Expr:
         if not extract.args.get("variant_extract"):
             continue
         path = "$"
-        for step in extract.expression.expressions:
+        steps = extract.expression.expressions
+        if isinstance(steps[-1].this, exp.JSONPathWildcard):  # all of an array is the array
+            steps = steps[:-1]
+        for step in steps:
             if isinstance(step, exp.JSONPathKey) and isinstance(step.this, str):
                 path += f".{step.this}" if step.this.isidentifier() else f"['{step.this}']"
-            elif isinstance(step, exp.JSONPathSubscript):
+            elif isinstance(step, exp.JSONPathSubscript) and not isinstance(step.this, exp.JSONPathWildcard):
                 path += f"[{step.this}]"
             elif not isinstance(step, exp.JSONPathRoot):
                 raise errors.unsupported(f"The JSON path {extract.sql('databricks')}")
@@ -231,6 +234,13 @@ _REFUSED = {
 }  # fmt: skip
 
 
+# Artificial intelligence, geography, other systems.
+_REFUSED_FAMILIES = (
+    "ai_", "h3_", "st_", "http_request", "read_kafka", "read_kinesis", "read_pubsub", "read_pulsar",
+    "remote_query", "secret", "try_secret", "vector_search", "current_version", "current_recipient", "input_file_",
+)  # fmt: skip
+
+
 @rule("refused_functions", "values would differ from a warehouse's, or say little of why there are none", _SAIL,
       exp.Anonymous)  # fmt: skip
 def refused_functions(tree: exp.Expr, _: Namespace) -> exp.Expr:
@@ -238,6 +248,10 @@ def refused_functions(tree: exp.Expr, _: Namespace) -> exp.Expr:
     for call in tree.find_all(exp.Anonymous):
         if _name(call) in _REFUSED:
             raise errors.unsupported(_REFUSED[_name(call)])
+        if _name(call).startswith(_REFUSED_FAMILIES):
+            raise errors.unsupported(f"The function {_name(call)}")
+        if _name(call) == "get_json_object" and "[*]" in call.expressions[-1].name:
+            raise errors.unsupported(f"The JSON path {call.expressions[-1].name}")
     return tree
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from sqlglot.errors import TokenError
 from sqlglot.tokenizer_core import Token, TokenType
@@ -23,7 +24,15 @@ def tokenize(statement: str) -> list[Token]:
     for token in tokens:
         if token.token_type == TokenType.SEMICOLON:
             raise errors.syntax_error("Syntax error at or near ';': one statement at a time.")
-    return _spelled_out(tokens)
+    return _spelled_out(_called(tokens))
+
+
+def _called(tokens: list[Token]) -> list[Token]:
+    """``window(ts, '1 day')`` is a function, also after GROUP BY, where sqlglot begins a WINDOW clause."""
+    for place, (word, opened) in enumerate(pairwise(tokens)):
+        if word.token_type == TokenType.WINDOW and opened.token_type == TokenType.L_PAREN:
+            tokens[place] = Token(TokenType.VAR, word.text, word.line, word.col, word.start, word.end)
+    return tokens
 
 
 def _spelled_out(tokens: list[Token]) -> list[Token]:
