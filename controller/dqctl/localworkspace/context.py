@@ -21,6 +21,7 @@ from dqctl.localworkspace.sql.relations import Pin, Relations
 from dqctl.localworkspace.sql.retrying import RetryingSession
 from dqctl.localworkspace.sql.rules import rewrite
 from dqctl.localworkspace.sql.star_except import expand
+from dqctl.localworkspace.sql.variables import Variable
 from dqctl.localworkspace.volumes import Volumes
 
 
@@ -66,6 +67,8 @@ class Context:
     stop: threading.Event = field(default_factory=threading.Event)
     # The temporary views of the session, by name.
     temporary: dict[str, Table] = field(default_factory=dict)
+    # Its variables, by name.
+    variables: dict[str, Variable] = field(default_factory=dict)
     # The tables that the statement under way writes, by place.
     pinned: dict[Path, Pin] = field(default_factory=dict)
     statement: str = ""

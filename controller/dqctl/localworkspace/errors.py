@@ -258,6 +258,11 @@ _ENGINE: tuple[tuple[str, str, str], ...] = (
         "2D521",
     ),
     (
+        r"exists at or before timestamp|TIMESTAMP_EARLIER_THAN_COMMIT_RETENTION",
+        "DELTA_TIMESTAMP_EARLIER_THAN_COMMIT_RETENTION",
+        "42816",
+    ),
+    (
         r"No version of the Delta table|Missing commit file|[Ii]nvalid (table )?version|VERSION_NOT_FOUND",
         "DELTA_VERSION_NOT_FOUND",
         "22003",

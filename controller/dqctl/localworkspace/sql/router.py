@@ -9,7 +9,7 @@ from sqlglot import exp
 from dqctl.localworkspace import errors
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result
-from dqctl.localworkspace.sql import alterations, commands, grants, inspection, maintenance
+from dqctl.localworkspace.sql import alterations, commands, grants, inspection, maintenance, variable_commands
 from dqctl.localworkspace.sql.statement import Explanation
 from dqctl.localworkspace.statements import (
     alter,
@@ -26,6 +26,7 @@ from dqctl.localworkspace.statements import (
     show,
     tables,
     upkeep,
+    variables,
     versions,
     volumes,
 )
@@ -101,6 +102,9 @@ _HANDLERS: dict[type, Handler] = {
     commands.UseSchema: session.use_schema,
     commands.SetParameter: session.set_parameter,
     commands.ResetParameter: session.reset_parameter,
+    variable_commands.DeclareVariable: variables.declare,
+    variable_commands.SetVariables: variables.set_variables,
+    variable_commands.DropVariable: variables.drop_variable,
     inspection.Show: show.show,
     inspection.Describe: describe.describe,
     inspection.DescribeQuery: describe.describe_query,

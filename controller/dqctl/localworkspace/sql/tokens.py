@@ -84,7 +84,7 @@ class Reader:
 
     def __init__(self, tokens: Sequence[Token], source: str = "") -> None:
         self._tokens = [word for token in tokens for word in _words(token)]
-        self._source = source
+        self.source = source
         self._index = 0
 
     def accept(self, *words: str) -> bool:
@@ -167,7 +167,7 @@ class Reader:
 
     def text(self, tokens: Sequence[Token]) -> str:
         """What the client wrote from the first to the last of these."""
-        return self._source[tokens[0].start : tokens[-1].end + 1]
+        return self.source[tokens[0].start : tokens[-1].end + 1]
 
     def until(self, *words: str, angles: bool = False) -> str:
         """Take everything before one of these words outside of all brackets, as the client wrote it."""
@@ -181,6 +181,16 @@ class Reader:
         if begin == self._index:
             raise self.error()
         return self.text(self._tokens[begin : self._index])
+
+    def pieces(self) -> list[Sequence[Token]]:
+        """Take everything that is left, cut at its commas."""
+        pieces: list[Sequence[Token]] = []
+        while True:
+            begin = self._index
+            self.until(",")
+            pieces.append(self._tokens[begin : self._index])
+            if not self.accept(","):
+                return pieces
 
     def bracketed(self, *, angles: bool = False) -> list[Sequence[Token]]:
         """Take everything up to the bracket that closes the one just taken, cut at its commas."""
