@@ -239,6 +239,7 @@ _ENGINE: tuple[tuple[str, str, str], ...] = (
     (r"grouping functions can only be used", "UNSUPPORTED_GROUPING_EXPRESSION", "42K0E"),
     (r"ARITHMETIC_OVERFLOW|[Oo]verflow|too large to store|out of range", "ARITHMETIC_OVERFLOW", "22003"),
     (r"TABLE_OR_VIEW_NOT_FOUND|[Tt]able not found", "TABLE_OR_VIEW_NOT_FOUND", "42P01"),
+    (r"UNRESOLVED_COLUMN\.WITH_SUGGESTION", "UNRESOLVED_COLUMN.WITH_SUGGESTION", "42703"),
     (
         r"UNRESOLVED_COLUMN|cannot resolve attribute|is missing from the schema|No field named|column not found",
         "UNRESOLVED_COLUMN.WITHOUT_SUGGESTION",

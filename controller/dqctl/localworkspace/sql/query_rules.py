@@ -272,12 +272,12 @@ def collations(_: exp.Expr, __: Namespace) -> exp.Expr:
 
 @rule("recursion", "a WITH RECURSIVE does not find itself", _SAIL, exp.With)
 def recursion(tree: exp.Expr, _: Namespace) -> exp.Expr:
-    """A definition that names itself is refused; the word RECURSIVE alone means nothing."""
+    """One inside of another, or of a view, is refused: of others there are the rows already (``recursion``)."""
     for with_ in tree.find_all(exp.With):
         if not with_.args.get("recursive"):
             continue
         for cte in with_.expressions:
             names = {table.name.lower() for table in cte.this.find_all(exp.Table) if not table.db}
             if cte.alias.lower() in names:
-                raise errors.unsupported("WITH RECURSIVE")
+                raise errors.unsupported("WITH RECURSIVE inside of another one")
     return tree

@@ -21,6 +21,7 @@ from dqctl.localworkspace.statements import (
     insert,
     merge,
     permissions,
+    recursion,
     schemas,
     session,
     show,
@@ -41,6 +42,7 @@ def route(statement: object, context: Context) -> Result:
         with ExitStack() as stack:
             if isinstance(statement, exp.Expr):
                 described.put_in(statement, context, stack)
+                recursion.put_in(statement, context, stack)
             return _carry_out(statement, context)
     except errors.AlreadyExistsError:
         # Not a look beforehand: another session may make the thing between the look and the making.
