@@ -226,7 +226,11 @@ _ENGINE: tuple[tuple[str, str, str], ...] = (
         "42823",
     ),
     (r"NESTED_AGGREGATE_FUNCTION|Aggregate function calls cannot be nested", "NESTED_AGGREGATE_FUNCTION", "42607"),
-    (r"Inconsistent data length across values list", "INVALID_INLINE_TABLE.NUM_COLUMNS_MISMATCH", "42000"),
+    (
+        r"INVALID_INLINE_TABLE.NUM_COLUMNS|Inconsistent data length across values list",
+        "INVALID_INLINE_TABLE.NUM_COLUMNS_MISMATCH",
+        "42000",
+    ),
     (r"LIMIT must be >= 0", "INVALID_LIMIT_LIKE_EXPRESSION.IS_NEGATIVE", "42K0E"),
     (
         r"WRONG_NUM_ARGS|requires \d( or \d)? arguments?\b|\bvalues? expected: \[|does not support zero arguments"

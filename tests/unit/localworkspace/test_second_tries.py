@@ -159,3 +159,9 @@ def test_what_no_rule_mends_fails_as_it_did(client: Client) -> None:
     assert client.error("SELECT 1 + 'x' AS a").error_class == "CAST_INVALID_INPUT"
     assert client.error("SELECT a AS b, nope + b FROM VALUES (1) AS t(a)").sqlstate == "42703"
     assert client.error("CREATE TABLE made AS SELECT 1 AS a, nope AS b").sqlstate == "42703"
+
+
+def test_a_correlated_subquery_of_another_condition_is_refused_by_name(client: Client) -> None:
+    client.execute("CREATE TABLE t (id INT)")
+    error = client.error("SELECT id, (SELECT count(*) FROM t AS u WHERE u.id < t.id) AS n FROM t")
+    assert (error.error_class, "orrelated" in str(error)) == ("UNSUPPORTED_FEATURE", True)

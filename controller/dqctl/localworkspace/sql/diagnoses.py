@@ -90,7 +90,13 @@ def _not_grouped(tree: exp.Expr, _: re.Match[str], __: EngineSession) -> Stateme
 def _condition(tree: exp.Expr, _: re.Match[str], __: EngineSession) -> StatementError | None:
     for where in tree.find_all(exp.Where):
         inside = list(_of_this_query(where.this))
-        if any(node.find(exp.Window) or aggregates(node) for node in inside):
+        if any(node.find(exp.Window) for node in inside):
+            return StatementError(
+                "WINDOW_FUNCTION_NOT_ALLOWED_IN_CLAUSE",
+                "It is not allowed to use window functions inside WHERE clause.",
+                "42601",
+            )
+        if any(aggregates(node) for node in inside):
             return StatementError(
                 "INVALID_WHERE_CONDITION",
                 f'The WHERE condition "{where.this.sql("databricks")}" contains invalid expressions. Rewrite the '
