@@ -15,6 +15,7 @@ import pytest
 from dqctl.localworkspace.sql import (
     clause_rules,  # noqa: F401 - registers its rules
     function_rules,  # noqa: F401 - registers its rules
+    overflows,  # noqa: F401 - registers its rule
     query_rules,  # noqa: F401 - registers its rules
     retrying,  # noqa: F401 - registers rules
 )

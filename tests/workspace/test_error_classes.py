@@ -1,5 +1,7 @@
 """Mistakes in queries, and the error class and SQLSTATE that Databricks documents for each."""
 
+from decimal import Decimal
+
 import pytest
 
 from lakehouse_client import Client
@@ -10,12 +12,17 @@ T = "VALUES (1, 'x', DATE'2024-01-01') AS t(id, city, day)"
 WRONG: dict[str, tuple[str, str]] = {
     "SELECT 1 / 0": ("DIVIDE_BY_ZERO", "22012"),
     "SELECT 1 % 0": ("REMAINDER_BY_ZERO", "22012"),
+    "SELECT 2147483647 + 1": ("ARITHMETIC_OVERFLOW", "22003"),
+    "SELECT (-2147483648 - 1) AS x": ("ARITHMETIC_OVERFLOW", "22003"),
+    "SELECT 127Y + 1Y": ("ARITHMETIC_OVERFLOW", "22003"),
+    "SELECT 9223372036854775807 * 2": ("ARITHMETIC_OVERFLOW", "22003"),
+    "SELECT CAST(2147483647 AS INT) + (CAST(2 AS INT) - 1)": ("ARITHMETIC_OVERFLOW", "22003"),
     "SELECT CAST('x' AS INT)": ("CAST_INVALID_INPUT", "22018"),
     "SELECT CAST('x' AS TIMESTAMP)": ("CAST_INVALID_INPUT", "22018"),
     "SELECT CAST(300 AS TINYINT)": ("CAST_OVERFLOW", "22003"),
     "SELECT CAST(123456 AS DECIMAL(3, 0))": ("NUMERIC_VALUE_OUT_OF_RANGE", "22003"),
     "SELECT CAST(DATE'2024-01-01' AS INT)": ("DATATYPE_MISMATCH", "42K09"),
-    "SELECT CAST(array(1) AS INT)": ("DATATYPE_MISMATCH", "42K09"),
+    "SELECT CAST(array(1) AS INT)": ("DATATYPE_MISMATCH.CAST_WITHOUT_SUGGESTION", "42K09"),
     "SELECT array(1, 2)[5]": ("INVALID_ARRAY_INDEX", "22003"),
     "SELECT element_at(array(1, 2), 5)": ("INVALID_ARRAY_INDEX_IN_ELEMENT_AT", "22003"),
     "SELECT element_at(array(1, 2), 0)": ("INVALID_INDEX_OF_ZERO", "22003"),
@@ -56,6 +63,15 @@ def test_a_mistake_has_its_error_class(statement: str, client: Client) -> None:
     error_class, sqlstate = WRONG[statement]
     assert error.error_class.startswith(error_class), error
     assert error.sqlstate == sqlstate, error
+
+
+def test_what_fits_is_no_overflow(client: Client) -> None:
+    assert client.rows(
+        "SELECT 2147483646 + 1, 2147483648 + 1, 2147483647L + 1, -2147483647 - 1, 1.5 * 2147483647"
+    ) == [(2147483647, 2147483649, 2147483648, -2147483648, Decimal("3221225470.5"))]
+    assert client.rows("SELECT CASE WHEN 1 > 2 THEN 2147483647 + 1 ELSE 0 END AS x") == [(0,)]
+    client.execute("SET ANSI_MODE = false")
+    assert client.value("SELECT 2147483647 + 1") == -2147483648
 
 
 def test_a_message_raised_is_the_message(client: Client) -> None:

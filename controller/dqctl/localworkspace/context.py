@@ -14,7 +14,12 @@ from dqctl.localworkspace import errors
 from dqctl.localworkspace.catalog import Catalog, Table
 from dqctl.localworkspace.overflow import collected
 from dqctl.localworkspace.settings import Settings
-from dqctl.localworkspace.sql import clause_rules, function_rules, query_rules  # noqa: F401 - register their rules
+from dqctl.localworkspace.sql import (
+    clause_rules,  # noqa: F401 - registers its rules
+    function_rules,  # noqa: F401 - registers its rules
+    overflows,  # noqa: F401 - registers its rule
+    query_rules,  # noqa: F401 - registers its rules
+)
 from dqctl.localworkspace.sql.dialect import to_sql
 from dqctl.localworkspace.sql.names import Namespace
 from dqctl.localworkspace.sql.relations import Pin, Relations
@@ -86,7 +91,8 @@ class Context:
         """The text for the engine: relations resolved, gaps closed. It holds inside of the context only."""
         with ExitStack() as stack:
             relations = Relations(self, stack)
-            yield to_sql(expand(rewrite(relations.resolve(tree), self.namespace), self.engine))
+            resolved = rewrite(relations.resolve(tree), self.namespace, ansi=self.settings.is_ansi)
+            yield to_sql(expand(resolved, self.engine))
 
     def query(self, tree: exp.Expr) -> pa.Table:
         """The rows of a query; a second try where a rule knows the engine's failure."""

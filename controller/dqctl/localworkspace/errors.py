@@ -296,9 +296,11 @@ def from_engine(error: Exception) -> StatementError:
         return too_complex()
     text = f"{type(error).__name__}: {error}".split("\n\nJVM stacktrace")[0]
     message = re.sub(r"^\w+: (\[[\w.]+\] )?", "", text).strip() or type(error).__name__
+    said = re.match(r"\w+: \[([A-Z][A-Z0-9_.]+)\] .*?SQLSTATE: ([0-9A-Z]{5})\b", text, re.DOTALL)
     for pattern, error_class, sqlstate in _ENGINE:
         if re.search(pattern, text):
-            return StatementError(error_class, message[:4000], sqlstate)
-    if said := re.match(r"\w+: \[([A-Z][A-Z0-9_.]+)\] .*?SQLSTATE: ([0-9A-Z]{5})\b", text, re.DOTALL):
+            same = said is not None and said[1].partition(".")[0] == error_class.partition(".")[0]
+            return StatementError(said[1] if said and same else error_class, message[:4000], sqlstate)
+    if said:
         return StatementError(said[1], message[:4000], said[2])  # Spark's own are a warehouse's
     return StatementError("INTERNAL_ERROR", message[:4000], "XX000")

@@ -63,7 +63,10 @@ def days_of_the_week(tree: exp.Expr, _: Namespace) -> exp.Expr:
         elif part in _ISO_DAY_OF_WEEK:
             tree = _put(call, exp.Paren(this=exp.Add(this=from_monday, expression=_number(1))), tree)
         elif part in _ISO_YEAR:
-            tree = _put(call, exp.Extract(this=exp.var("ISOYEAR"), expression=value.copy()), tree)
+            # Of the year that its Thursday is in.
+            day = exp.cast(value.copy(), "DATE", dialect="databricks")
+            thursday = _call("date_add", _call("trunc", day, exp.Literal.string("WEEK")), _number(3))
+            tree = _put(call, _call("year", thursday), tree)
     return tree
 
 
