@@ -37,6 +37,15 @@ def test_the_word_alone_means_nothing(client: Client) -> None:
     ]
 
 
+def test_more_levels_are_had_by_asking(client: Client) -> None:
+    numbers = "r(n) {} AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 120)"
+    refused = client.error(f"WITH RECURSIVE {numbers.format('')} SELECT max(n) FROM r")
+    assert refused.error_class == "RECURSION_LEVEL_LIMIT_EXCEEDED"
+    asked = numbers.format("MAX RECURSION LEVEL 200")
+    assert client.value(f"WITH RECURSIVE {asked} SELECT max(n) FROM r") == 120
+    assert client.error(f"WITH RECURSIVE {asked.replace('200', '5')} SELECT 1 FROM r").sqlstate == "42836"
+
+
 def test_an_anchor_without_rows_is_all(client: Client) -> None:
     assert (
         client.rows(

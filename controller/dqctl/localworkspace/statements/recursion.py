@@ -9,6 +9,7 @@ from dqctl.localworkspace import errors
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import StatementError
 from dqctl.localworkspace.sql import probes
+from dqctl.localworkspace.sql.recursion_words import level_of
 from dqctl.localworkspace.sql.relations import held
 
 # A warehouse's bounds, as long as the statement does not name others.
@@ -18,6 +19,7 @@ MAX_ROWS = 1_000_000
 
 def put_in(tree: exp.Expr, context: Context, stack: ExitStack) -> None:
     """Have the rows of each such definition in ``tree`` in its place, as long as ``stack`` is open."""
+    level = level_of(tree) or MAX_LEVEL
     for with_ in list(tree.find_all(exp.With)):
         if not with_.args.get("recursive"):
             continue
@@ -26,7 +28,7 @@ def put_in(tree: exp.Expr, context: Context, stack: ExitStack) -> None:
                 continue
             if isinstance(tree, exp.Create) and tree.kind == "VIEW":
                 raise errors.unsupported("WITH RECURSIVE in the query of a view")
-            rows = _all_levels(definition, context)
+            rows = _all_levels(definition, level, context)
             view = stack.enter_context(context.engine.relation(rows))
             definition.set("this", exp.select("*").from_(held(view)))
 
@@ -36,7 +38,7 @@ def _itself(query: exp.Expr, name: str) -> list[exp.Table]:
     return [table for table in tables if table.name.lower() == name.lower() and not table.db]
 
 
-def _all_levels(definition: exp.CTE, context: Context) -> pa.Table:
+def _all_levels(definition: exp.CTE, level: int, context: Context) -> pa.Table:
     union = definition.this
     name = definition.alias
     if not isinstance(union, exp.Union) or _itself(union.this, name):
@@ -57,9 +59,9 @@ def _all_levels(definition: exp.CTE, context: Context) -> pa.Table:
     while levels[-1].num_rows:
         if context.stop.is_set():
             raise errors.cancelled()
-        if len(levels) > MAX_LEVEL:
+        if len(levels) > level:
             raise _invalid(
-                "RECURSION_LEVEL_LIMIT_EXCEEDED", f"the level limit {MAX_LEVEL} is reached, and it has not ended."
+                "RECURSION_LEVEL_LIMIT_EXCEEDED", f"the level limit {level} is reached, and it has not ended."
             )
         with context.engine.relation(levels[-1]) as view:
             step = union.expression.copy()
