@@ -34,6 +34,11 @@ WRONG: dict[str, tuple[str, str]] = {
     "SELECT 'a' RLIKE '('": ("INVALID_PARAMETER_VALUE.PATTERN", "22023"),
     "SELECT url_decode('%zz')": ("CANNOT_DECODE_URL", "22546"),
     "SELECT raise_error('boom')": ("USER_RAISED_EXCEPTION", "P0001"),
+    "SELECT raise_error(concat('bo', 'om'))": ("USER_RAISED_EXCEPTION", "P0001"),
+    f"SELECT CASE WHEN id = 1 THEN raise_error(concat('id ', id)) END FROM {T}": (
+        "USER_RAISED_EXCEPTION",
+        "P0001",
+    ),
     "SELECT assert_true(1 > 2)": ("USER_RAISED_EXCEPTION", "P0001"),
     "SELECT upper('a', 'b')": ("WRONG_NUM_ARGS", "42605"),
     "SELECT nowhere(1)": ("UNRESOLVED_ROUTINE", "42883"),

@@ -119,9 +119,10 @@ def _try_to_date(call: exp.Anonymous) -> exp.Expr | None:
 
 
 def _raise_error(call: exp.Anonymous) -> exp.Expr | None:
-    if len(call.expressions) != 1 or isinstance(call.expressions[0], exp.Anonymous):
+    marked = f"[{errors.USER_RAISED}] "
+    if len(call.expressions) != 1 or any(each.name == marked for each in call.find_all(exp.Literal)):
         return None
-    return _call("raise_error", _call("concat", exp.Literal.string(f"[{errors.USER_RAISED}] "), *call.expressions))
+    return _call("raise_error", _call("concat", exp.Literal.string(marked), *call.expressions))
 
 
 def _regexp_replace(call: exp.Anonymous) -> exp.Expr | None:
