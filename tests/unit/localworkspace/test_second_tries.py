@@ -165,3 +165,8 @@ def test_a_correlated_subquery_of_another_condition_is_refused_by_name(client: C
     client.execute("CREATE TABLE t (id INT)")
     error = client.error("SELECT id, (SELECT count(*) FROM t AS u WHERE u.id < t.id) AS n FROM t")
     assert (error.error_class, "orrelated" in str(error)) == ("UNSUPPORTED_FEATURE", True)
+
+
+def test_what_breaks_the_engine_off_is_said_in_words(client: Client) -> None:
+    assert "The engine broke off" in str(client.error("SELECT abs()"))
+    assert client.rows("SELECT abs(-1) AS x") == [(1,)]
