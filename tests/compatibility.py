@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from dqctl.localworkspace.sql import (
+    clause_rules,  # noqa: F401 - registers its rules
+    function_rules,  # noqa: F401 - registers its rules
+    overflows,  # noqa: F401 - registers its rule
     query_rules,  # noqa: F401 - registers its rules
     retrying,  # noqa: F401 - registers rules
 )
@@ -32,7 +35,7 @@ with it: what goes over the wire is tried with the embedded engine (Sail) alone.
 _GAPS = """
 ## Gaps of the embedded engine that are closed
 
-Each by one rule of `sql/rules.py` or `sql/query_rules.py` in `controller/dqctl/localworkspace`. A test shows the
+Each by one rule of `sql/*rules.py` or `sql/second_tries.py` in `controller/dqctl/localworkspace`. A test shows the
 gap itself: with a version of the engine that has closed it, that test fails, and the rule goes.
 
 | rule | gap | found in |

@@ -231,20 +231,19 @@ def test_memory_of_ten_million_rows(endpoint: Endpoint, record: Record) -> None:
 def test_memory_of_eight_readers_that_stop(endpoint: Endpoint, record: Record) -> None:
     """Each begins to read 2,000,000 rows, and goes no further."""
     wide = "select w.*, r.id as n from main.default.wide w cross join range(2) r"
-    connections = [connected(endpoint) for _ in range(CONNECTIONS)]
-    before = peak = resident(endpoint)
-    cursors = [connection.cursor() for connection in connections]
-    threads = [threading.Thread(target=cursor.execute, args=(wide,)) for cursor in cursors]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        peak = max(peak, resident(endpoint))
-        time.sleep(0.05)
-    for cursor in cursors:
-        assert cursor.fetchmany_arrow(1000).num_rows == 1000
-    held = resident(endpoint)
-    for connection in connections:
-        connection.close()
+    # Closed whatever happens: one that is left is closed at the end of the process, and asks and asks who is gone.
+    with ExitStack() as opened:
+        cursors = [opened.enter_context(connected(endpoint)).cursor() for _ in range(CONNECTIONS)]
+        before = peak = resident(endpoint)
+        threads = [threading.Thread(target=cursor.execute, args=(wide,), daemon=True) for cursor in cursors]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            peak = max(peak, resident(endpoint))
+            time.sleep(0.05)
+        for cursor in cursors:
+            assert cursor.fetchmany_arrow(1000).num_rows == 1000
+        held = resident(endpoint)
     record("8 readers that stop, more memory at most", (peak - before) / MEGABYTE, "MB", before=before // MEGABYTE)
     record("8 readers that stop, more memory while they stand", (held - before) / MEGABYTE, "MB")
     assert peak - before < 1600 * MEGABYTE

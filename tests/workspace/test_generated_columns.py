@@ -115,7 +115,7 @@ def test_a_generated_column_follows_what_it_is_made_of(client: Client) -> None:
         ),
         ("a INT GENERATED ALWAYS AS (rand())", "DELTA_NON_DETERMINISTIC_EXPRESSION_IN_GENERATED_COLUMN"),
         ("a DATE GENERATED ALWAYS AS (current_date())", "DELTA_NON_DETERMINISTIC_EXPRESSION_IN_GENERATED_COLUMN"),
-        ("a INT GENERATED ALWAYS AS (b + 1)", "UNRESOLVED_COLUMN.WITHOUT_SUGGESTION"),
+        ("a INT GENERATED ALWAYS AS (b + 1)", "UNRESOLVED_COLUMN.WITH_SUGGESTION"),
     ],
 )
 def test_what_delta_refuses_is_refused_before_there_is_a_table(

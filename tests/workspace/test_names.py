@@ -90,6 +90,15 @@ def test_a_view_with_a_star_keeps_its_columns(client: Client) -> None:
     assert client.error("CREATE VIEW twice AS SELECT 1 AS a, 2 AS A").error_class == "COLUMN_ALREADY_EXISTS"
 
 
+@pytest.mark.feature("SQL", "Named arguments of functions made by CREATE FUNCTION")
+def test_arguments_go_where_their_names_say(client: Client) -> None:
+    client.execute("CREATE FUNCTION less(a INT, b INT) RETURNS INT RETURN a - b")
+    assert client.rows("SELECT less(b => 1, a => 10) AS x, less(10, B => 2) AS y, less(3, 1) AS z") == [(9, 8, 2)]
+    for wrong in ("less(1, c => 2)", "less(1, a => 2)"):
+        assert client.error(f"SELECT {wrong}").sqlstate == "4274K"
+    assert client.error("SELECT less(a => 2)").sqlstate == "42605"
+
+
 @pytest.mark.feature("SQL", "CREATE FUNCTION ... RETURN (an expression)")
 def test_a_function_in_sql_is_its_body(client: Client) -> None:
     client.execute("CREATE TABLE t AS SELECT * FROM VALUES (1), (2) AS v(a)")
@@ -273,9 +282,6 @@ def test_comments_and_literals_are_read_as_a_warehouse_does(client: Client) -> N
         ("CREATE SCHEMA s MANAGED LOCATION 's3://bucket'", "CREATE SCHEMA with LOCATION"),
         ("CREATE EXTERNAL VOLUME v LOCATION 's3://bucket'", "CREATE EXTERNAL VOLUME"),
         ("CREATE TABLE t (a INT) USING parquet", "USING"),
-        ("DECLARE VARIABLE x INT", "DECLARE VARIABLE"),
-        ("SET VAR x = 1", "SET VARIABLE"),
-        ("DROP TEMPORARY VARIABLE x", "DROP TEMPORARY VARIABLE"),
         ("SHOW USERS", "SHOW USERS"),
         ("ALTER SCHEMA s SET LOCATION 'x'", "ALTER SCHEMA"),
     ],

@@ -14,13 +14,19 @@ from dqctl.localworkspace import errors
 from dqctl.localworkspace.catalog import Catalog, Table
 from dqctl.localworkspace.overflow import collected
 from dqctl.localworkspace.settings import Settings
-from dqctl.localworkspace.sql import query_rules  # noqa: F401 - registers its rules
+from dqctl.localworkspace.sql import (
+    clause_rules,  # noqa: F401 - registers its rules
+    function_rules,  # noqa: F401 - registers its rules
+    overflows,  # noqa: F401 - registers its rule
+    query_rules,  # noqa: F401 - registers its rules
+)
 from dqctl.localworkspace.sql.dialect import to_sql
 from dqctl.localworkspace.sql.names import Namespace
 from dqctl.localworkspace.sql.relations import Pin, Relations
 from dqctl.localworkspace.sql.retrying import RetryingSession
 from dqctl.localworkspace.sql.rules import rewrite
 from dqctl.localworkspace.sql.star_except import expand
+from dqctl.localworkspace.sql.variables import Variable
 from dqctl.localworkspace.volumes import Volumes
 
 
@@ -66,6 +72,8 @@ class Context:
     stop: threading.Event = field(default_factory=threading.Event)
     # The temporary views of the session, by name.
     temporary: dict[str, Table] = field(default_factory=dict)
+    # Its variables, by name.
+    variables: dict[str, Variable] = field(default_factory=dict)
     # The tables that the statement under way writes, by place.
     pinned: dict[Path, Pin] = field(default_factory=dict)
     statement: str = ""
@@ -83,7 +91,8 @@ class Context:
         """The text for the engine: relations resolved, gaps closed. It holds inside of the context only."""
         with ExitStack() as stack:
             relations = Relations(self, stack)
-            yield to_sql(expand(rewrite(relations.resolve(tree), self.namespace), self.engine))
+            resolved = rewrite(relations.resolve(tree), self.namespace, ansi=self.settings.is_ansi)
+            yield to_sql(expand(resolved, self.engine))
 
     def query(self, tree: exp.Expr) -> pa.Table:
         """The rows of a query; a second try where a rule knows the engine's failure."""

@@ -122,6 +122,15 @@ def without_columns(name: str) -> StatementError:
     )
 
 
+def window_not_found(name: str) -> StatementError:
+    """OVER names a window that no WINDOW clause defines."""
+    return StatementError(
+        "MISSING_WINDOW_SPECIFICATION",
+        f"Window specification is not defined in the WINDOW clause for `{name}`.",
+        "42P20",
+    )
+
+
 def wrong_object(name: str, expected: str) -> StatementError:
     """A view where a table is needed, or the other way round."""
     return StatementError(
@@ -160,19 +169,81 @@ def engine_lost() -> StatementError:
     )
 
 
+# What raise_error raises: the engine says the message alone, so that the class is put before it.
+USER_RAISED = "USER_RAISED_EXCEPTION"
+
 # The first pattern that is found in what the engine said decides. Wording: Sail 0.7.2, Spark 4.
 _ENGINE: tuple[tuple[str, str, str], ...] = (
+    (r"\[USER_RAISED_EXCEPTION\]|' is not true!", USER_RAISED, "P0001"),
+    (r"REMAINDER_BY_ZERO|[Rr]emainder by zero", "REMAINDER_BY_ZERO", "22012"),
     (r"divide by zero|DIVIDE_BY_ZERO|[Dd]ivision by zero", "DIVIDE_BY_ZERO", "22012"),
     (
         r"CAST_INVALID_INPUT|[Cc]annot cast (string|value)|[Ee]rror parsing",
         "CAST_INVALID_INPUT",
         "22018",
     ),
-    (r"CANNOT_PARSE_TIMESTAMP|datetime field at byte offset", "CANNOT_PARSE_TIMESTAMP", "22007"),
+    (r"invalid timestamp: ", "CAST_INVALID_INPUT", "22018"),
+    (r"CANNOT_PARSE_TIMESTAMP|datetime field at byte offset|invalid parsed", "CANNOT_PARSE_TIMESTAMP", "22007"),
     (r"CAST_OVERFLOW|Can't cast value .* to type", "CAST_OVERFLOW", "22003"),
+    (
+        r"NUMERIC_VALUE_OUT_OF_RANGE|too large to store in a Decimal",
+        "NUMERIC_VALUE_OUT_OF_RANGE.WITH_SUGGESTION",
+        "22003",
+    ),
+    (
+        r"INVALID_ARRAY_INDEX_IN_ELEMENT_AT|element_at: the index is out of bounds",
+        "INVALID_ARRAY_INDEX_IN_ELEMENT_AT",
+        "22003",
+    ),
+    (r"INVALID_INDEX_OF_ZERO|element_at: the index 0 is invalid", "INVALID_INDEX_OF_ZERO", "22003"),
     (r"INVALID_ARRAY_INDEX|index is out of bounds", "INVALID_ARRAY_INDEX", "22003"),
+    (
+        r"DATETIME_FIELD_OUT_OF_BOUNDS|^\w+: \w+ value '[-\d]+' is out of range",
+        "DATETIME_FIELD_OUT_OF_BOUNDS",
+        "22023",
+    ),
+    (r"ILLEGAL_DAY_OF_WEEK|Illegal input for day of week", "ILLEGAL_DAY_OF_WEEK", "22009"),
+    (r"INVALID_TIMEZONE|^\w+: The timezone: ", "INVALID_TIMEZONE", "22009"),
+    (r"INVALID_FORMAT|does not match the expected regex pattern", "INVALID_FORMAT.MISMATCH_INPUT", "42601"),
+    (r"DUPLICATED_MAP_KEY|Duplicate map key", "DUPLICATED_MAP_KEY", "23505"),
+    (r"CANNOT_DECODE_URL|Invalid percent-encoding", "CANNOT_DECODE_URL", "22546"),
+    (
+        r"regex parse error|Invalid regex pattern|Regular expression did not compile",
+        "INVALID_PARAMETER_VALUE.PATTERN",
+        "22023",
+    ),
+    (r"Unsupported charset", "INVALID_PARAMETER_VALUE.CHARSET", "22023"),
+    (r"week-based pattern letter", "INCONSISTENT_BEHAVIOR_CROSS_VERSION.DATETIME_WEEK_BASED_PATTERN", "42K0B"),
+    (r"invalid datetime pattern", "INVALID_DATETIME_PATTERN.ILLEGAL_CHARACTER", "22007"),
+    (
+        r"SCALAR_SUBQUERY_TOO_MANY_ROWS|[Ss]calar subquery returned more than one row",
+        "SCALAR_SUBQUERY_TOO_MANY_ROWS",
+        "21000",
+    ),
+    (
+        r"Scalar subquery should only return one column",
+        "INVALID_SUBQUERY_EXPRESSION.SCALAR_SUBQUERY_RETURN_MORE_THAN_ONE_OUTPUT_COLUMN",
+        "42823",
+    ),
+    (r"NESTED_AGGREGATE_FUNCTION|Aggregate function calls cannot be nested", "NESTED_AGGREGATE_FUNCTION", "42607"),
+    (
+        r"INVALID_INLINE_TABLE.NUM_COLUMNS|Inconsistent data length across values list",
+        "INVALID_INLINE_TABLE.NUM_COLUMNS_MISMATCH",
+        "42000",
+    ),
+    (r"LIMIT must be >= 0", "INVALID_LIMIT_LIKE_EXPRESSION.IS_NEGATIVE", "42K0E"),
+    (
+        r"WRONG_NUM_ARGS|requires \d( or \d)? arguments?\b|\bvalues? expected: \[|does not support zero arguments"
+        r"|expects \d+ arguments? but received|requires at least one parameter|expect number of args"
+        r"|requires an even number of arguments|at least one value, but got an empty",
+        "WRONG_NUM_ARGS.WITHOUT_SUGGESTION",
+        "42605",
+    ),
+    (r"cannot cast \w+ to \w+|Unsupported CAST from", "DATATYPE_MISMATCH.CAST_WITHOUT_SUGGESTION", "42K09"),
+    (r"grouping functions can only be used", "UNSUPPORTED_GROUPING_EXPRESSION", "42K0E"),
     (r"ARITHMETIC_OVERFLOW|[Oo]verflow|too large to store|out of range", "ARITHMETIC_OVERFLOW", "22003"),
     (r"TABLE_OR_VIEW_NOT_FOUND|[Tt]able not found", "TABLE_OR_VIEW_NOT_FOUND", "42P01"),
+    (r"UNRESOLVED_COLUMN\.WITH_SUGGESTION", "UNRESOLVED_COLUMN.WITH_SUGGESTION", "42703"),
     (
         r"UNRESOLVED_COLUMN|cannot resolve attribute|is missing from the schema|No field named|column not found",
         "UNRESOLVED_COLUMN.WITHOUT_SUGGESTION",
@@ -190,6 +261,11 @@ _ENGINE: tuple[tuple[str, str, str], ...] = (
         r"CommitFailedError|[Cc]oncurrent|commit conflict|[Vv]ersion already exists|transaction.*conflict",
         "DELTA_CONCURRENT_APPEND",
         "2D521",
+    ),
+    (
+        r"exists at or before timestamp|TIMESTAMP_EARLIER_THAN_COMMIT_RETENTION",
+        "DELTA_TIMESTAMP_EARLIER_THAN_COMMIT_RETENTION",
+        "42816",
     ),
     (
         r"No version of the Delta table|Missing commit file|[Ii]nvalid (table )?version|VERSION_NOT_FOUND",
@@ -220,9 +296,13 @@ def from_engine(error: Exception) -> StatementError:
         return too_complex()
     text = f"{type(error).__name__}: {error}".split("\n\nJVM stacktrace")[0]
     message = re.sub(r"^\w+: (\[[\w.]+\] )?", "", text).strip() or type(error).__name__
+    if "RST_STREAM" in text:  # the engine's thread has panicked; the engine lives
+        message = "The engine broke off: it does not know how to carry this statement out, or it is not valid."
+    said = re.match(r"\w+: \[([A-Z][A-Z0-9_.]+)\] .*?SQLSTATE: ([0-9A-Z]{5})\b", text, re.DOTALL)
     for pattern, error_class, sqlstate in _ENGINE:
         if re.search(pattern, text):
-            return StatementError(error_class, message[:4000], sqlstate)
-    if said := re.match(r"\w+: \[([A-Z][A-Z0-9_.]+)\] .*?SQLSTATE: ([0-9A-Z]{5})\b", text, re.DOTALL):
+            same = said is not None and said[1].partition(".")[0] == error_class.partition(".")[0]
+            return StatementError(said[1] if said and same else error_class, message[:4000], sqlstate)
+    if said:
         return StatementError(said[1], message[:4000], said[2])  # Spark's own are a warehouse's
     return StatementError("INTERNAL_ERROR", message[:4000], "XX000")

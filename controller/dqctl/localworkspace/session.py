@@ -13,6 +13,8 @@ from dqctl.localworkspace.sql import identifiers
 from dqctl.localworkspace.sql.parameters import bind
 from dqctl.localworkspace.sql.router import route
 from dqctl.localworkspace.sql.statement import parse
+from dqctl.localworkspace.sql.variable_commands import ExecuteImmediate
+from dqctl.localworkspace.statements import variables
 
 
 class LocalSession:
@@ -46,14 +48,30 @@ class LocalSession:
 
     def _run(self, statement: str, parameters: Sequence[Parameter]) -> Result:
         parsed = parse(statement)
+        if isinstance(parsed, ExecuteImmediate) and not parameters:
+            return self._execute_immediate(parsed)
         if isinstance(parsed, exp.Expr):
-            parsed = identifiers.resolve(bind(parsed, parameters))
+            parsed = self._with_variables(identifiers.resolve(bind(parsed, parameters)))
         elif parameters:
             raise errors.unsupported("A parameter in a statement of this kind")
         result = route(parsed, self._context)
         if self._context.stop.is_set():
             raise errors.cancelled()
         return result
+
+    def _with_variables(self, tree: exp.Expr) -> exp.Expr:
+        # A view is read by other sessions: their variables are not this one's.
+        is_view = isinstance(tree, exp.Create) and str(tree.args.get("kind")).upper() == "VIEW"
+        return tree if is_view else variables.put_in(tree, self._context)
+
+    def _execute_immediate(self, command: ExecuteImmediate) -> Result:
+        text, parameters = variables.prepared(command, self._context)
+        if isinstance(parse(text), ExecuteImmediate):
+            raise StatementError(
+                "NESTED_EXECUTE_IMMEDIATE", "Nested EXECUTE IMMEDIATE commands are not allowed.", "07501"
+            )
+        result = self._run(text, parameters)
+        return variables.keep(command.into, result, self._context) if command.into else result
 
     def _timer(self, late: threading.Event) -> threading.Timer | None:
         seconds = self._context.settings.timeout

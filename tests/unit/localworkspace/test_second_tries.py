@@ -42,6 +42,22 @@ ANSWERED: dict[str, list[tuple[str, list[tuple[Any, ...]]]]] = {
         ("SELECT a * 10 AS a, a + 1 AS b, b * 2 AS c FROM VALUES (1) AS t(a)", [(10, 2, 4)]),
         ("SELECT n AS m, m + 1 AS l FROM (SELECT a * 10 AS a, a + 1 AS n FROM VALUES (1) AS t(a))", [(2, 3)]),
     ],
+    "order_by_aggregates": [
+        ("SELECT a AS i, upper(b) FROM VALUES (1, 'x'), (1, 'x'), (2, 'y') AS t(a, b) GROUP BY a, b ORDER BY count(*) DESC, i LIMIT 5",
+         [(1, "X"), (2, "Y")]),
+        ("SELECT x FROM (SELECT a AS x FROM VALUES (1), (3), (3) AS t(a) GROUP BY a HAVING a > 0 ORDER BY max(a) DESC LIMIT 1)", [(3,)]),
+    ],
+    "order_by_aggregates_without_groups": [("SELECT count(*) AS n FROM VALUES (1), (2) AS t(a) ORDER BY max(a)", [(2,)])],
+    "averages_of_texts": [("SELECT avg(a) AS x, avg(b) AS y FROM VALUES ('1.5', 1), ('2.5', 2) AS t(a, b)", [(2.0, 1.5)])],
+    "computed_places": [
+        ("SELECT split('a,b,c', ',')[size(split('a,b,c', ',')) - 1] AS x, map('k', 1)[lower('K')] AS m", [("c", 1)]),
+        ("SELECT a[i - 1] + a[0] AS x FROM VALUES (array(5, 6), 2) AS t(a, i)", [(11,)]),
+    ],
+    "places_by_columns": [("SELECT a[i] AS x FROM VALUES (array(5, 6), 1) AS t(a, i)", [(6,)])],
+    "fields_of_lists": [
+        ("SELECT a.k AS x, t.a.k AS y, array(named_struct('n', a[0].k)).n AS z FROM (SELECT array(named_struct('k', 1), named_struct('k', 2)) AS a) AS t",
+         [([1, 2], [1, 2], [1])]),
+    ],
     "dates_beside_timestamps": [
         (f"SELECT d AS x FROM {BOTH} UNION ALL SELECT t FROM {BOTH} ORDER BY x", [(MIDNIGHT,), (ONE,)]),
         (f"WITH w AS (SELECT * FROM {BOTH}) SELECT 1 AS n, t AS x FROM w UNION SELECT 2, t FROM w UNION (SELECT 3, d FROM w LIMIT 1) ORDER BY n",
@@ -122,6 +138,12 @@ def test_a_rule_without_ansi_mode(name: str, connect: Callable[..., Client], eng
     alone.close()
 
 
+@pytest.mark.parametrize("place", ["-1", "i", "i - 5"])
+def test_a_place_out_of_bounds_is_an_error(place: str, client: Client) -> None:
+    error = client.error(f"SELECT a[{place}] FROM VALUES (array(5, 6), 2) AS t(a, i)")
+    assert (error.error_class.startswith("INVALID_ARRAY_INDEX"), error.sqlstate) == (True, "22003")
+
+
 def test_a_date_is_midnight_where_the_session_is(connect: Callable[..., Client]) -> None:
     there = connect(timezone="America/New_York")
     assert there.value("SELECT coalesce(DATE'2024-01-01', TIMESTAMP'2024-01-02') AS x") == datetime(
@@ -137,3 +159,14 @@ def test_what_no_rule_mends_fails_as_it_did(client: Client) -> None:
     assert client.error("SELECT 1 + 'x' AS a").error_class == "CAST_INVALID_INPUT"
     assert client.error("SELECT a AS b, nope + b FROM VALUES (1) AS t(a)").sqlstate == "42703"
     assert client.error("CREATE TABLE made AS SELECT 1 AS a, nope AS b").sqlstate == "42703"
+
+
+def test_a_correlated_subquery_of_another_condition_is_refused_by_name(client: Client) -> None:
+    client.execute("CREATE TABLE t (id INT)")
+    error = client.error("SELECT id, (SELECT count(*) FROM t AS u WHERE u.id < t.id) AS n FROM t")
+    assert (error.error_class, "orrelated" in str(error)) == ("UNSUPPORTED_FEATURE", True)
+
+
+def test_what_breaks_the_engine_off_is_said_in_words(client: Client) -> None:
+    assert "The engine broke off" in str(client.error("SELECT abs()"))
+    assert client.rows("SELECT abs(-1) AS x") == [(1,)]

@@ -134,7 +134,7 @@ def test_a_statement_ends_at_its_timeout(client: Client) -> None:
         ("SHOW TABLES IN nope", "SCHEMA_NOT_FOUND", "42704"),
         ("CREATE TABLE nope.t (a INT)", "SCHEMA_NOT_FOUND", "42704"),
         ("CREATE SCHEMA default", "SCHEMA_ALREADY_EXISTS", "42P06"),
-        ("SELECT nope FROM VALUES (1) AS t(a)", "UNRESOLVED_COLUMN.WITHOUT_SUGGESTION", "42703"),
+        ("SELECT nope FROM VALUES (1) AS t(a)", "UNRESOLVED_COLUMN.WITH_SUGGESTION", "42703"),
         ("SELECT nope(1)", "UNRESOLVED_ROUTINE", "42883"),
         ("SELECT CAST('2020-99-99' AS DATE)", "CAST_INVALID_INPUT", "22018"),
         ("SELECT FROM WHERE", "PARSE_SYNTAX_ERROR", "42601"),

@@ -9,6 +9,12 @@ from dqctl.localworkspace.sql.alterations import read_alter
 from dqctl.localworkspace.sql.grants import read_permit
 from dqctl.localworkspace.sql.inspection import read_describe, read_show
 from dqctl.localworkspace.sql.tokens import Parts, Reader
+from dqctl.localworkspace.sql.variable_commands import (
+    read_declare,
+    read_drop_variable,
+    read_execute_immediate,
+    read_set_variables,
+)
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ def _set(reader: Reader) -> object | None:
     if reader.at_end() or reader.accept("-", "v"):
         return SetParameter(None, None)
     if reader.one_of("VAR", "VARIABLE"):
-        raise errors.unsupported("SET VARIABLE")
+        return read_set_variables(reader)
     key = reader.identifier()
     while reader.accept("."):
         key += f".{reader.identifier()}"
@@ -343,8 +349,8 @@ _COMMANDS: tuple[tuple[Parts, Callable[[Reader], object | None]], ...] = (
     (("GRANT",), lambda reader: read_permit(reader, revoke=False)),
     (("REVOKE",), lambda reader: read_permit(reader, revoke=True)),
     (("DENY",), _refuse("DENY")),
-    (("DECLARE",), _refuse("DECLARE VARIABLE")),
-    (("DROP", "TEMPORARY", "VARIABLE"), _refuse("DROP TEMPORARY VARIABLE")),
-    (("EXECUTE", "IMMEDIATE"), _refuse("EXECUTE IMMEDIATE")),
+    (("DECLARE",), read_declare),
+    (("DROP", "TEMPORARY", "VARIABLE"), read_drop_variable),
+    (("EXECUTE", "IMMEDIATE"), read_execute_immediate),
     (("CALL",), _refuse("CALL")),
 )

@@ -32,7 +32,7 @@ def dates_beside_timestamps(tree: exp.Expr, engine: EngineSession) -> exp.Expr:
             _cast_branches(node, engine)
             continue
         values = _alike(node)
-        types = [_type(each, engine) for each in values] if len(values) > 1 else []
+        types = [probes.type_of(each, engine) for each in values] if len(values) > 1 else []
         if (target := _timestamp(types)) is not None:
             for value, kind in zip(values, types, strict=True):
                 if kind is not None and pa.types.is_date(kind):
@@ -119,18 +119,11 @@ def numbers_beside_texts(tree: exp.Expr, engine: EngineSession) -> exp.Expr:
 
 def _texts_beside_numbers(tree: exp.Expr, engine: EngineSession) -> Iterator[tuple[exp.Expr, pa.DataType]]:
     for node in reversed(list(tree.find_all(exp.Add, exp.Sub, exp.Mul, exp.Mod))):  # from the innermost
-        left, right = _type(node.left, engine), _type(node.right, engine)
+        left, right = probes.type_of(node.left, engine), probes.type_of(node.right, engine)
         if _is_text(left) and _is_number(right):
             yield node.left, right
         elif _is_number(left) and _is_text(right):
             yield node.right, left
-
-
-def _type(value: exp.Expr, engine: EngineSession) -> pa.DataType | None:
-    """The type of an expression where it stands; None where it cannot be asked for."""
-    select = value.find_ancestor(exp.Select)
-    found = probes.schema(probes.scope_of(select, value), engine) if select is not None else None
-    return found.types[0] if found is not None and len(found) == 1 else None
 
 
 def _is_text(kind: pa.DataType | None) -> bool:

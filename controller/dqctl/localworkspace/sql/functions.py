@@ -60,12 +60,37 @@ def _body(function: Function, arguments: Sequence[exp.Expr]) -> exp.Expr:
         )
     given = {
         name.lower(): exp.cast(argument.copy(), kind, dialect="databricks")
-        for (name, kind), argument in zip(function.parameters, arguments, strict=True)
+        for (name, kind), argument in zip(function.parameters, _in_order(function, arguments), strict=True)
     }
     body: exp.Expr = parse_tree(f"SELECT {function.body}").expressions[0].unalias()
     holder = exp.Paren(this=body.copy())
     _replace(holder, given, function.name)
     return exp.cast(holder, function.returns, dialect="databricks") if function.returns else holder
+
+
+def _in_order(function: Function, arguments: Sequence[exp.Expr]) -> list[exp.Expr]:
+    """As many arguments as there are parameters, in their order; ``name => value`` goes where its name says."""
+    names = [name.lower() for name, _ in function.parameters]
+    placed: dict[str, exp.Expr] = {}
+    for place, argument in enumerate(arguments):
+        named = isinstance(argument, exp.Kwarg)
+        key = argument.this.name.lower() if named else names[place]
+        if key not in names:
+            raise StatementError(
+                "UNRECOGNIZED_PARAMETER_NAME",
+                f"Cannot invoke routine {function.name} because the routine call included a named argument "
+                f"reference for the argument named `{key}`, but this routine does not include any such one.",
+                "4274K",
+            )
+        if key in placed:
+            raise StatementError(
+                "DUPLICATE_ROUTINE_PARAMETER_ASSIGNMENT.DOUBLE_NAMED_ARGUMENT_REFERENCE",
+                f"Call to routine {function.name} is invalid because it includes multiple argument assignments to "
+                f"the same parameter name `{key}`.",
+                "4274K",
+            )
+        placed[key] = argument.expression if named else argument
+    return [placed[name] for name in names]
 
 
 def _replace(body: exp.Expr, given: Mapping[str, exp.Expr], name: Name) -> None:

@@ -31,13 +31,17 @@ class Show:
 
 @dataclass(frozen=True)
 class Describe:
-    """``DESCRIBE [<what>] <parts>``: ``extended`` for all that is known, ``as_json`` for programs."""
+    """``DESCRIBE [<what>] <parts>``: ``extended`` for all that is known, ``as_json`` for programs.
+
+    ``limit`` is the number of versions of a HISTORY, the newest first.
+    """
 
     what: Literal["TABLE", "HISTORY", "DETAIL", "SCHEMA", "CATALOG", "VOLUME", "FUNCTION"]
     parts: Parts
     extended: bool = False
     as_json: bool = False
     column: str | None = None
+    limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,10 @@ def read_describe(reader: Reader) -> object:
     what = reader.one_of("HISTORY", "DETAIL", "SCHEMA", "DATABASE", "CATALOG", "VOLUME", "TABLE") or "TABLE"
     extended = reader.one_of("EXTENDED", "FORMATTED") is not None
     parts = reader.name()
+    if what == "HISTORY":
+        limit = reader.number() if reader.accept("LIMIT") else None
+        reader.end()
+        return Describe("HISTORY", parts, extended, limit=limit)
     if reader.accept("PARTITION"):
         raise errors.unsupported("DESCRIBE TABLE with PARTITION")
     as_json = reader.accept("AS", "JSON")

@@ -183,5 +183,4 @@ _COMMANDS: tuple[tuple[Parts, Callable[[Reader], object | None]], ...] = (
     (("REFRESH", "TABLE"), _refresh),
     (("CREATE",), _clone),
     (("REORG",), _refused("REORG TABLE")),
-    (("EXECUTE", "IMMEDIATE"), _refused("EXECUTE IMMEDIATE")),
 )

@@ -46,6 +46,13 @@ def schema(probe: exp.Expr, engine: EngineSession) -> pa.Schema | None:
         return None
 
 
+def type_of(value: exp.Expr, engine: EngineSession) -> pa.DataType | None:
+    """The type of an expression where it stands; None where it cannot be asked for."""
+    select = value.find_ancestor(exp.Select)
+    found = schema(scope_of(select, value), engine) if select is not None else None
+    return found.types[0] if found is not None and len(found) == 1 else None
+
+
 def _define(probe: exp.Expr, place: exp.Expr) -> None:
     if found := definitions(place):
         probe.set("with_", exp.With(expressions=found))

@@ -132,10 +132,13 @@ def json_paths(tree: exp.Expr, _: Namespace) -> exp.Expr:
         if not extract.args.get("variant_extract"):
             continue
         path = "$"
-        for step in extract.expression.expressions:
+        steps = extract.expression.expressions
+        if isinstance(steps[-1].this, exp.JSONPathWildcard):  # all of an array is the array
+            steps = steps[:-1]
+        for step in steps:
             if isinstance(step, exp.JSONPathKey) and isinstance(step.this, str):
                 path += f".{step.this}" if step.this.isidentifier() else f"['{step.this}']"
-            elif isinstance(step, exp.JSONPathSubscript):
+            elif isinstance(step, exp.JSONPathSubscript) and not isinstance(step.this, exp.JSONPathWildcard):
                 path += f"[{step.this}]"
             elif not isinstance(step, exp.JSONPathRoot):
                 raise errors.unsupported(f"The JSON path {extract.sql('databricks')}")
@@ -231,6 +234,13 @@ _REFUSED = {
 }  # fmt: skip
 
 
+# Artificial intelligence, geography, other systems.
+_REFUSED_FAMILIES = (
+    "ai_", "h3_", "st_", "http_request", "read_kafka", "read_kinesis", "read_pubsub", "read_pulsar",
+    "remote_query", "secret", "try_secret", "vector_search", "current_version", "current_recipient", "input_file_",
+)  # fmt: skip
+
+
 @rule("refused_functions", "values would differ from a warehouse's, or say little of why there are none", _SAIL,
       exp.Anonymous)  # fmt: skip
 def refused_functions(tree: exp.Expr, _: Namespace) -> exp.Expr:
@@ -238,6 +248,10 @@ def refused_functions(tree: exp.Expr, _: Namespace) -> exp.Expr:
     for call in tree.find_all(exp.Anonymous):
         if _name(call) in _REFUSED:
             raise errors.unsupported(_REFUSED[_name(call)])
+        if _name(call).startswith(_REFUSED_FAMILIES):
+            raise errors.unsupported(f"The function {_name(call)}")
+        if _name(call) == "get_json_object" and "[*]" in call.expressions[-1].name:
+            raise errors.unsupported(f"The JSON path {call.expressions[-1].name}")
     return tree
 
 
@@ -258,12 +272,12 @@ def collations(_: exp.Expr, __: Namespace) -> exp.Expr:
 
 @rule("recursion", "a WITH RECURSIVE does not find itself", _SAIL, exp.With)
 def recursion(tree: exp.Expr, _: Namespace) -> exp.Expr:
-    """A definition that names itself is refused; the word RECURSIVE alone means nothing."""
+    """One inside of another, or of a view, is refused: of others there are the rows already (``recursion``)."""
     for with_ in tree.find_all(exp.With):
         if not with_.args.get("recursive"):
             continue
         for cte in with_.expressions:
             names = {table.name.lower() for table in cte.this.find_all(exp.Table) if not table.db}
             if cte.alias.lower() in names:
-                raise errors.unsupported("WITH RECURSIVE")
+                raise errors.unsupported("WITH RECURSIVE inside of another one")
     return tree

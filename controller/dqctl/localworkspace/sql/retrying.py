@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from dqctl.localworkspace.engine import EngineSession
 from dqctl.localworkspace.sql import common_types  # noqa: F401 - registers its rules
+from dqctl.localworkspace.sql.diagnoses import diagnosed
 from dqctl.localworkspace.sql.second_tries import changed
 
 _ANSI = "spark.sql.ansi.enabled"
@@ -25,8 +26,14 @@ class RetryingSession:
         self._is_ansi = True
 
     def another(self, sql: str, error: Exception) -> str | None:
-        """The text to send after ``sql`` ended with ``error``; None where there is none."""
-        return changed(sql, error, self, ansi=self._is_ansi)
+        """The text to send after ``sql`` ended with ``error``; None where there is none.
+
+        ``StatementError`` where it shows what is wrong with it.
+        """
+        text = changed(sql, error, self, ansi=self._is_ansi)
+        if text is None and (told := diagnosed(sql, error, self._engine)) is not None:
+            raise told from error
+        return text
 
     def _answer(self, ask: Callable[[str], _Answer], sql: str) -> _Answer:
         try:
@@ -35,7 +42,12 @@ class RetryingSession:
             again = self.another(sql, error)
             if again is None:
                 raise
-        return ask(again)
+        try:
+            return ask(again)
+        except Exception as error:
+            if (told := diagnosed(again, error, self._engine)) is not None:
+                raise told from error
+            raise
 
     def query(self, sql: str) -> pa.Table:
         """Run ``sql`` and bring all its rows."""

@@ -9,7 +9,7 @@ from sqlglot import exp
 from dqctl.localworkspace import errors
 from dqctl.localworkspace.context import Context
 from dqctl.localworkspace.contract import Result
-from dqctl.localworkspace.sql import alterations, commands, grants, inspection, maintenance
+from dqctl.localworkspace.sql import alterations, commands, grants, inspection, maintenance, variable_commands
 from dqctl.localworkspace.sql.statement import Explanation
 from dqctl.localworkspace.statements import (
     alter,
@@ -21,11 +21,13 @@ from dqctl.localworkspace.statements import (
     insert,
     merge,
     permissions,
+    recursion,
     schemas,
     session,
     show,
     tables,
     upkeep,
+    variables,
     versions,
     volumes,
 )
@@ -40,6 +42,7 @@ def route(statement: object, context: Context) -> Result:
         with ExitStack() as stack:
             if isinstance(statement, exp.Expr):
                 described.put_in(statement, context, stack)
+                recursion.put_in(statement, context, stack)
             return _carry_out(statement, context)
     except errors.AlreadyExistsError:
         # Not a look beforehand: another session may make the thing between the look and the making.
@@ -101,6 +104,9 @@ _HANDLERS: dict[type, Handler] = {
     commands.UseSchema: session.use_schema,
     commands.SetParameter: session.set_parameter,
     commands.ResetParameter: session.reset_parameter,
+    variable_commands.DeclareVariable: variables.declare,
+    variable_commands.SetVariables: variables.set_variables,
+    variable_commands.DropVariable: variables.drop_variable,
     inspection.Show: show.show,
     inspection.Describe: describe.describe,
     inspection.DescribeQuery: describe.describe_query,

@@ -21,7 +21,7 @@ class Rule:
     """A gap of the engine and how it is closed.
 
     ``found_in`` is the engine's version that has the gap; ``touches`` the kind of node without which the rule has
-    nothing to do.
+    nothing to do. ``strict`` is for one that is needed in sessions in ANSI mode only.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Rule:
     found_in: str
     touches: type[exp.Expr]
     apply: Apply
+    strict: bool = False
 
 
 # The one user of a local workspace.
@@ -37,22 +38,24 @@ USER = "local"
 RULES: list[Rule] = []
 
 
-def rule(name: str, gap: str, found_in: str, touches: type[exp.Expr]) -> Callable[[Apply], Apply]:
+def rule(
+    name: str, gap: str, found_in: str, touches: type[exp.Expr], *, strict: bool = False
+) -> Callable[[Apply], Apply]:
     """Put a function into the registry, in the order of the source."""
 
     def register(apply: Apply) -> Apply:
-        RULES.append(Rule(name, gap, found_in, touches, apply))
+        RULES.append(Rule(name, gap, found_in, touches, apply, strict))
         return apply
 
     return register
 
 
-def rewrite(tree: exp.Expr, namespace: Namespace) -> exp.Expr:
+def rewrite(tree: exp.Expr, namespace: Namespace, *, ansi: bool = True) -> exp.Expr:
     """Apply all rules; ``StatementError`` for a tree that is too deep for the engine."""
     # A statement with thousands of literal rows is walked once, not once a rule.
     kinds = kinds_in(tree)
     for one in RULES:
-        if any(issubclass(kind, one.touches) for kind in kinds):
+        if any(issubclass(kind, one.touches) for kind in kinds) and (ansi or not one.strict):
             tree = one.apply(tree, namespace)
     return tree
 
@@ -179,12 +182,13 @@ def group_by_all(tree: exp.Expr, _: Namespace) -> exp.Expr:
     for select in tree.find_all(exp.Select):
         group = select.args.get("group")
         if group is not None and group.args.get("all"):
-            keys = [one.unalias().copy() for one in select.expressions if not _aggregates(one)]
+            keys = [one.unalias().copy() for one in select.expressions if not aggregates(one)]
             select.set("group", exp.Group(expressions=keys) if keys else None)
     return tree
 
 
-def _aggregates(projection: exp.Expr) -> bool:
+def aggregates(projection: exp.Expr) -> bool:
+    """Whether an aggregate function is called somewhere in an expression."""
     return any(_called(node, *_AGGREGATES, *_OTHER_AGGREGATES) for node in projection.find_all(exp.Anonymous)) or (
         projection.find(exp.AggFunc) is not None
     )

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
+import pyarrow as pa
 from sqlglot import exp
 
 from dqctl.localworkspace.contract import StatementError
 from dqctl.localworkspace.engine import EngineSession
 from dqctl.localworkspace.sql import probes
 from dqctl.localworkspace.sql.dialect import to_sql
+from dqctl.localworkspace.sql.rules import aggregates
 from dqctl.localworkspace.sql.statement import parse_tree
 
 Apply = Callable[[exp.Expr, EngineSession], exp.Expr]
@@ -59,10 +61,11 @@ def changed(sql: str, error: Exception, engine: EngineSession, *, ansi: bool) ->
         tree = parse_tree(sql)
     except StatementError:  # EXPLAIN and its like
         return None
+    before = to_sql(tree.copy())  # spelled otherwise, it is still the same query
     for one in wanted:
         tree = one.apply(tree, engine)
     text = to_sql(tree)
-    return text if text != sql else None
+    return text if text != before else None
 
 
 @second_try(
@@ -200,3 +203,147 @@ def _moved(user: exp.Expr, known: set[str], inner: list[exp.Expr]) -> exp.Expr:
 
 def _uses(node: exp.Expr, aliases: set[str]) -> bool:
     return any(not each.table and each.name.lower() in aliases for each in node.find_all(exp.Column))
+
+
+@second_try(
+    "order_by_aggregates",
+    "ORDER BY takes an aggregate only that is among the columns of the result",
+    "Sail 0.7.2",
+    after="does not support logical expression AggregateFunction",
+)
+@second_try(
+    "order_by_aggregates_without_groups",
+    "ORDER BY takes an aggregate only that is among the columns of the result",
+    "Sail 0.7.2",
+    after="No field named",
+)
+def order_by_aggregates(tree: exp.Expr, _: EngineSession) -> exp.Expr:
+    """The keys become columns of a query inside, which the one around it orders by, and does not show."""
+    for select in list(tree.find_all(exp.Select)):
+        order = select.args.get("order")
+        if order is None or select.args.get("distinct") or any(one.is_star for one in select.expressions):
+            continue
+        if not any(aggregates(one) for one in order.expressions):
+            continue
+        outer = _ordering(select, order)
+        if select is tree:
+            tree = outer
+        else:
+            select.replace(outer)
+    return tree
+
+
+def _ordering(select: exp.Select, order: exp.Order) -> exp.Select:
+    inner = select.copy()
+    shown: list[exp.Expr] = []
+    for place, one in enumerate(inner.expressions):
+        name = f"_column_{place}"
+        shown.append(exp.alias_(exp.column(name), one.output_name or one.sql("databricks"), quoted=True))
+        if one.alias:  # its own keys may name it
+            inner.expressions[place].set("alias", exp.to_identifier(name))
+        else:
+            inner.expressions[place] = exp.alias_(one, name)
+    aliases = {one.alias.lower(): f"_column_{place}" for place, one in enumerate(select.expressions) if one.alias}
+    keys: list[exp.Expr] = []
+    for number, key in enumerate(order.expressions):
+        ordered = key.copy()
+        value = ordered.this if isinstance(ordered, exp.Ordered) else ordered
+        if isinstance(value, exp.Column) and not value.table and value.name.lower() in aliases:
+            value.replace(exp.column(aliases[value.name.lower()]))
+        elif not isinstance(value, exp.Literal):
+            inner.expressions.append(exp.alias_(value.copy(), f"_key_{number}"))
+            value.replace(exp.column(f"_key_{number}"))
+        keys.append(ordered)
+    inner.set("expressions", list(inner.expressions))
+    outer = exp.select(*shown, copy=False)
+    for key in ("order", "limit", "offset"):
+        outer.set(key, inner.args.get(key))
+        inner.set(key, None)
+    outer.set("order", exp.Order(expressions=keys))
+    return outer.from_(exp.Subquery(this=inner), copy=False)
+
+
+@second_try(
+    "averages_of_texts",
+    "avg of a text is an error",
+    "Sail 0.7.2",
+    after="Function 'avg' failed to match any signature",
+)
+def averages_of_texts(tree: exp.Expr, engine: EngineSession) -> exp.Expr:
+    """The text is a DOUBLE, as it is for ``sum``."""
+    for call in tree.find_all(exp.Anonymous):
+        if call.name.lower() in ("avg", "mean") and len(call.expressions) == 1:
+            (value,) = call.expressions
+            kind = probes.type_of(value, engine)
+            if kind is not None and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+                value.replace(exp.cast(value.copy(), "DOUBLE", dialect="databricks"))
+    return tree
+
+
+@second_try(
+    "computed_places",
+    "an array is subscripted by a literal only",
+    "Sail 0.7.2",
+    after="extraction must be a literal",
+)
+@second_try(
+    "places_by_columns",
+    "the subscript of an array is the name of a field, when it is a column",
+    "Sail 0.7.2",
+    after="Cannot cast string '",
+)
+def computed_places(tree: exp.Expr, engine: EngineSession) -> exp.Expr:
+    """``a[i]`` is ``element_at(a, i + 1)``; a negative ``i`` is out of bounds."""
+    for bracket in reversed(list(tree.find_all(exp.Bracket))):  # from the innermost
+        if len(bracket.expressions) != 1 or isinstance(bracket.expressions[0], exp.Literal):
+            continue
+        if not _is_list(probes.type_of(bracket.this, engine)):
+            continue
+        (place,) = bracket.expressions
+        wanted = exp.Add(this=exp.Paren(this=place.copy()), expression=exp.Literal.number(1))
+        nowhere = exp.Add(
+            this=exp.Anonymous(this="size", expressions=[bracket.this.copy()]), expression=exp.Literal.number(1)
+        )
+        negative = exp.LT(this=exp.Paren(this=place.copy()), expression=exp.Literal.number(0))
+        found = exp.Anonymous(this="if", expressions=[negative, nowhere, wanted])
+        new: exp.Expr = exp.Anonymous(this="element_at", expressions=[bracket.this.copy(), found])
+        if isinstance(bracket.parent, exp.Select) and bracket.arg_key == "expressions":
+            new = exp.alias_(new, bracket.sql("databricks"), quoted=True)
+        bracket.replace(new)
+    return tree
+
+
+@second_try(
+    "fields_of_lists",
+    "a field of an array of structs is a cast of its name to a number",
+    "Sail 0.7.2",
+    after="Cannot cast string '",
+)
+def fields_of_lists(tree: exp.Expr, engine: EngineSession) -> exp.Expr:
+    """``a.k`` of an array of structs is the array of their ``k``."""
+    for node in reversed(list(tree.find_all(exp.Dot, exp.Column))):  # from the innermost
+        if isinstance(node, exp.Column):
+            if len(node.parts) != 2 or isinstance(node.this, exp.Star):
+                continue
+            of: exp.Expr = exp.Column(this=node.args["table"].copy())
+            of.parent = node.parent
+            kind = probes.type_of(of, engine)
+        else:
+            of = node.this
+            kind = probes.type_of(of, engine)
+        if not _is_list(kind):
+            continue
+        one = exp.to_identifier("_one")
+        field = exp.Dot(this=one.copy(), expression=exp.to_identifier(node.name, quoted=True))
+        body = exp.Lambda(this=field, expressions=[one])
+        of = of.copy()
+        of.parent = None
+        new: exp.Expr = exp.Anonymous(this="transform", expressions=[of, body])
+        if isinstance(node.parent, exp.Select) and node.arg_key == "expressions":
+            new = exp.alias_(new, node.name, quoted=True)
+        node.replace(new)
+    return tree
+
+
+def _is_list(kind: pa.DataType | None) -> bool:
+    return kind is not None and (pa.types.is_list(kind) or pa.types.is_large_list(kind))

@@ -12,6 +12,7 @@ from dqctl.localworkspace.contract import StatementError
 from dqctl.localworkspace.sql.commands import Explain, read_command
 from dqctl.localworkspace.sql.dialect import Warehouse
 from dqctl.localworkspace.sql.maintenance import read_maintenance
+from dqctl.localworkspace.sql.recursion_words import bounded, without_levels
 from dqctl.localworkspace.sql.replace_on import replacing, without_replace_on
 from dqctl.localworkspace.sql.tokens import Reader, tokenize
 from dqctl.localworkspace.sql.writing_words import evolving, without_evolution
@@ -53,10 +54,13 @@ def _parse(statement: str) -> object:
     if command is not None:
         return command
     tokens, evolves = without_evolution(tokens)
+    tokens, level = without_levels(tokens) if "recursion" in statement.lower() else (tokens, None)
     tokens, clause = without_replace_on(statement, tokens)
     tree = parse_tree(statement, tokens)
     if clause is not None:
         tree = replacing(tree, clause, parse_tree(f"SELECT ({clause.text})").expressions[0])
+    if level is not None:
+        tree = bounded(tree, level)
     return evolving(tree) if evolves else tree
 
 
@@ -74,6 +78,9 @@ def parse_tree(statement: str, tokens: Sequence[Token] | None = None) -> exp.Exp
         where = f" (line {detail.get('line')}, position {detail.get('col')})" if detail.get("line") else ""
         raise errors.syntax_error(f"Syntax error{near}{where}: {description}") from error
     tree = trees[0]
+    if tree is not None and "/*+" in statement:  # hints, whose tables are aliases
+        for hint in list(tree.find_all(exp.Hint)):
+            hint.pop()
     if tree is None:
         raise errors.syntax_error("Syntax error, unexpected empty statement.")
     if not isinstance(tree, _STATEMENTS):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from sqlglot.errors import TokenError
 from sqlglot.tokenizer_core import Token, TokenType
@@ -23,7 +24,15 @@ def tokenize(statement: str) -> list[Token]:
     for token in tokens:
         if token.token_type == TokenType.SEMICOLON:
             raise errors.syntax_error("Syntax error at or near ';': one statement at a time.")
-    return _spelled_out(tokens)
+    return _spelled_out(_called(tokens))
+
+
+def _called(tokens: list[Token]) -> list[Token]:
+    """``window(ts, '1 day')`` is a function, also after GROUP BY, where sqlglot begins a WINDOW clause."""
+    for place, (word, opened) in enumerate(pairwise(tokens)):
+        if word.token_type == TokenType.WINDOW and opened.token_type == TokenType.L_PAREN:
+            tokens[place] = Token(TokenType.VAR, word.text, word.line, word.col, word.start, word.end)
+    return tokens
 
 
 def _spelled_out(tokens: list[Token]) -> list[Token]:
@@ -75,7 +84,7 @@ class Reader:
 
     def __init__(self, tokens: Sequence[Token], source: str = "") -> None:
         self._tokens = [word for token in tokens for word in _words(token)]
-        self._source = source
+        self.source = source
         self._index = 0
 
     def accept(self, *words: str) -> bool:
@@ -158,7 +167,7 @@ class Reader:
 
     def text(self, tokens: Sequence[Token]) -> str:
         """What the client wrote from the first to the last of these."""
-        return self._source[tokens[0].start : tokens[-1].end + 1]
+        return self.source[tokens[0].start : tokens[-1].end + 1]
 
     def until(self, *words: str, angles: bool = False) -> str:
         """Take everything before one of these words outside of all brackets, as the client wrote it."""
@@ -172,6 +181,16 @@ class Reader:
         if begin == self._index:
             raise self.error()
         return self.text(self._tokens[begin : self._index])
+
+    def pieces(self) -> list[Sequence[Token]]:
+        """Take everything that is left, cut at its commas."""
+        pieces: list[Sequence[Token]] = []
+        while True:
+            begin = self._index
+            self.until(",")
+            pieces.append(self._tokens[begin : self._index])
+            if not self.accept(","):
+                return pieces
 
     def bracketed(self, *, angles: bool = False) -> list[Sequence[Token]]:
         """Take everything up to the bracket that closes the one just taken, cut at its commas."""

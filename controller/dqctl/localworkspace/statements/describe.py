@@ -200,7 +200,7 @@ def _place(command: Describe, context: Context) -> tuple[Table, Path]:
 
 
 def _history(command: Describe, context: Context) -> Result:
-    return Result(delta.history(_place(command, context)[1]))
+    return Result(delta.history(_place(command, context)[1])[: command.limit])
 
 
 def _detail(command: Describe, context: Context) -> Result:

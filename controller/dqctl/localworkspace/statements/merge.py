@@ -188,7 +188,7 @@ def _text(tree: exp.Expr, context: Context) -> str:
         raise StatementError(
             "DELTA_UNSUPPORTED_SUBQUERY", "Subqueries are not supported in the MERGE (condition).", "0AKDC"
         )
-    return to_sql(rewrite(tree, context.namespace))
+    return to_sql(rewrite(tree, context.namespace, ansi=context.settings.is_ansi))
 
 
 def _kind(when: exp.When) -> str:

@@ -118,6 +118,8 @@ class _Thrift:
         staging = Staging(self._tokens.signer, base_url(request))
         service = ThriftService(self._sessions, warehouse.id, staging, getattr(request.state, "failure", None))
         answer = await anyio.to_thread.run_sync(_process, service, body, limiter=self._threads)
+        if service.waited_for is not None and await request.is_disconnected():
+            self._sessions.left(service.waited_for)
         return _Pieces(answer, media_type=_CONTENT_TYPE)
 
 

@@ -21,6 +21,8 @@ SESSION_IDLE = 2 * 60 * 60.0
 # A client that waits for its statement asks all the time (after a lost answer, the connector pauses for up to a
 # minute). One that was killed must not keep this machine busy for the quarter of an hour.
 ATTENDED_IDLE = 2 * 60.0
+# One that hung up while it was being answered comes back within a second or two, if it lives.
+LEFT_IDLE = 10.0
 
 _LOGGED = 300  # characters of an error
 
@@ -60,6 +62,7 @@ class Operation:
         self.id = uuid.uuid4().hex
         self.owner = owner
         self.attended = attended
+        self.left = False  # by a client that hung up when it last asked
         self.state = State.PENDING
         self.result: Result | None = None
         self.error: StatementError | None = None
@@ -206,7 +209,15 @@ class Sessions:
         if operation is None:
             raise UnknownHandle(f"Invalid OperationHandle: {operation_id}")
         operation.last_used = operation.owner.last_used = self._monotonic()
+        operation.left = False
         return operation
+
+    def left(self, operation_id: str) -> None:
+        """Who asked about an operation has hung up before there was an answer."""
+        with self._lock:
+            operation = self._operations.get(operation_id)
+        if operation is not None:
+            operation.left = True
 
     def close_operation(self, operation_id: str) -> None:
         """Forget an operation, and stop it when it still runs; nothing happens when there is none."""
@@ -238,7 +249,7 @@ class Sessions:
 
     def _patience(self, operation: Operation) -> float:
         if operation.attended and not operation.is_settled:
-            return min(ATTENDED_IDLE, self._operation_idle)
+            return min(LEFT_IDLE if operation.left else ATTENDED_IDLE, self._operation_idle)
         return self._operation_idle
 
     def count(self) -> tuple[int, int]:

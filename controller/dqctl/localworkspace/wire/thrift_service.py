@@ -82,6 +82,7 @@ class ThriftService:
         self._warehouse = warehouse
         self._staging = staging
         self._failure = failure
+        self.waited_for: str | None = None  # the operation whose end the request waited for
 
     @_answers(T.TOpenSessionResp)
     def OpenSession(self, request: Any) -> Any:  # noqa: N802, D102
@@ -217,6 +218,7 @@ class ThriftService:
         session_id = _session(request)
         operation = self._sessions.start(session_id, work, attended=bool(request.getDirectResults))
         operation.wire_format = {"arrow": arrow, **wire_format}
+        self.waited_for = operation.id
         handle = T.TOperationHandle(
             operationId=_identifier(operation.id),
             operationType=T.TOperationType.EXECUTE_STATEMENT,
@@ -246,6 +248,7 @@ class ThriftService:
     @_answers(T.TGetOperationStatusResp)
     def GetOperationStatus(self, request: Any) -> Any:  # noqa: N802, D102
         operation = self._sessions.operation(_operation(request))
+        self.waited_for = operation.id
         operation.wait(STATUS_WAIT)
         return operation_status(operation)
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from dqctl.localworkspace.contract import Result, Session, StatementError
-from dqctl.localworkspace.wire.sessions import ATTENDED_IDLE, Sessions, State, UnknownHandle, Work
+from dqctl.localworkspace.wire.sessions import ATTENDED_IDLE, LEFT_IDLE, Sessions, State, UnknownHandle, Work
 
 EMPTY = pa.table({"one": [1]})
 
@@ -205,6 +205,23 @@ def test_a_statement_whose_waiting_client_was_killed_ends_sooner(
     assert lakehouse.opened[0].cancelled == ["wait"]
     assert left_alone.state is State.RUNNING
     left_alone.cancel()
+
+
+def test_a_statement_whose_client_hung_up_ends_at_once(lakehouse: ScriptedLakehouse, clock: Time) -> None:
+    sessions = Sessions(lakehouse, monotonic=clock)
+    lost = sessions.start(sessions.open(None, None, {}).id, run("wait"), attended=True)
+    found_again = sessions.start(sessions.open(None, None, {}).id, run("wait"), attended=True)
+    assert all(session.started.wait(20) for session in lakehouse.opened)
+    sessions.left(lost.id)
+    sessions.left(found_again.id)
+    sessions.left("nobody's")
+    clock.now = 1
+    sessions.operation(found_again.id)
+    clock.now = LEFT_IDLE + 1.5
+    sessions.expire()
+    assert (lost.state, found_again.state) == (State.CANCELED, State.RUNNING)
+    assert lakehouse.opened[0].cancelled == ["wait"]
+    found_again.cancel()
 
 
 def test_a_session_that_works_does_not_expire(
