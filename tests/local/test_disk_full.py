@@ -25,7 +25,7 @@ pytestmark = [
 
 OLD, NEW = "5.92.2", "5.134.0"
 _MEGABYTES = 700  # a stack takes 150, an upgrade wants twice its database and a margin of 100
-# What is left to fill at the moment is what the commands ask for, so that it is full before a quick command is through.
+# What is left for the moment is what the commands ask for, so that it is full before a quick command is through.
 _LAST = 160 << 20
 _LONG = ("migrates the copy",)  # its command has asked for more space before, and then takes seconds
 
