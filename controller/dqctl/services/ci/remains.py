@@ -15,7 +15,7 @@ from pathlib import Path
 from dqctl import processes
 from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault
-from dqctl.services.ci.owner import started_at
+from dqctl.services.ci.owner import Owner, started_at
 from dqctl.services.ci.record import CiPaths, Record
 
 COOKIE = "DQCTL_CI_RUN"  # the variable that all processes of a command have
@@ -23,6 +23,7 @@ COOKIE = "DQCTL_CI_RUN"  # the variable that all processes of a command have
 _POLL = 0.01
 _POLITE = 5.0  # seconds for PostgreSQL to end by itself, which takes a tenth of one
 _SECONDS = 30.0
+_OWNER = 60.0  # seconds for an owner: a command of his has 10 to end, then he takes down
 # A process that was killed between two of its steps leaves the next one to be found: a shell becomes PostgreSQL.
 _SETTLED = 0.3
 
@@ -38,6 +39,24 @@ class Found:
     pid: int
     started: int
     polite: bool
+
+
+def end_owner(owner: Owner, patience: float = _OWNER) -> None:
+    """Have whoever makes a stack, or runs something in it, end: what he has under way only he can call off.
+
+    Nobody that cannot be seen from here, and not who this process was started by: a command may take its own stack
+    down. Killed after ``patience`` seconds; ``EnvironmentFault`` when even that does not end it.
+    """
+    if Owner.of(owner.pid) != owner or owner.pid in _lineage():
+        return
+    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, _POLITE)):
+        _signal(Found(owner.pid, owner.started, polite=True), number)
+        deadline = Deadline(seconds)
+        while not deadline.passed:
+            if owner.is_dead:
+                return
+            time.sleep(_POLL)
+    raise EnvironmentFault(f"process {owner.pid}, which uses the stack, does not end", "end it (kill)")
 
 
 def end_processes(paths: CiPaths, record: Record, *, settle: bool) -> int:
