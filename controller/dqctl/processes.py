@@ -163,7 +163,8 @@ def hand_over(
 def leave_behind(argv: Sequence[str], *, environment: Mapping[str, str], told: bool) -> "subprocess.Popen[bytes]":
     """Start ``argv`` in a session of its own, in which it outlives us; it says nothing to anybody.
 
-    With ``told`` its stdin is a pipe, which ends with us at the latest.
+    With ``told`` its stdin is a pipe, which ends with us at the latest. It is where we are: paths in variables may
+    be relative.
     """
     _refuse_secrets(argv)
     return subprocess.Popen(
@@ -172,7 +173,6 @@ def leave_behind(argv: Sequence[str], *, environment: Mapping[str, str], told: b
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=dict(environment),
-        cwd="/",
         start_new_session=True,
     )
 
