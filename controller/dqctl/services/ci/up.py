@@ -26,7 +26,8 @@ from dqctl.testgen import standby
 from dqctl.testgen.systems import document
 
 if TYPE_CHECKING:
-    from dqctl.services.ci.seeds import Loaded, Seeds
+    from dqctl.services.ci.seeding import Loaded
+    from dqctl.services.ci.seeds import Seeds
 
 TTL = timedelta(hours=2)
 
