@@ -5,22 +5,23 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dqctl.clock import Clock
+from dqctl.databricks.warehouse import Warehouse
 from dqctl.errors import DqctlError
 from dqctl.progress import Progress
-from dqctl.services.ci import throw_away
+from dqctl.services import declare, tables
+from dqctl.services.ci import seeding, throw_away
 from dqctl.services.ci.environment import environment_of, remembered
+from dqctl.services.ci.seeding import Loaded
+from dqctl.services.ci.seeds import Seeds
 from dqctl.services.ci.up import EphemeralStack, Wanted
 from dqctl.services.install import install
 from dqctl.services.target import find_target
 from dqctl.stack.record import ThrowAway
+from dqctl.tables.sql import Place
 from dqctl.testgen.systems.declaration import Declaration
-
-if TYPE_CHECKING:
-    from dqctl.services.ci.seeding import Loaded
-    from dqctl.services.ci.seeds import Seeds
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ Begin = Callable[[Callable[[], Any]], "Future[Any]"]
 def make(
     stack: EphemeralStack,
     wanted: Wanted,
-    found: "Seeds | None",
+    found: Seeds | None,
     place: "Future[Any]",
     begin: Begin,
     progress: Progress,
@@ -41,13 +42,9 @@ def make(
     """Install, apply, and have the other thread load the seeds as soon as it has the ``place`` for them."""
     moved = _moved(stack, found)
 
-    # What takes long to import is imported when others work: TestGen's Python first, which takes the longest.
-    def load() -> "tuple[Loaded, ...]":
+    def load() -> tuple[Loaded, ...]:
         if not (found and found.files):
             return ()
-        from dqctl.databricks.warehouse import Warehouse
-        from dqctl.services.ci import seeding
-
         with Warehouse(find_target(stack.settings), clock, progress) as warehouse:
             return seeding.load(warehouse, found, moved, stack.settings.catalog, progress)
 
@@ -58,10 +55,6 @@ def make(
 
     def prepare() -> None:
         """What a publish makes first, while TestGen begins."""
-        from dqctl.databricks.warehouse import Warehouse
-        from dqctl.services import tables
-        from dqctl.tables.sql import Place
-
         target = find_target(stack.settings)
         try:
             with Warehouse(target, clock, progress) as warehouse:
@@ -81,8 +74,6 @@ def make(
         progress=progress,
         clock=clock,
     )
-    from dqctl.services import declare
-
     place.result()
     if wanted.systems:
         declare.apply_file(
@@ -100,7 +91,7 @@ def make(
     return replace(stack, environment=plain, secrets=secret, loaded=content)
 
 
-def _moved(stack: EphemeralStack, found: "Seeds | None") -> Mapping[str, str]:
+def _moved(stack: EphemeralStack, found: Seeds | None) -> Mapping[str, str]:
     """Schemas of the seeds that have another name there."""
     if stack.record.databricks is None or found is None:
         return {}
