@@ -131,7 +131,7 @@ def test_a_stack_that_the_command_installs_in_containers_goes_with_that_of_the_r
     there = {"label": f"com.docker.compose.project=dqctl-{inside}"}
     script = '"$@" && docker volume ls'
     if left != "all":
-        script += f" && docker rm --force $(docker ps --all --quiet --filter {there['label']!r})"
+        script += f" && docker rm --force $(docker ps --all --quiet --filter label={there['label']})"
     out = run.start("ci", "run", "--runtime", "local", "--", "sh", "-c", script, "sh", *install)
     said = out.end(600)
     assert said.code == 0, said
