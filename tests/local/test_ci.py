@@ -199,6 +199,14 @@ def test_root_without_the_right_to_trace_others_as_in_a_container_sees_its_postg
     contained("ci", "down", "contained")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another account for PostgreSQL")
+def test_root_without_the_right_to_become_another_account_is_told_so(run: CommandLine) -> None:
+    contained = CommandLine(run.home, prefix=("setpriv", "--bounding-set=-chown", "--inh-caps=-chown"))
+    said = contained("ci", "run", "--", "true", code=3)
+    assert "the database cluster cannot be made" in said.err
+    assert "CAP_CHOWN" in said.err
+
+
 def test_stacks_stand_side_by_side_and_gc_takes_only_what_expired(
     run: CommandLine, seeds: Path, tmp_path: Path
 ) -> None:

@@ -62,8 +62,8 @@ class ClusterTemplate:
         try:
             shutil.rmtree(making, ignore_errors=True)
             _copy(self.path, making)
-            is_copied = True
             _own(making, server.account)
+            is_copied = True
             server.adopt(making)
         except (EnvironmentFault, OSError) as error:
             _log.warning("the cluster %s is not taken: %s", self.path, error)
