@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from crontab import CronSlices
-
 from dqctl.errors import UsageError
 
 _WORDS = {
@@ -25,6 +23,8 @@ _YEARS = 9
 
 def checked_time(at: str) -> str:
     """Cron's five fields of ``at``; ``UsageError`` for what cron would not take."""
+    from crontab import CronSlices  # hardly any command meets a time
+
     fields = " ".join(_WORDS.get(at.strip().lower(), at).split())
     if len(fields.split(" ")) != 5 or not CronSlices.is_valid(fields):
         raise UsageError(f"{at!r} is no time of cron's", _FORM)
@@ -45,6 +45,8 @@ class Times:
     @classmethod
     def of(cls, at: str) -> "Times":
         """Read ``at``, which was checked."""
+        from crontab import CronSlices  # as above
+
         minute, hour, day, month, weekday = (frozenset(int(value) for value in part) for part in CronSlices(at))
         fields = at.split(" ")
         # As Debian's cron: beside a field that begins with a star, */2 included, both have to be met.

@@ -163,7 +163,8 @@ def hand_over(
 def leave_behind(argv: Sequence[str], *, environment: Mapping[str, str], told: bool) -> "subprocess.Popen[bytes]":
     """Start ``argv`` in a session of its own, in which it outlives us; it says nothing to anybody.
 
-    With ``told`` its stdin is a pipe, which ends with us at the latest.
+    With ``told`` its stdin is a pipe, which ends with us at the latest. It is where we are: paths in variables may
+    be relative.
     """
     _refuse_secrets(argv)
     return subprocess.Popen(
@@ -172,7 +173,6 @@ def leave_behind(argv: Sequence[str], *, environment: Mapping[str, str], told: b
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=dict(environment),
-        cwd="/",
         start_new_session=True,
     )
 
@@ -280,7 +280,7 @@ def _start(
             env=dict(environment),
             cwd=cwd,
             process_group=0 if own_group else None,
-            preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - two system calls and no more
+            preexec_fn=dies_with(os.getpid(), signal.SIGKILL),  # noqa: PLW1509 - two system calls and no more
             user=entry.pw_uid if entry else None,
             group=entry.pw_gid if entry else None,
             extra_groups=os.getgrouplist(entry.pw_name, entry.pw_gid) if entry else None,
@@ -291,17 +291,17 @@ def _start(
         ) from error
 
 
-def _die_with(parent: int) -> Callable[[], None] | None:
-    """What makes the new process die with ``parent``; runs in the child between fork and exec.
+def dies_with(parent: int, number: signal.Signals) -> Callable[[], None] | None:
+    """What has the new process get a signal when ``parent`` dies; runs in the child between fork and exec.
 
-    SIGKILL, because a process that took its time over SIGTERM would go on writing when the lock is free again.
+    SIGKILL in this module: a process that took its time over SIGTERM would go on writing when the lock is free.
     """
     if _libc is None:
         return None
     prctl, getppid, leave = _libc.prctl, os.getppid, os._exit
 
     def arrange() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(_PR_SET_PDEATHSIG, number)
         if getppid() != parent:  # it died before the kernel knew
             leave(1)
 

@@ -19,6 +19,7 @@ from ci_processes import left_of, watchers
 from command_line import CommandLine, write_systems
 from container_stacks import ENVIRONMENT, POSTGRES
 from dqctl.services.ci import record
+from dqctl.services.ci.record import CiPaths
 from tiers import cache
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
@@ -121,21 +122,39 @@ def test_killed_with_its_watcher_gc_leaves_nothing_and_touches_nobody_else(
     assert left_of(run.home) == []
 
 
+@pytest.mark.parametrize("left", ["all", "network and volume"])
 def test_a_stack_that_the_command_installs_in_containers_goes_with_that_of_the_run(
-    run: CommandLine, engine: docker.DockerClient
+    left: str, run: CommandLine, engine: docker.DockerClient
 ) -> None:
     inside = f"inside-{os.getpid()}"
     install = (sys.executable, "-m", "dqctl", "--stack", inside, "install", "--runtime", "docker")
     there = {"label": f"com.docker.compose.project=dqctl-{inside}"}
-    out = run.start(
-        "ci", "run", "--runtime", "local", "--", "sh", "-c", '"$@" && docker volume ls', "sh", *install
-    )
+    script = '"$@" && docker volume ls'
+    if left != "all":
+        script += f" && docker rm --force $(docker ps --all --quiet --filter label={there['label']})"
+    out = run.start("ci", "run", "--runtime", "local", "--", "sh", "-c", script, "sh", *install)
     said = out.end(600)
     assert said.code == 0, said
     assert f"dqctl-{inside}_metadata" in said.out
     for kind in (engine.containers, engine.networks, engine.volumes):
         assert kind.list(**({"all": True} if kind is engine.containers else {}), filters=there) == []
     assert left_of(run.home) == []
+
+
+def test_a_database_that_went_with_its_container_is_missed_and_not_made_anew(run: CommandLine) -> None:
+    run("ci", "up", "--runtime", "docker", "--name", "ci-lost")
+    try:
+        inside = CommandLine(CiPaths(run.home, "ci-lost").root, {**ENVIRONMENT, "DQCTL_STACK": "ci-lost"})
+        assert inside.document("systems", "list")["systems"] == []
+        (postgres,) = (each for each in things("ci-lost") if "postgres" in str(getattr(each, "name", "")))
+        assert isinstance(postgres, Container)
+        postgres.kill()
+        for _ in range(2):
+            said = inside("systems", "list", code=3)
+            assert "the database of ci-lost is gone: it was in memory" in said.err
+    finally:
+        run("ci", "down", "ci-lost")
+    assert things("ci-lost") == []
 
 
 def things(name: str) -> list[object]:

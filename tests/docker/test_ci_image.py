@@ -1,4 +1,5 @@
-"""``compose/ci.yaml`` and the image for CI: a whole run without a network, for a user whom nobody knows.
+"""``compose/ci.yaml`` and the image for CI: a whole run without a network, for a user whom nobody knows, and for
+root.
 
 The image is large and is not built for this: ``scripts/images workspace ci`` builds it, DQCTL_CI_IMAGE names
 another one.
@@ -38,11 +39,12 @@ def _is_built() -> None:
         pytest.skip(f"{IMAGE} is not built: scripts/images workspace ci")
 
 
-def test_a_run_in_the_image_needs_no_network_and_leaves_what_is_the_callers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("user", [SOMEBODY, 0])
+def test_a_run_in_the_image_needs_no_network_and_leaves_what_is_the_callers(user: int, tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(ROOT / "examples" / "ci", project)
     for path in (project, *project.rglob("*")):
-        os.chown(path, SOMEBODY, SOMEBODY)
+        os.chown(path, user, user)
     name = f"dqctl_ci_test_{os.getpid()}"
     done = docker(
         *("compose", "--file", str(ROOT / "compose" / "ci.yaml"), "run", "--rm", "-T", "dqctl"),
@@ -50,7 +52,7 @@ def test_a_run_in_the_image_needs_no_network_and_leaves_what_is_the_callers(tmp_
         folder=project,
         DQCTL_CI_NAME=name,
         DQCTL_CI_IMAGE=IMAGE,
-        DQCTL_CI_USER=f"{SOMEBODY}:{SOMEBODY}",
+        DQCTL_CI_USER=f"{user}:{user}",
         DQCTL_CI_PROJECT=str(project),
         DQCTL_CI_NETWORK="none",
     )
@@ -58,7 +60,7 @@ def test_a_run_in_the_image_needs_no_network_and_leaves_what_is_the_callers(tmp_
     assert SET_UP not in done.stderr
     (run,) = json.loads((project / "dq" / "results.json").read_text())["runs"]
     assert run["counts"]["total"] > 20
-    assert {path.stat().st_uid for path in (project / "dq").rglob("*")} == {SOMEBODY}
+    assert {path.stat().st_uid for path in (project / "dq").rglob("*")} == {user}
     of_it = f"label=com.docker.compose.project={name}"
     for kind in (("ps", "--all"), ("network", "ls"), ("volume", "ls")):
         assert docker(*kind, "--quiet", "--filter", of_it).stdout == ""

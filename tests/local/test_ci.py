@@ -199,6 +199,14 @@ def test_root_without_the_right_to_trace_others_as_in_a_container_sees_its_postg
     contained("ci", "down", "contained")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another account for PostgreSQL")
+def test_root_without_the_right_to_become_another_account_is_told_so(run: CommandLine) -> None:
+    contained = CommandLine(run.home, prefix=("setpriv", "--bounding-set=-chown", "--inh-caps=-chown"))
+    said = contained("ci", "run", "--", "true", code=3)
+    assert "the database cluster cannot be made" in said.err
+    assert "CAP_CHOWN" in said.err
+
+
 def test_stacks_stand_side_by_side_and_gc_takes_only_what_expired(
     run: CommandLine, seeds: Path, tmp_path: Path
 ) -> None:
@@ -237,6 +245,10 @@ def test_what_cannot_be_made_leaves_nothing_but_its_reason(run: CommandLine, see
     said = run("ci", "run", "--seed", bad, "--artifacts", tmp_path / "out", code=2)
     assert "error: seeds/shop/views.sql:3: " in said.err
     assert (tmp_path / "out" / "logs" / "workspace-server.log").exists()
+    (tmp_path / "file").touch()
+    said = run("ci", "run", "--seed", bad, "--artifacts", tmp_path / "file" / "out", code=2)
+    assert "error: seeds/shop/views.sql:3: " in said.err, "what came first is the error, also without its logs"
+    assert f"{tmp_path}/file/out/logs: Not a directory" in said.err
     assert "there is no program 'no-such-program'" in run("ci", "run", "--", "no-such-program", code=2).err
 
 
@@ -279,3 +291,15 @@ def test_in_a_databricks_workspace_schemas_are_thrown_away_and_no_others(
 def _names(warehouse: Warehouse) -> set[str]:
     rows = warehouse.query("SELECT schema_name FROM main.information_schema.schemata").to_pylist()
     return {row["schema_name"] for row in rows} - {"default", "information_schema"}
+
+
+@pytest.mark.parametrize("moment", ["", "making the database cluster", "PostgreSQL is up"])
+def test_taken_down_while_it_is_made_nothing_of_it_comes_about_later(
+    run: CommandLine, seeds: Path, tmp_path: Path, moment: str
+) -> None:
+    making = run.start("ci", "up", "--name", "early", "-f", write_systems(tmp_path), "--seed", seeds)
+    eventually("its directory is there", lambda: record.names(run.home))
+    assert not moment or making.hear(moment)
+    run("ci", "down", "early")
+    assert not making.is_running, "who makes it has ended before"
+    assert making.end().code == 128 + signal.SIGTERM

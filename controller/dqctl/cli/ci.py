@@ -103,7 +103,7 @@ def up(
 def run(
     command: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- COMMAND...]", help="What runs inside [default: all tests, made if need be]"),
+        typer.Argument(metavar="-- COMMAND", help="What runs inside [default: all tests, made if need be]"),
     ] = None,
     file: Systems = None,
     seed: Seed = None,

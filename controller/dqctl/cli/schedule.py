@@ -45,7 +45,7 @@ def add(
     at: Annotated[str, typer.Option(help="When, as cron has it ('30 2 * * *', @daily), in the machine's time")],
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- COMMAND...]", help="dqctl's arguments [default: --quiet run-tests --all]"),
+        typer.Argument(metavar="-- COMMAND", help="dqctl's arguments [default: --quiet run-tests --all]"),
     ] = None,
     by: Annotated[By, typer.Option(help="Who starts it; controller is dqctl controller run")] = By.CRON,
     timeout: Annotated[float, typer.Option(help="Seconds after which a run is stopped", min=1)] = 86400.0,

@@ -45,11 +45,12 @@ def remove(label: str) -> int:
 def remove_project(name: str, directory: Path) -> int:
     """Remove the Compose project ``name`` whose definition is in ``directory``; how much it was.
 
-    Nothing where containers of that name have another directory: then it is somebody else's.
+    Nothing where containers or volumes of that name have another directory: then it is somebody else's.
     """
     found = find(f"{_PROJECT}={name}")
-    places = {each.labels.get(_DIRECTORY) for each in found if each.kind == "container"}
-    return remove_all(found) if places == {str(directory)} else 0
+    tells = {"container": _DIRECTORY, "volume": labels.ROOT}  # a network tells nothing
+    places = {each.labels.get(tells[each.kind]) for each in found if each.kind in tells}
+    return remove_all(found) if places <= {str(directory)} else 0
 
 
 def remove_all(found: Iterable[Belonging]) -> int:

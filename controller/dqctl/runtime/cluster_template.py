@@ -13,6 +13,7 @@ import os
 import pwd
 import secrets
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ _log = logging.getLogger(__name__)
 _FORMAT = 2
 _TIMEOUT = 120.0  # seconds for a copy: 0.1 on an idle machine
 _KEPT = 2  # of one version of TestGen
+_STALE = 3600.0  # seconds after which nobody makes, or removes, one any more
 _ENDING = ".cluster"
 
 
@@ -56,15 +58,19 @@ class ClusterTemplate:
         if not os.access(self.path / "PG_VERSION", os.R_OK):  # none, or another user's
             return False
         making = server.data.with_name(f"{server.data.name}.making")
+        is_copied = False
         try:
             shutil.rmtree(making, ignore_errors=True)
             _copy(self.path, making)
             _own(making, server.account)
+            is_copied = True
             server.adopt(making)
         except (EnvironmentFault, OSError) as error:
-            _log.warning("the cluster %s does not fit and is removed: %s", self.path, error)
+            _log.warning("the cluster %s is not taken: %s", self.path, error)
+            # What cannot be copied tells of this stack, which somebody may be taking down, not of what is kept.
+            if is_copied and making.exists():
+                _discard(self.path)
             shutil.rmtree(making, ignore_errors=True)
-            shutil.rmtree(self.path, ignore_errors=True)
             return False
         return True
 
@@ -74,10 +80,11 @@ class ClusterTemplate:
         Where that cannot be done, the log says so: this stack needs nothing of it.
         """
         server: Postgres = self.runtime.postgres
-        if self.path.exists() or not capabilities(self.runtime.version).known:
+        if self._is_there or not capabilities(self.runtime.version).known:
             return
         making = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
         try:
+            _discard(self.path)  # what a removal that was killed has left of one
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.runtime.down()
             _copy(server.data, making)
@@ -91,11 +98,30 @@ class ClusterTemplate:
             shutil.rmtree(making, ignore_errors=True)
             self.runtime.up()
 
+    @property
+    def _is_there(self) -> bool:
+        """Whether one is kept: what a removal that was killed has left of one is none."""
+        try:
+            return (self.path / "PG_VERSION").exists()
+        except PermissionError:  # another user's
+            return True
+
     def _remove_oldest(self) -> None:
         kept = sorted(self.path.parent.glob(f"*{_ENDING}"), key=lambda path: path.stat().st_mtime)
         for path in kept[:-_KEPT]:
-            with contextlib.suppress(OSError):
-                shutil.rmtree(path)
+            _discard(path)
+        for path in self.path.parent.glob(f".*{_ENDING}.*"):
+            with contextlib.suppress(OSError):  # whoever makes it is quicker
+                if time.time() - path.stat().st_mtime > _STALE:
+                    shutil.rmtree(path)
+
+
+def _discard(path: Path) -> None:
+    """Remove a cluster at once: what is there under its name is whole."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with contextlib.suppress(OSError):
+        path.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -396,6 +396,8 @@ class DockerRuntime:
             container = containers(compose.project(self.paths)).get("postgres")
             if container is None or container.attrs["State"].get("Health", {}).get("Status") != "unhealthy":
                 raise
+            if self.record.throw_away:  # what is in memory would not survive it
+                raise
             self._progress("PostgreSQL runs and does not answer: it is restarted, what was stored is safe")
             with explained():
                 container.restart(timeout=_STOP)
@@ -435,6 +437,14 @@ class DockerRuntime:
         )
 
     def _ensure_metadata(self) -> bool:
+        thrown_away = self.record.throw_away and self.record.installed
+        if thrown_away and not metadata.database_exists(self.postgres):
+            # A new one would say that there are no systems, and not that they were lost.
+            raise EnvironmentFault(
+                f"the database of {self.paths.name} is gone: it was in memory, and its container has ended",
+                "take the stack down, and make another; 1.5 GB are all that its PostgreSQL may have",
+            )
+
         def set_up(variables: Mapping[str, str]) -> Completed:
             self._progress("setting up TestGen's metadata database")
             return self.run(["setup-system-db", "--yes"], deadline=Deadline(_SETUP_TIMEOUT), environment=variables)

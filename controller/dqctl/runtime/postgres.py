@@ -93,9 +93,13 @@ class Postgres:
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise disk_full(self.data) from None
-            raise EnvironmentFault(
-                f"the database cluster cannot be made: {error}", f"check who owns {self.data.parent}"
-            ) from None
+            hint = f"check who owns {self.data.parent}"
+            if error.errno == errno.EPERM:
+                hint += (
+                    "; where root may not become another account (a container without CAP_CHOWN, CAP_SETGID and "
+                    "CAP_SETUID), run it as a user"
+                )
+            raise EnvironmentFault(f"the database cluster cannot be made: {error}", hint) from None
         finally:
             shutil.rmtree(making, ignore_errors=True)
 

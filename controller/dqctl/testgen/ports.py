@@ -1,12 +1,13 @@
 """What this package needs of a place where TestGen runs; ``runtime`` provides it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
-
-import psycopg
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from dqctl.clock import Deadline
 from dqctl.processes import Completed, Feed, Line
+
+if TYPE_CHECKING:
+    import psycopg
 
 __all__ = ["Completed", "Feed", "Line", "Runtime"]
 

@@ -5,11 +5,13 @@ In the test's process it would share warning filters, patched modules and variab
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dqctl import processes
 from dqctl.errors import EnvironmentFault
 
 LOGS = "dqctl logs says more"
@@ -42,6 +44,8 @@ def dqctl(
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **environment},
+        # Killed tests want nothing any more: a stack that came up behind them would be nobody's.
+        preexec_fn=processes.dies_with(os.getpid(), signal.SIGTERM),  # noqa: PLW1509 - two system calls and no more
     )
     with process:
         try:

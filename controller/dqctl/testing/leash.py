@@ -36,12 +36,12 @@ def watch(directory: Path, kind: Kind, subject: str) -> None:
     # The watcher's own lock comes to it locked, and ends with it: it is never not there yet.
     descriptor = lock(directory / name)
     try:
+        # Where we are: DQCTL_HOME and its like may be relative.
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__, str(directory), kind, subject],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            cwd="/",
             pass_fds=(descriptor,),
             start_new_session=True,  # Ctrl-C is for the tests
         )

@@ -10,7 +10,7 @@ import pytest
 
 from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault
-from dqctl.processes import Completed, run
+from dqctl.processes import Completed, leave_behind, run
 from dqctl.redaction import register
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
@@ -173,6 +173,14 @@ def test_a_child_that_is_left_behind_neither_blocks_nor_lives_on(tmp_path: Path)
     assert python(code).stdout == "done\n"
     assert time.monotonic() - started < 30
     assert wait_until(lambda: not alive(int(pid.read_text())))
+
+
+def test_who_is_left_behind_finds_files_by_the_names_that_they_have_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert leave_behind(["/bin/sh", "-c", ": > here"], environment=ENVIRONMENT, told=False).wait() == 0
+    assert (tmp_path / "here").exists()
 
 
 def test_a_daemon_that_keeps_our_pipes_does_not_hold_us() -> None:

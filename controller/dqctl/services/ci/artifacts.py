@@ -74,10 +74,10 @@ def write_logs(paths: CiPaths, made: Record, folder: Path) -> tuple[Path, ...]:
     sources = {each: f"{each.stem}.log" for each in sorted(paths.stack.logs.glob("*.log"))}
     sources |= {each: f"{each.stem}.log" for each in sorted((paths.stack.postgres / "log").glob("*.log"))}
     sources |= {each: f"workspace-{each.name}" for each in sorted((paths.workspace / "logs").glob("*.log"))}
-    texts = {name: each.read_text(encoding="utf-8", errors="replace") for each, name in sources.items()}
-    if made.runtime == "docker":
-        texts |= _of_containers(paths)
     try:
+        texts = {name: each.read_text(encoding="utf-8", errors="replace") for each, name in sources.items()}
+        if made.runtime == "docker":
+            texts |= _of_containers(paths)
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             (folder / name).write_text(redact(text), encoding="utf-8")

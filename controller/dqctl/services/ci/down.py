@@ -11,7 +11,7 @@ from pathlib import Path
 from dqctl.clock import Deadline
 from dqctl.errors import Busy, EnvironmentFault, UsageError
 from dqctl.services.ci.record import CiPaths, Record, names, read
-from dqctl.services.ci.remains import end_processes
+from dqctl.services.ci.remains import end_owner, end_processes
 from dqctl.settings import Settings
 from dqctl.stack import labels
 from dqctl.stack.paths import StackPaths
@@ -22,11 +22,18 @@ _POLL = 0.02
 
 
 def down(settings: Settings, name: str) -> None:
-    """Take the stack ``name`` down; ``UsageError`` when there is none. See ``take_down``."""
+    """Take the stack ``name`` down; ``UsageError`` when there is none. See ``take_down``.
+
+    Who still makes it, or runs something in it, is ended before.
+    """
     paths = CiPaths(settings.home, name)
-    if not take_down(paths, settings):
+    record = read(paths)
+    if record is None:
         known = ", ".join(names(settings.home)) or "there are none"
         raise UsageError(f"there is no ephemeral stack {name!r}", f"those that there are: {known}")
+    if record.owner:
+        end_owner(record.owner)
+    take_down(paths, settings, settle=record.owner is not None and record.owner.is_dead)
 
 
 def take_down(

@@ -12,9 +12,10 @@ from dqctl.databricks.warehouse import Warehouse
 from dqctl.errors import DqctlError
 from dqctl.progress import Progress
 from dqctl.services import declare, tables
-from dqctl.services.ci import seeds, throw_away
+from dqctl.services.ci import seeding, throw_away
 from dqctl.services.ci.environment import environment_of, remembered
-from dqctl.services.ci.seeds import Loaded, Seeds
+from dqctl.services.ci.seeding import Loaded
+from dqctl.services.ci.seeds import Seeds
 from dqctl.services.ci.up import EphemeralStack, Wanted
 from dqctl.services.install import install
 from dqctl.services.target import find_target
@@ -45,7 +46,7 @@ def make(
         if not (found and found.files):
             return ()
         with Warehouse(find_target(stack.settings), clock, progress) as warehouse:
-            return seeds.load(warehouse, found, moved, stack.settings.catalog, progress)
+            return seeding.load(warehouse, found, moved, stack.settings.catalog, progress)
 
     def adapted(declared: Declaration) -> Declaration:
         """It tells nobody, and looks where the seeds are."""

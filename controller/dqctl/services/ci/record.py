@@ -114,11 +114,24 @@ def create(paths: CiPaths, record: Record) -> None:
 
 def write(paths: CiPaths, record: Record) -> None:
     """Replace the record; ``EnvironmentFault`` when the stack was taken down meanwhile."""
+    if not paths.record.exists():
+        raise EnvironmentFault(f"somebody has taken {paths.name} down while it was made", "make it anew")
+    _write(paths, record)
+
+
+def put_back(paths: CiPaths, record: Record) -> None:
+    """Have the record there: somebody may have taken the stack down before all of it had come about."""
+    with contextlib.suppress(OSError):  # it is there; what else is wrong is said by the next line
+        paths.root.mkdir()
+    _write(paths, record)
+
+
+def _write(paths: CiPaths, record: Record) -> None:
     try:
         write_atomically(paths.record, record.model_dump_json(indent=2) + "\n", PRIVATE_FILE)
     except OSError as error:
         raise EnvironmentFault(
-            f"{paths.record} cannot be written: {error.strerror}", "somebody has taken the stack down: begin anew"
+            f"{paths.record} cannot be written: {error.strerror}", "free space or change its owner; see DQCTL_HOME"
         ) from error
 
 

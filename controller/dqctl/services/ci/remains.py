@@ -8,21 +8,23 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from dqctl import processes
 from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault
-from dqctl.services.ci.owner import started_at
+from dqctl.services.ci.owner import Owner, started_at
 from dqctl.services.ci.record import CiPaths, Record
 
 COOKIE = "DQCTL_CI_RUN"  # the variable that all processes of a command have
 
 _POLL = 0.01
+_LOOK = 0.2  # seconds between two looks at all processes of the machine, while those that were found end
 _POLITE = 5.0  # seconds for PostgreSQL to end by itself, which takes a tenth of one
 _SECONDS = 30.0
+_OWNER = 60.0  # seconds for an owner: a command of his has 10 to end, then he takes down
 # A process that was killed between two of its steps leaves the next one to be found: a shell becomes PostgreSQL.
 _SETTLED = 0.3
 
@@ -38,6 +40,24 @@ class Found:
     pid: int
     started: int
     polite: bool
+
+
+def end_owner(owner: Owner, patience: float = _OWNER) -> None:
+    """Have whoever makes a stack, or runs something in it, end: what he has under way only he can call off.
+
+    Nobody that cannot be seen from here, and not who this process was started by: a command may take its own stack
+    down. Killed after ``patience`` seconds; ``EnvironmentFault`` when even that does not end it.
+    """
+    if Owner.of(owner.pid) != owner or owner.pid in _lineage():
+        return
+    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, _POLITE)):
+        _signal(Found(owner.pid, owner.started, polite=True), number)
+        deadline = Deadline(seconds)
+        while not deadline.passed:
+            if owner.is_dead:
+                return
+            time.sleep(_POLL)
+    raise EnvironmentFault(f"process {owner.pid}, which uses the stack, does not end", "end it (kill)")
 
 
 def end_processes(paths: CiPaths, record: Record, *, settle: bool) -> int:
@@ -67,11 +87,12 @@ def end_processes(paths: CiPaths, record: Record, *, settle: bool) -> int:
                     f"processes of {paths.name} do not end: {', '.join(str(each.pid) for each in found)}",
                     f"end them (kill), then: dqctl ci down {paths.name}",
                 )
+            _wait(found)
         else:
             quiet = quiet or Deadline(_SETTLED if settle else 0.0)
             if quiet.passed:
                 return len(ended)
-        time.sleep(_POLL)
+            time.sleep(_POLL)
 
 
 def find(paths: CiPaths, record: Record) -> Iterator[Found]:
@@ -79,29 +100,29 @@ def find(paths: CiPaths, record: Record) -> Iterator[Found]:
     own = _lineage()
     root = str(paths.root)
     cookie = f"{COOKIE}={record.command.cookie}".encode() if record.command else None
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) in own:
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):  # noqa: PTH208 - numbers, of many processes
+        if pid in own:
             continue
         with contextlib.suppress(OSError):
-            arguments = (entry / "cmdline").read_bytes().split(b"\0")
-            if arguments == [b""]:  # of the kernel, or ended
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if not line:  # of the kernel, or ended
                 continue
-            ours, polite = _is_of_stack(entry, arguments, root, str(paths.stack.postgres))
+            ours, polite = _is_of_stack(pid, line, root, str(paths.stack.postgres))
             if not ours and cookie:
-                ours = cookie in (entry / "environ").read_bytes().split(b"\0")
-            started = started_at(int(entry.name))
-            if ours and started is not None:
-                yield Found(int(entry.name), started, polite)
+                ours = cookie in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            started = started_at(pid) if ours else None
+            if started is not None:
+                yield Found(pid, started, polite)
 
 
-def _is_of_stack(entry: Path, arguments: list[bytes], root: str, data: str) -> tuple[bool, bool]:
-    """Whether it is of the stack, and whether it is to end by itself."""
-    named = any(root.encode() in each for each in arguments)
+def _is_of_stack(pid: int, line: bytes, root: str, data: str) -> tuple[bool, bool]:
+    """Whether it is of the stack, by its command line, and whether it is to end by itself."""
+    named = root.encode() in line
+    if not named and not line.startswith(b"postgres:"):  # what a backend calls itself
+        return False, False
+    arguments = line.split(b"\0")
     if named and _WORKSPACE in arguments:
         return True, False
-    if not named and not arguments[0].startswith(b"postgres:"):  # what a backend calls itself
-        return False, False
-    pid = int(entry.name)
     program = processes.link_of(pid, "exe").name.removesuffix(" (deleted)")
     if named:
         first = program == "postgres" and arguments[1:2] == [b"-D"]
@@ -131,6 +152,13 @@ def _lineage() -> set[int]:
             break
         pid = int(fields.split()[1])
     return found
+
+
+def _wait(found: Iterable[Found]) -> None:
+    """Wait until they have ended, or not so long: to look for others costs more."""
+    deadline = Deadline(_LOOK)
+    while not deadline.passed and any(started_at(each.pid) == each.started for each in found):
+        time.sleep(_POLL)
 
 
 def _signal(found: Found, number: signal.Signals) -> None:

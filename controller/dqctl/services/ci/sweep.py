@@ -92,13 +92,8 @@ def sweep_in_passing(settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
             processes.leave_behind(_watcher(settings, name), environment=os.environ, told=False).returncode = 0
 
 
-def start_watcher(settings: Settings, name: str) -> "Watcher":
-    """A process that takes the stack down should this one end before it has."""
-    return Watcher(settings, name)
-
-
 class Watcher:
-    """See ``dqctl.services.ci.watcher``."""
+    """A process that takes the stack down should this one end before it has; see ``dqctl.services.ci.watcher``."""
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._process = processes.leave_behind(_watcher(settings, name), environment=os.environ, told=True)

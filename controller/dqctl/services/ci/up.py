@@ -26,7 +26,8 @@ from dqctl.testgen import standby
 from dqctl.testgen.systems import document
 
 if TYPE_CHECKING:
-    from dqctl.services.ci.seeds import Loaded, Seeds
+    from dqctl.services.ci.seeding import Loaded
+    from dqctl.services.ci.seeds import Seeds
 
 TTL = timedelta(hours=2)
 
@@ -133,9 +134,13 @@ def up(
                 record.write(paths, stack.record)
         except BaseException as error:
             with undisturbed():
-                if on_failure and isinstance(error, DqctlError):
-                    on_failure(made)
-                _give_up(settings, paths, made, beside, clock)
+                try:
+                    if on_failure and isinstance(error, DqctlError):
+                        on_failure(made)
+                except DqctlError as second:  # what it came from matters more
+                    progress(f"{second.message}; {second.hint}")
+                finally:
+                    _give_up(settings, paths, made, beside, clock)
             raise
     return stack
 
@@ -224,6 +229,7 @@ def _give_up(user: Settings, paths: CiPaths, made: Record, beside: _Beside, cloc
     while not (beside.is_over or deadline.passed):
         end_processes(paths, made, settle=False)  # which the other thread waits for
         clock.sleep(_POLL)
+    record.put_back(paths, made)
     take_down(paths, user, settle=True)
 
 

@@ -6,10 +6,11 @@ what makes a night fail must not change because a database was lost.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import psycopg
+if TYPE_CHECKING:
+    import psycopg
 
 # As in the ledger: two commands that make the schema at the same time would fail on each other's.
 _LOCK = 0x647163746C
