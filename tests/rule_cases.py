@@ -20,6 +20,17 @@ ANSWERED: dict[str, list[tuple[str, list[tuple[Any, ...]]]]] = {
         ("SELECT * FROM VALUES (1, 10, 20, 30, 40) AS t(id, a, b, c, d) UNPIVOT ((a, b) FOR n IN ((a, b) AS one, (c, d))) ORDER BY n",
          [(1, "c_d", 30, 40), (1, "one", 10, 20)]),
     ],
+    "lateral_generators": [
+        ("SELECT x FROM VALUES (1, array(1, -1)), (2, NULL) AS t(id, a) LATERAL VIEW explode(a) e AS x WHERE x > 0", [(1,)]),
+        ("SELECT id FROM VALUES (1, array(1)), (2, NULL) AS t(id, a) LATERAL VIEW OUTER explode(a) AS x WHERE x IS NULL", [(2,)]),
+        ("SELECT k FROM VALUES (map('a', 1, 'b', 2)) AS t(m) LATERAL VIEW explode(m) e AS k, v WHERE e.v = 2", [("b",)]),
+        ("SELECT y FROM VALUES (array(array(1, 2), array(3))) AS t(a) LATERAL VIEW explode(a) AS x LATERAL VIEW explode(x) AS y WHERE y > 2",
+         [(3,)]),
+        ("SELECT e.x FROM VALUES (1, array(1)), (2, NULL), (3, array()) AS t(id, a), LATERAL explode(t.a) AS e(x)", [(1,)]),
+        ("SELECT id, x FROM VALUES (1, array(5)), (2, NULL) AS t(id, a) LEFT JOIN LATERAL explode(a) AS e(x) ON TRUE ORDER BY id",
+         [(1, 5), (2, None)]),
+        ("SELECT x FROM VALUES (1, array(5)), (2, NULL) AS t(id, a) JOIN LATERAL explode(a) AS e(x) ON TRUE", [(5,)]),
+    ],
     "rows_in_order": [
         ("SELECT a FROM VALUES (1), (3), (2) AS t(a) DISTRIBUTE BY a SORT BY a DESC", [(3,), (2,), (1,)]),
         ("SELECT a FROM VALUES (1), (3), (2) AS t(a) CLUSTER BY a", [(1,), (2,), (3,)]),
@@ -35,13 +46,6 @@ ANSWERED: dict[str, list[tuple[str, list[tuple[Any, ...]]]]] = {
     "ranges_of_dates": [
         (f"SELECT id, count(*) OVER (ORDER BY d RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND CURRENT ROW) AS c FROM {DAYS} ORDER BY id",
          [(1, 1), (2, 2), (3, 2), (4, 1)]),
-    ],
-    "maps_in_rows": [
-        ("SELECT k, v FROM VALUES (map('a', 1, 'b', 2)) AS t(m) LATERAL VIEW explode(m) e AS k, v ORDER BY k", [("a", 1), ("b", 2)]),
-        ("SELECT explode(m) AS (k, v) FROM VALUES (map('a', 1)) AS t(m)", [("a", 1)]),
-        ("SELECT e.k, e.v FROM VALUES (map('a', 1)) AS t(m), LATERAL explode(t.m) AS e(k, v)", [("a", 1)]),
-        ("SELECT explode(map('a', 1))", [("a", 1)]),
-        ("SELECT k, v FROM VALUES (1, map('a', 1)), (2, NULL) AS t(n, m) LATERAL VIEW OUTER explode(m) e AS k, v ORDER BY n", [("a", 1), (None, None)]),
     ],
     "days_of_the_week": [
         (f"SELECT weekday({SUNDAY}) AS w, date_part('DOW', {SUNDAY}) AS d, extract(DAYOFWEEK FROM {SUNDAY}) AS e,"

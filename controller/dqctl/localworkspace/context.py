@@ -21,6 +21,7 @@ from dqctl.localworkspace.sql import (
     query_rules,  # noqa: F401 - registers its rules
 )
 from dqctl.localworkspace.sql.dialect import to_sql
+from dqctl.localworkspace.sql.map_rows import by_entries
 from dqctl.localworkspace.sql.names import Namespace
 from dqctl.localworkspace.sql.relations import Pin, Relations
 from dqctl.localworkspace.sql.retrying import RetryingSession
@@ -92,7 +93,7 @@ class Context:
         with ExitStack() as stack:
             relations = Relations(self, stack)
             resolved = rewrite(relations.resolve(tree), self.namespace, ansi=self.settings.is_ansi)
-            yield to_sql(expand(resolved, self.engine))
+            yield to_sql(by_entries(expand(resolved, self.engine), self.engine))
 
     def query(self, tree: exp.Expr) -> pa.Table:
         """The rows of a query; a second try where a rule knows the engine's failure."""

@@ -9,7 +9,7 @@ import sys
 import threading
 import uuid
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, cast
 
@@ -27,6 +27,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 with warnings.catch_warnings():
     # pyspark 4.2 warns about pandas 3 when it is imported; nothing here goes through pandas.
     warnings.simplefilter("ignore", FutureWarning)
+    import grpc
     import pyspark.sql.connect.types  # noqa: F401  (imports what would warn later)
     from pyspark.sql.connect.client import DefaultChannelBuilder
     from pyspark.sql.connect.dataframe import DataFrame
@@ -92,11 +93,43 @@ class Engine(Protocol):
         ...
 
 
+class BrokenOffError(Exception):
+    """The engine ended a result that was not there yet."""
+
+
+class _WholeResults(grpc.UnaryStreamClientInterceptor):  # type: ignore[misc]  # grpc has no types
+    """Sees that a result has come: where there are no rows, there is a batch without any.
+
+    A thread of Sail 0.7.2 that panics ends the result as if that were all.
+    """
+
+    def intercept_unary_stream(
+        self, continuation: Callable[..., Any], client_call_details: Any, request: Any
+    ) -> Any:
+        """Pass on what is answered; ``BrokenOffError`` where it ends too early."""
+        call = continuation(client_call_details, request)
+        return _whole(call) if client_call_details.method.endswith("/ExecutePlan") else call
+
+
+def _whole(call: Any) -> Iterator[Any]:
+    has_columns = has_rows = False
+    try:
+        for response in call:
+            has_columns = has_columns or response.HasField("schema")
+            has_rows = has_rows or response.HasField("arrow_batch")
+            yield response
+    finally:
+        call.cancel()  # whoever stops before the end wants no more of it
+    if has_columns and not has_rows:
+        raise BrokenOffError("The engine broke off: it does not know how to carry this statement out.")
+
+
 class SparkConnectSession:
     """An ``EngineSession`` over pyspark's Spark Connect client."""
 
     def __init__(self, url: str) -> None:
         channel = DefaultChannelBuilder(url, channelOptions=[_UNCOMPRESSED])
+        channel.add_interceptor(_WholeResults())
         self._spark = SparkSession.builder.channelBuilder(channel).create()
         # One more call for every batch, for streams that can be taken up again; nothing here does.
         self._spark.client.disable_reattachable_execute()

@@ -57,6 +57,52 @@ def unpivot(tree: exp.Expr, _: Namespace) -> exp.Expr:
     return tree
 
 
+# Rows of arrays and maps, and what is called where one without entries has a row, too.
+_OF_ENTRIES = {each: f"{each}_outer" for each in ("explode", "posexplode", "inline")}
+
+
+@rule("lateral_generators", "WHERE knows no columns of a LATERAL VIEW; LATERAL explode makes a row of nothing",
+      _SAIL, exp.Lateral)  # fmt: skip
+def lateral_generators(tree: exp.Expr, _: Namespace) -> exp.Expr:
+    """A LATERAL VIEW is a join of ``LATERAL``; where that is no outer one, its rows are of what has entries."""
+    for select in list(tree.find_all(exp.Select)):
+        joins = list(select.args.get("joins") or ())
+        for number, view in enumerate(select.args.get("laterals") or (), start=1):
+            join = exp.Join(this=view.copy(), kind="CROSS", side="LEFT" if view.args.get("outer") else None)
+            alias = join.this.args.get("alias") or exp.TableAlias()
+            if alias.this is None:
+                alias.set("this", _named(f"_view_{number}"))
+            join.this.set("view", False)
+            join.this.set("outer", False)
+            join.this.set("alias", alias)
+            joins.append(join)
+        select.set("laterals", None)
+        for join in joins:
+            call = join.this.this if isinstance(join.this, exp.Lateral) else None
+            condition = join.args.get("on")
+            if not isinstance(call, exp.Anonymous) or not (condition is None or _is_true(condition)):
+                continue
+            outer = _OF_ENTRIES.get(call.name.lower())
+            if outer is not None and join.side == "LEFT":
+                call.set("this", outer)
+            elif outer is not None:
+                select.where(exp.GT(this=_size(call.expressions[0]), expression=exp.Literal.number(0)), copy=False)
+            join.set("side", None)
+            join.set("kind", "CROSS")
+            join.set("on", None)
+        if joins:
+            select.set("joins", joins)
+    return tree
+
+
+def _is_true(condition: exp.Expr) -> bool:
+    return isinstance(condition, exp.Boolean) and bool(condition.this)
+
+
+def _size(entries: exp.Expr) -> exp.Expr:
+    return exp.Anonymous(this="size", expressions=[entries.copy()])
+
+
 @rule("rows_in_order", "DISTRIBUTE BY and CLUSTER BY are not supported", _SAIL, exp.Select)
 def rows_in_order(tree: exp.Expr, _: Namespace) -> exp.Expr:
     """All rows are in one partition here: SORT BY and CLUSTER BY order them, DISTRIBUTE BY changes nothing."""
@@ -138,28 +184,3 @@ def ranges_of_dates(tree: exp.Expr, _: Namespace) -> exp.Expr:
                 if not (isinstance(ordered, exp.Cast) and ordered.is_type(*exp.DataType.TEMPORAL_TYPES)):
                     ordered.replace(exp.cast(ordered.copy(), "TIMESTAMP", dialect="databricks"))
     return tree
-
-
-# Makes two columns of a map, which is where the engine breaks off (or says that there are no rows).
-_EXPLODING = {"explode": "inline", "explode_outer": "inline_outer"}
-
-
-@rule("maps_in_rows", "explode of a map breaks off, or has no rows", _SAIL, exp.Anonymous)
-def maps_in_rows(tree: exp.Expr, _: Namespace) -> exp.Expr:
-    """``explode(m) AS (k, v)`` is ``inline(map_entries(m))``: two names say that it is a map, or ``map()``."""
-    for call in list(tree.find_all(exp.Anonymous)):
-        name = call.name.lower()
-        if name not in _EXPLODING or len(call.expressions) != 1:
-            continue
-        above = call.parent
-        alias = above.args.get("alias") if isinstance(above, (exp.Lateral, exp.Table)) else None
-        names = above.expressions if isinstance(above, exp.Aliases) else alias.columns if alias else ()
-        (argument,) = call.expressions
-        if len(names) == 2 or (isinstance(argument, exp.Anonymous) and argument.name.lower() in _MAPS):
-            entries = exp.Anonymous(this="map_entries", expressions=[argument.copy()])
-            call.replace(exp.Anonymous(this=_EXPLODING[name], expressions=[entries]))
-    return tree
-
-
-_MAPS = ("map", "map_concat", "map_filter", "map_from_arrays", "map_from_entries", "str_to_map",
-         "transform_keys", "transform_values")  # fmt: skip
