@@ -175,11 +175,10 @@ def test_nothing_is_told_without_a_token(endpoint: Endpoint) -> None:
 @pytest.mark.feature("Limits", "HTTP that is none: 400")
 def test_what_is_no_http_is_refused(endpoint: Endpoint) -> None:
     for sent in (b"\x00" * 1000, b"NONSENSE\r\n\r\n", b"GET /" + b"a" * 100_000):
-        with plain(endpoint) as connection:
-            # It may be let go of before it has said it all.
-            with contextlib.suppress(ConnectionError, ssl.SSLEOFError):
-                connection.sendall(sent)
-                assert connection.recv(1000)[:12] in (b"HTTP/1.1 400", b"")
+        # It may be let go of before it has said it all.
+        with plain(endpoint) as connection, contextlib.suppress(ConnectionError, ssl.SSLEOFError):
+            connection.sendall(sent)
+            assert connection.recv(1000)[:12] in (b"HTTP/1.1 400", b"")
     with socket.create_connection((endpoint.address, endpoint.port), timeout=60) as raw:  # no TLS
         raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         with contextlib.suppress(ConnectionError):
