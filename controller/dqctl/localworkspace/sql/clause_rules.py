@@ -66,41 +66,83 @@ _OF_ENTRIES = {each: f"{each}_outer" for each in ("explode", "posexplode", "inli
 def lateral_generators(tree: exp.Expr, _: Namespace) -> exp.Expr:
     """A LATERAL VIEW is a join of ``LATERAL``; where that is no outer one, its rows are of what has entries."""
     for select in list(tree.find_all(exp.Select)):
-        joins = list(select.args.get("joins") or ())
-        for number, view in enumerate(select.args.get("laterals") or (), start=1):
-            join = exp.Join(this=view.copy(), kind="CROSS", side="LEFT" if view.args.get("outer") else None)
-            alias = join.this.args.get("alias") or exp.TableAlias()
-            if alias.this is None:
-                alias.set("this", _named(f"_view_{number}"))
-            join.this.set("view", False)
-            join.this.set("outer", False)
-            join.this.set("alias", alias)
-            joins.append(join)
-        select.set("laterals", None)
-        for join in joins:
-            call = join.this.this if isinstance(join.this, exp.Lateral) else None
-            condition = join.args.get("on")
-            if not isinstance(call, exp.Anonymous) or not (condition is None or _is_true(condition)):
-                continue
+        joins = [each.copy() for each in select.args.get("joins") or ()]
+        joins += [_joined(view, number) for number, view in enumerate(select.args.get("laterals") or (), start=1)]
+        laterals = [each for each in joins if _is_lateral_call(each)]
+        conditions: list[exp.Expr] = []
+        for place, join in enumerate(laterals):
+            call = join.this.this
             outer = _OF_ENTRIES.get(call.name.lower())
             if outer is not None and join.side == "LEFT":
                 call.set("this", outer)
             elif outer is not None:
-                select.where(exp.GT(this=_size(call.expressions[0]), expression=exp.Literal.number(0)), copy=False)
+                entries = _as_where_sees_it(call.expressions[0], select, laterals, place)
+                if entries is None:
+                    break
+                conditions.append(exp.GT(this=_size(entries), expression=exp.Literal.number(0)))
             join.set("side", None)
             join.set("kind", "CROSS")
             join.set("on", None)
-        if joins:
-            select.set("joins", joins)
+        else:
+            if laterals and all(
+                isinstance(view.this, exp.Anonymous) for view in select.args.get("laterals") or ()
+            ):
+                select.set("laterals", None)
+                select.set("joins", joins)
+                select.where(*conditions, copy=False)
     return tree
 
 
-def _is_true(condition: exp.Expr) -> bool:
-    return isinstance(condition, exp.Boolean) and bool(condition.this)
+def _joined(view: exp.Expr, number: int) -> exp.Join:
+    """The join that a LATERAL VIEW is; it has a name."""
+    lateral = view.copy()
+    outer = lateral.args.get("outer")
+    alias = lateral.args.get("alias") or exp.TableAlias()
+    if alias.this is None:
+        alias.set("this", _named(f"_view_{number}"))
+    for key, value in (("view", False), ("outer", False), ("alias", alias)):
+        lateral.set(key, value)
+    return exp.Join(this=lateral, kind="CROSS", side="LEFT" if outer else None)
+
+
+def _is_lateral_call(join: exp.Expr) -> bool:
+    condition = join.args.get("on")
+    is_met = condition is None or (isinstance(condition, exp.Boolean) and bool(condition.this))
+    return is_met and isinstance(join.this, exp.Lateral) and isinstance(join.this.this, exp.Anonymous)
+
+
+def _as_where_sees_it(
+    argument: exp.Expr, select: exp.Select, laterals: list[exp.Join], place: int
+) -> exp.Expr | None:
+    """What the call at ``place`` is of, for WHERE, which knows the names that it and later calls make, too.
+
+    ``explode(a) AS a`` is of the ``a`` from before; None where it cannot be told whose that is.
+    """
+    made = [_columns_of(each) for each in laterals]
+    argument = argument.copy()
+    for column in list(argument.find_all(exp.Column)):
+        name = column.name.lower()
+        if column.table or not any(name in names for names in made[place:]):
+            continue
+        owners = [each.this for each, names in zip(laterals[:place], made, strict=False) if name in names]
+        if not owners and len(laterals) == len(select.args.get("joins") or ()) + len(
+            select.args.get("laterals") or ()
+        ):
+            owners = [select.args["from_"].this]
+        if not owners or not owners[-1].alias_or_name:
+            return None
+        column.set("table", _named(owners[-1].alias_or_name))
+    return argument
+
+
+def _columns_of(join: exp.Join) -> set[str]:
+    alias = join.this.args.get("alias")
+    given = {each.name.lower() for each in alias.columns} if alias is not None else set()
+    return given or {"pos", "col", "key", "value"}
 
 
 def _size(entries: exp.Expr) -> exp.Expr:
-    return exp.Anonymous(this="size", expressions=[entries.copy()])
+    return exp.Anonymous(this="size", expressions=[entries])
 
 
 @rule("rows_in_order", "DISTRIBUTE BY and CLUSTER BY are not supported", _SAIL, exp.Select)
