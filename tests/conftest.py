@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 
 import compatibility
+import thorough
 from tiers import TIERS, required, unavailable
 
 _FOREIGN = ("DQCTL_", "DATABRICKS_", "TG_", "TESTGEN_", "PG")
@@ -27,6 +28,7 @@ gc.disable()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--compatibility", choices=("write", "check"), help="docs/compatibility.md, by what is seen")
+    parser.addoption("--thorough", action="store_true", help="also what shows the same at more places or moments")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Saved by the tests that ask for it: the others count their statements and their seconds. Commands that they
     # start inherit it; settings that they make themselves find the same in their home (local/conftest.py).
     os.environ["DQCTL_STATE"] = "off"
+    thorough.choose(config)
     if unknown := required() - set(TIERS):
         raise pytest.UsageError(f"DQCTL_TEST_REQUIRE names no tier: {', '.join(sorted(unknown))}")
 
@@ -69,6 +72,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     items.sort(key=place)
     compatibility.mark(items)
+    if items and not items[0].config.getoption("--thorough"):
+        thorough.check(items)
 
 
 def pytest_collection_finish() -> None:
@@ -90,6 +95,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    thorough.leave_out(item)
     # The local tier is gated where it begins to need something: the fixture environments_cache.
     if item.get_closest_marker("docker"):
         _need_docker()

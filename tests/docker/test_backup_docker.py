@@ -120,6 +120,7 @@ backup_restore.restore(load(), "latest", progress=progress)
 """
 
 
+@pytest.mark.thorough
 def test_a_restore_that_is_killed_leaves_the_metadata_and_nothing_else(run: CommandLine) -> None:
     runtime = open_runtime(run.settings, silent)
     before, made = seen(run), backup.create(runtime, "test")

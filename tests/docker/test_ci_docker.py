@@ -122,6 +122,7 @@ def test_killed_with_its_watcher_gc_leaves_nothing_and_touches_nobody_else(
     assert left_of(run.home) == []
 
 
+@pytest.mark.thorough(but="all")
 @pytest.mark.parametrize("left", ["all", "network and volume"])
 def test_a_stack_that_the_command_installs_in_containers_goes_with_that_of_the_run(
     left: str, run: CommandLine, engine: docker.DockerClient

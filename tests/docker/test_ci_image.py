@@ -39,6 +39,7 @@ def _is_built() -> None:
         pytest.skip(f"{IMAGE} is not built: scripts/images workspace ci")
 
 
+@pytest.mark.thorough(but="12345")
 @pytest.mark.parametrize("user", [SOMEBODY, 0])
 def test_a_run_in_the_image_needs_no_network_and_leaves_what_is_the_callers(user: int, tmp_path: Path) -> None:
     project = tmp_path / "project"

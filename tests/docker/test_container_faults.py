@@ -123,6 +123,7 @@ def test_a_port_that_is_taken_is_said_and_a_free_one_is_published_on_loopback_on
     assert [each["HostIp"] for each in bound] == ["127.0.0.1"]
 
 
+@pytest.mark.thorough
 def test_an_install_killed_at_any_moment_is_completed_by_the_next_and_purged_it_leaves_nothing(
     run: CommandLine,
 ) -> None:

@@ -59,6 +59,7 @@ def test_a_job_inside_works_with_it_after_it_slept_and_after_a_rotation(run: Com
     assert published(run.settings, "dq_profile_columns")
 
 
+@pytest.mark.thorough
 def test_a_backup_is_made_verified_and_restored(run: CommandLine) -> None:
     made = run.document("backup", "create")["backup"]
     assert made["verified"]

@@ -297,6 +297,7 @@ def test_one_that_is_down_is_started_by_the_next_command_which_leaves_it_the_que
     assert within(90, lambda: row_of(runtime, queued)[0] == "error"), "nobody can run tests of no suite"
 
 
+@pytest.mark.thorough
 def test_it_has_no_more_rights_than_the_engine_and_shows_no_secret(run: CommandLine, runtime: Runtime) -> None:
     found = containers(STACK)
     ours, engine = (found[service].attrs for service in ("scheduler", "engine"))

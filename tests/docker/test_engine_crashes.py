@@ -198,6 +198,7 @@ def assert_whole(daemon: OwnEngine, run: CommandLine) -> None:
     assert set(daemon.containers()) == {"engine", "postgres"}
 
 
+@pytest.mark.thorough
 def test_whatever_is_killed_in_containers_the_next_command_has_it_whole(
     daemon: OwnEngine, run: CommandLine
 ) -> None:

@@ -255,6 +255,7 @@ def test_postgres_keeps_its_data_and_stops_at_once_and_cleanly(run_postgres) -> 
         assert connection.execute("SELECT one FROM kept").fetchone() == (1,)
 
 
+@pytest.mark.thorough
 def test_postgres_killed_at_any_moment_of_its_first_start_recovers(run_postgres) -> None:
     for delay in (0.1, 0.3, 0.5, 0.7, 0.9, 1.1, 1.4):
         container = run_postgres()
@@ -265,6 +266,7 @@ def test_postgres_killed_at_any_moment_of_its_first_start_recovers(run_postgres)
         assert connection.execute("SELECT current_database()").fetchone() == ("owner",)
 
 
+@pytest.mark.thorough
 def test_postgres_cut_off_before_the_last_move_begins_anew(engine, images, run_postgres, volume: Volume) -> None:
     connect(run_postgres()).close()
     mounted = {"user": "999:999", "volumes": {volume.name: {"bind": DATA}}}
@@ -344,6 +346,7 @@ def test_postgres_runs_the_scripts_of_the_first_start_once(run_postgres, secret:
 # --- both --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_testgen_sets_its_database_up_in_the_postgres_image_with_secrets_from_files_only(
     engine, images, run_postgres, tmp_path: Path
 ) -> None:

@@ -30,6 +30,7 @@ def project(tmp_path: Path, build_images: Callable[..., list[str]]) -> Project:
     return project_in(tmp_path / "project", home, **ENVIRONMENT | images)
 
 
+@pytest.mark.thorough
 def test_the_stack_of_data_tests_is_in_containers_that_are_gone_afterwards(
     project: Project, engine: docker.DockerClient
 ) -> None:

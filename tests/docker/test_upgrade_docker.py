@@ -48,6 +48,7 @@ def assert_is(run: CommandLine, version: str, *, kept: bool) -> None:
     assert run.settings.image == f"dqctl/testgen:{version}"
 
 
+@pytest.mark.thorough
 def test_an_upgrade_in_containers_happens_whole_or_not_at_all(run: CommandLine) -> None:
     failing = run.start("--output", "json", "upgrade")
     assert failing.hear("migrates the copy")

@@ -203,6 +203,7 @@ with database_session() as session:
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("version", ["5.92.2", "5.33.3"])
 def test_older_versions_too_and_each_job_reads_its_own_target(
     older_stack: Settings, shop: Shop, workspace: Path, tmp_path: Path, version: str

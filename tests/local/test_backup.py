@@ -87,6 +87,7 @@ def filled(installed_stack: Settings) -> Settings:
     return installed_stack
 
 
+@pytest.mark.thorough(but="5.134.0")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_backup_comes_back_row_by_row_in_every_version(older_stack: Settings) -> None:
     runtime = open_runtime(older_stack, silent)
@@ -182,6 +183,7 @@ def test_a_database_that_is_there_again_meanwhile_is_said(filled: Settings) -> N
     metadata.drop_database(runtime.postgres, "datakitchen_restored")
 
 
+@pytest.mark.thorough(but="a byte")
 @pytest.mark.parametrize("damage", ["a byte", "the end", "all of it", "a byte and its checksum", "a count"])
 def test_a_dump_that_is_not_what_was_made_is_refused_and_nothing_is_changed(filled: Settings, damage: str) -> None:
     runtime = open_runtime(filled, silent)
@@ -234,6 +236,7 @@ else:
 """
 
 
+@pytest.mark.thorough
 def test_killed_at_any_moment_the_stack_has_the_old_metadata_or_the_restored_one(fresh_stack: Settings) -> None:
     print(f"DQCTL_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it with a failure
     chance = random.Random(SEED)  # noqa: S311 - moments, not secrets

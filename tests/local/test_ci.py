@@ -144,6 +144,7 @@ def start_waiting(run: CommandLine, tmp_path: Path, *options: object) -> Process
     return run.start("ci", "run", *options, "--", "sh", script)
 
 
+@pytest.mark.thorough(but="2-130")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_reaches_the_command_and_all_is_taken_down(
     run: CommandLine, tmp_path: Path, number: signal.Signals, code: int
@@ -163,6 +164,7 @@ def test_killed_while_the_command_runs_its_watcher_takes_it_down(run: CommandLin
     assert process.end().code == -signal.SIGKILL
 
 
+@pytest.mark.thorough(but="1")
 @pytest.mark.parametrize("part", range(3))
 def test_killed_with_its_watcher_at_any_moment_gc_leaves_nothing_and_no_neighbour_is_touched(
     run: CommandLine, seeds: Path, tmp_path: Path, part: int
@@ -252,6 +254,7 @@ def test_what_cannot_be_made_leaves_nothing_but_its_reason(run: CommandLine, see
     assert "there is no program 'no-such-program'" in run("ci", "run", "--", "no-such-program", code=2).err
 
 
+@pytest.mark.thorough
 def test_in_a_databricks_workspace_schemas_are_thrown_away_and_no_others(
     run: CommandLine, seeds: Path, tmp_path: Path
 ) -> None:
@@ -293,6 +296,7 @@ def _names(warehouse: Warehouse) -> set[str]:
     return {row["schema_name"] for row in rows} - {"default", "information_schema"}
 
 
+@pytest.mark.thorough(but="making the database cluster")
 @pytest.mark.parametrize("moment", ["", "making the database cluster", "PostgreSQL is up"])
 def test_taken_down_while_it_is_made_nothing_of_it_comes_about_later(
     run: CommandLine, seeds: Path, tmp_path: Path, moment: str

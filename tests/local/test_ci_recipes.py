@@ -136,6 +136,7 @@ def test_what_was_broken_before_makes_no_pull_request_fail(story: Story) -> None
     assert "<summary>Still broken: 1</summary>" in summary
 
 
+@pytest.mark.thorough
 def test_every_job_leaves_junit_reports_and_logs(story: Story) -> None:
     for job, failures in (("branch", 0), ("breaking", 1), ("harmless", 1)):
         (junit,) = story.left(job).glob("*.junit.xml")

@@ -205,6 +205,7 @@ def test_after_a_rotation_of_everything_a_job_still_connects_and_nothing_old_is_
 MOMENTS = [step for step in STEPS if step not in [f"{name} is replaced" for name in tuple(LENGTHS)[1:-1]]]
 
 
+@pytest.mark.thorough(but="the database has taken them")
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_in_any_moment_the_old_or_the_new_secrets_count(runtime: LocalRuntime, moment: str) -> None:
     before = values_of(runtime)
@@ -226,6 +227,7 @@ def test_killed_in_any_moment_the_old_or_the_new_secrets_count(runtime: LocalRun
         assert value not in killed.everything
 
 
+@pytest.mark.thorough(but="the new secrets are written down")
 @pytest.mark.parametrize("moment", [STEPS[0], *STEPS[TAKEN - 2 : TAKEN + 2]])
 def test_interrupted_in_any_moment_it_is_ended_at_once(runtime: LocalRuntime, moment: str) -> None:
     before = values_of(runtime)
@@ -246,6 +248,7 @@ def test_interrupted_in_any_moment_it_is_ended_at_once(runtime: LocalRuntime, mo
     assert_testgen_reads(runtime, after["testgen_password"])
 
 
+@pytest.mark.thorough
 def test_killed_while_postgresql_is_killed_too(runtime: LocalRuntime) -> None:
     before = values_of(runtime)
     run_program(ROTATE, runtime.paths.home, "the database has taken them")
@@ -260,6 +263,7 @@ def test_killed_while_postgresql_is_killed_too(runtime: LocalRuntime) -> None:
     assert_the_connection_works(runtime)
 
 
+@pytest.mark.thorough
 def test_killed_from_outside_while_the_database_takes_them(runtime: LocalRuntime) -> None:
     print(f"DQCTL_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it with a failure
     chance = random.Random(SEED)  # noqa: S311 - no secret
@@ -470,6 +474,7 @@ def test_a_value_is_revealed_as_the_database_has_it_after_an_interrupted_rotatio
     assert all(each.changed for each in secrets_of(settings_of(runtime)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("version", ["5.92.2", "5.33.3"])
 def test_older_versions_keep_their_connections_and_their_roles_follow(
     older_stack: Settings, tmp_path: Path

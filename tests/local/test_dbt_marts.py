@@ -75,6 +75,7 @@ def project(module_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     assert record.names(module_home) == ()
 
 
+@pytest.mark.thorough
 def test_the_marts_of_a_dbt_project_are_tested_before_and_after_two_more_days(project: Project) -> None:
     now, later = _blocks()
     project.sh(now, 0)

@@ -73,6 +73,7 @@ print(json.dumps({"imported": imported, "current": found.current, "kept": sessio
 """
 
 
+@pytest.mark.thorough(but="5.134.0")
 @pytest.mark.parametrize("version", ["5.134.0", "5.92.2"])
 def test_a_job_does_without_the_uis_session_until_somebody_asks_for_it(
     version: str, install_version: Callable[[str], Path], tmp_path: Path
@@ -86,6 +87,7 @@ def test_a_job_does_without_the_uis_session_until_somebody_asks_for_it(
     assert stock["kept"]
 
 
+@pytest.mark.thorough(but="5.134.0")
 @pytest.mark.parametrize("version", [known.version for known in KNOWN])
 def test_what_is_put_off_does_the_same_when_it_is_used(
     version: str, install_version: Callable[[str], Path], tmp_path: Path

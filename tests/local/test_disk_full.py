@@ -123,6 +123,7 @@ def assert_whole(run: CommandLine, before: dict[str, tuple[int, int]]) -> None:
     assert not [path.name for path in runtime.paths.root.rglob(".making-*")]
 
 
+@pytest.mark.thorough(but="saving the state-command0")
 @pytest.mark.parametrize(
     ("moment", "command"),
     [
@@ -150,6 +151,7 @@ def test_a_save_or_a_restore_says_so_and_works_when_there_is_space(
     assert_whole(run, before)
 
 
+@pytest.mark.thorough
 def test_an_upgrade_and_a_rollback_say_so_and_work_when_there_is_space(on_disk: tuple[CommandLine, Disk]) -> None:
     run, disk = on_disk
     before = stored(run)

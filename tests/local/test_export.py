@@ -117,6 +117,7 @@ def once(receiver: Receiver, results: int) -> bool:
     return len(receiver.keys) == results and set(receiver.keys.values()) == {1}
 
 
+@pytest.mark.thorough(but="5.134.0")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_stock_testgen_sends_is_sent_alike_and_the_types_that_it_never_sends_too(
     stacks: Callable[[str], Settings], version: str
@@ -609,6 +610,7 @@ def test_a_command_exports_and_says_so_with_its_exit_code(
     assert statuses(runtime, made)["Queued"] == 0
 
 
+@pytest.mark.thorough
 def test_the_sidecar_exports_what_waits_and_goes_on_where_the_receiver_was_away(
     settings: Settings, runtime: LocalRuntime, receiver: Receiver
 ) -> None:

@@ -116,6 +116,7 @@ def test_an_install_killed_at_any_moment_is_completed_by_the_next(settings: Sett
     assert_completed_by_the_next(settings)
 
 
+@pytest.mark.thorough
 def test_a_set_up_killed_or_interrupted_at_any_moment_is_done_anew_by_the_next(unprepared_home: Path) -> None:
     print(f"DQCTL_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it with a failure
     chance = random.Random(SEED)  # noqa: S311 - moments, not secrets
@@ -161,6 +162,7 @@ def test_a_full_disk_is_said_and_recovered_from(
     assert_a_full_disk_is_said_and_recovered_from(settings, small_disk, megabytes)
 
 
+@pytest.mark.thorough
 @needs_root
 def test_a_disk_that_is_full_in_the_middle_of_a_set_up_is_said_and_recovered_from(
     unprepared_home: Path, small_disk: Callable[[int], None]

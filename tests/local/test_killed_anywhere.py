@@ -140,6 +140,7 @@ def job_ids(run: CommandLine) -> set[str]:
         return {row[0] for row in connection.execute("SELECT id::text FROM job_executions").fetchall()}
 
 
+@pytest.mark.thorough(but="0.0")
 @pytest.mark.parametrize("seconds", [0.0, 0.5])
 def test_the_workspace_dies_while_results_are_published(run: CommandLine, seconds: float) -> None:
     workspace = run.settings.workspace
@@ -212,6 +213,7 @@ def test_dqctl_is_killed_at_any_moment(run: CommandLine) -> None:
     assert list((run.home / "stacks" / "default" / "work").iterdir()) == []
 
 
+@pytest.mark.thorough(but="2-130")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopping_a_command_stops_all_that_it_does(
     run: CommandLine, target: Target, number: signal.Signals, code: int
@@ -249,6 +251,7 @@ def test_ctrl_c_while_the_workspace_is_the_target(run: CommandLine) -> None:
     assert_whole(run)
 
 
+@pytest.mark.thorough
 def test_of_two_commands_at_once_one_works_and_the_other_says_who(run: CommandLine) -> None:
     before = job_ids(run)
     first = run.start("--output", "json", "run-tests", "sales/sales-suite")

@@ -103,6 +103,7 @@ def same_lines(text: str) -> list[str]:
     return sorted(text.splitlines())
 
 
+@pytest.mark.thorough(but="5.134.0")
 @pytest.mark.parametrize("version", ["5.134.0", "5.92.2", "5.33.3"])
 def test_it_is_what_a_set_up_makes_and_no_secret_goes_from_one_stack_to_another(
     unprepared_home: Path, version: str, install_version: Callable[[str], Path]

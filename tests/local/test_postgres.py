@@ -172,6 +172,7 @@ def test_a_foreign_process_with_the_old_number_is_not_taken_for_it(fresh_stack: 
         sleeper.kill()
 
 
+@pytest.mark.thorough(but=r"garbage\n")
 @pytest.mark.parametrize("rest", ["", "\n", "garbage\n", "999999\n"])
 def test_a_damaged_pid_file_is_no_obstacle(fresh_stack: Settings, rest: str) -> None:
     runtime = open_runtime(fresh_stack, silent)

@@ -118,6 +118,7 @@ def test_a_service_principal_that_gets_no_token_is_refused(
     assert "a-secret-that-is-wrong" not in str(said.value)
 
 
+@pytest.mark.thorough(but="5.134.0")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_all_that_testgen_stored_arrives_equal(
     version: str, make_stack: Callable[[str], Stack], settings: Settings
@@ -385,6 +386,7 @@ def test_a_workspace_that_does_not_run_leaves_all_runs_waiting(stack: Stack, tmp
     assert int(caught.value.exit_code) == 5
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 def test_a_workspace_killed_again_and_again_ends_with_every_run_published_once(
     stack: Stack, own_workspace: Path, tmp_path: Path

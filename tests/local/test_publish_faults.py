@@ -125,6 +125,7 @@ def hits(endpoint: Endpoint) -> list[int]:
     return [found["hit"] for found in client.list_faults(endpoint)]
 
 
+@pytest.mark.thorough(but="lost answers")
 @pytest.mark.parametrize("name", SURVIVED)
 def test_each_statement_of_a_publish_survives(
     name: str, stack: Stack, settings: Settings, endpoint: Endpoint
@@ -182,6 +183,7 @@ def test_files_on_their_way_into_a_volume_survive(
     assert [path for path in settings.workspace.rglob("*.parquet") if "tables" not in path.parts] == []
 
 
+@pytest.mark.thorough(but="tables are there")
 @pytest.mark.parametrize("ready", [False, True], ids=["no tables yet", "tables are there"])
 def test_the_end_at_any_statement_leaves_what_the_next_publish_completes(
     ready: bool, stack: Stack, settings: Settings, endpoint: Endpoint

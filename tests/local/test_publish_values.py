@@ -60,6 +60,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         yield Settings(home=data_dir.parent, workspace=Path(data_dir), schema_name="odd-values")
 
 
+@pytest.mark.thorough(but="by a file")
 @pytest.mark.parametrize("inline", [True, False], ids=["inside the statement", "by a file"])
 @given(
     profile=st.lists(rows_of(records.PROFILE_COLUMNS), max_size=4),

@@ -59,6 +59,7 @@ def kept(module_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         at_home("ci", "down", "--all-mine")
 
 
+@pytest.mark.thorough
 def test_the_examples_of_the_documentation_pass_beside_data_tests_on_one_stack(kept: Kept) -> None:
     assert "4 passed" not in kept.said, "there are data tests, too"
     assert "PASSED systems.yaml::orders::Required[orders.amount]" in kept.said
@@ -170,6 +171,7 @@ def test_an_apply_that_testgen_refuses_is_told_in_its_words_and_changes_nothing(
     assert [each["name"] for each in kept.run.document("systems", "list")["systems"]] == ["shop"]
 
 
+@pytest.mark.thorough
 def test_in_a_databricks_workspace_all_is_in_schemas_that_are_gone_afterwards(kept: Kept, tmp_path: Path) -> None:
     """A local workspace stands in for a real one: it is somebody else's, and stays."""
     with running_workspace() as endpoint:
@@ -212,6 +214,7 @@ def test_that_hangs(dq_schema):
 """
 
 
+@pytest.mark.thorough(but="9")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_interrupted_or_killed_leaves_nothing(
     number: signal.Signals, module_home: Path, tmp_path: Path

@@ -200,6 +200,7 @@ def test_a_test_that_fails_under_testgens_own_command_is_told(
                     connection.execute(f"DELETE FROM dqctl.{table}")
 
 
+@pytest.mark.thorough
 def test_what_goes_away_is_waited_for(
     settings: Settings, runtime: LocalRuntime, sidecar: Callable[..., Sidecar]
 ) -> None:
@@ -421,6 +422,7 @@ def coming(connection: "Connection[Any]") -> bool:
     return Notice(connection, capabilities("5.134.0")).look().coming
 
 
+@pytest.mark.thorough
 def test_a_sidecar_lives_through_an_upgrade_a_rollback_an_uninstall_and_a_purge(
     settings: Settings, runtime: LocalRuntime, copied_stack: Callable[[str], Settings]
 ) -> None:

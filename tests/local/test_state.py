@@ -51,6 +51,7 @@ def saving(shared: Saving) -> Saving:
     return shared
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("version", ["5.33.3"])  # all versions come back: see test_state_restore
 def test_older_versions_are_saved_whole_and_then_only_what_changed(
     older_stack: Settings, workspace: Path, version: str
@@ -153,6 +154,7 @@ MISHAPS = {
 }
 
 
+@pytest.mark.thorough(but="a trigger gone")
 @pytest.mark.parametrize("mishap", MISHAPS)
 def test_what_changes_cannot_tell_is_found_and_everything_saved(saving: Saving, mishap: str) -> None:
     statements, undo, because = MISHAPS[mishap]
@@ -210,6 +212,7 @@ def test_deltas_that_have_outgrown_their_base_are_followed_by_another(
     saving.assert_whole()
 
 
+@pytest.mark.thorough
 def test_rows_of_killed_saves_go_with_the_next_base_and_those_of_saves_under_way_stay(
     saving: Saving, kill_at: Callable[[str, str], int]
 ) -> None:
@@ -409,6 +412,7 @@ def kill_at(shared: Saving) -> Iterator[Callable[[str, str], int]]:
     victims.communicate(timeout=60)
 
 
+@pytest.mark.thorough(but="delta-MERGE")
 @pytest.mark.parametrize(("kind", "moment"), [(kind, moment) for kind in MOMENTS for moment in MOMENTS[kind]])
 def test_killed_in_any_moment_nothing_is_lost_and_nothing_twice(
     saving: Saving, kill_at: Callable[[str, str], int], kind: str, moment: str
@@ -426,6 +430,7 @@ def test_killed_in_any_moment_nothing_is_lost_and_nothing_twice(
     assert saving.save().kind is None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", list(MOMENTS))
 def test_what_a_killed_save_made_is_its_own_also_when_the_next_one_is_killed(
     saving: Saving, kill_at: Callable[[str, str], int], kind: str
@@ -452,6 +457,7 @@ def test_a_table_that_another_program_locks_is_no_server_that_went_away(
     saving.assert_whole()
 
 
+@pytest.mark.thorough(but="MERGE")
 @pytest.mark.parametrize("lost", ["INSERT", "MERGE", "SELECT"])
 def test_answers_that_are_lost_and_writers_that_are_met_change_nothing(
     saving: Saving, workspace: Path, lost: str
@@ -533,6 +539,7 @@ def test_turned_off_nothing_is_written_down_and_turned_on_everything_is_saved(sa
     saving.assert_whole()
 
 
+@pytest.mark.thorough(but="True")
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_a_restored_backup_becomes_the_newest_commit(
     saving: Saving, is_killed: bool, monkeypatch: pytest.MonkeyPatch

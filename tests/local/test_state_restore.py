@@ -96,6 +96,7 @@ def databases(settings: Settings) -> set[str]:
     return {str(name) for (name,) in found} - {"postgres"}
 
 
+@pytest.mark.thorough(but="5.134.0")
 @pytest.mark.parametrize("version", [each.version for each in KNOWN])
 def test_a_restored_database_has_every_row_of_the_saved_one(
     older_stack: Settings, workspace: Path, version: str
@@ -150,6 +151,7 @@ def stack(shared_stack: Settings) -> Settings:
     return shared_stack
 
 
+@pytest.mark.thorough(but="the restored database equals")
 @pytest.mark.parametrize("moment", STEPS)
 def test_killed_in_any_moment_the_old_or_the_restored_database_is_whole(
     stack: Settings, workspace: Path, moment: str
@@ -230,6 +232,7 @@ def test_what_is_saved_while_a_restore_waits_is_not_taken_back(
     assert state.save(stack).kind is None
 
 
+@pytest.mark.thorough
 def test_what_another_program_changes_while_rows_come_back_is_put_aside(stack: Settings) -> None:
     state_restore.restore(stack)
     runtime = opened(stack)

@@ -119,6 +119,7 @@ class Reader:
         return self.said
 
 
+@pytest.mark.thorough
 def test_published_runs_keep_their_identity_on_every_way_from_5_33_3_to_5_134_0(sales: CommandLine) -> None:
     runtime = open_runtime(sales.settings, silent)
     known = job_ids(runtime)
@@ -216,6 +217,7 @@ def test_after_a_rotation_of_keys_a_rollback_has_the_secrets_of_now(
     assert run.document("status")["last_jobs"][0]["status"] == "completed"
 
 
+@pytest.mark.thorough
 def test_a_migration_that_fails_half_way_leaves_the_stack_as_it_was(small: CommandLine) -> None:
     runtime = open_runtime(small.settings, silent)
     with runtime.metadata() as connection:

@@ -123,6 +123,7 @@ def changing(copied_stack: Callable[[str], Settings], install_version: Callable[
     return one
 
 
+@pytest.mark.thorough(but="written down")
 @pytest.mark.parametrize("moment", ["written down", "the candidate is marked"])
 def test_killed_before_the_databases_have_changed_names_it_stays_what_it_was(
     changing: Changing, moment: str
@@ -133,6 +134,7 @@ def test_killed_before_the_databases_have_changed_names_it_stays_what_it_was(
     changing.assert_is(before.testgen_version)
 
 
+@pytest.mark.thorough(but="the stack has the version")
 @pytest.mark.parametrize("moment", ["the databases have changed names", "the stack has the version", "checked"])
 def test_killed_after_the_databases_have_changed_names_the_next_command_goes_on(
     changing: Changing, moment: str
@@ -174,6 +176,7 @@ def test_killed_between_two_versions_and_uninstalled_it_is_ended_by_the_next_ins
     changing.assert_is(wanted)
 
 
+@pytest.mark.thorough(but="going back: the databases have their names again")
 @pytest.mark.parametrize(
     "moment",
     [

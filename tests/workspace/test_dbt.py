@@ -19,7 +19,7 @@ from databricks import sql
 from dqctl.localworkspace.endpoint import Endpoint
 from workspaces import DBT, connected, connector_python, foreign_environment, running_workspace
 
-pytestmark = [pytest.mark.local, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.local, pytest.mark.thorough, pytest.mark.timeout(1200)]
 
 PROBE = Path(__file__).parent / "invoking_dbt.py"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dbt"

@@ -1,0 +1,37 @@
+"""Tests that show at more moments, in more versions, on another engine or on a longer way what others show once.
+
+A run of all tests leaves them out unless it is asked for them (``--thorough``, as CI does); who names tests has them.
+``@pytest.mark.thorough(but="CASE")`` keeps one case of a parametrised test in every run, by its id.
+"""
+
+from collections.abc import Iterable
+
+import pytest
+
+
+def choose(config: pytest.Config) -> None:
+    """Thorough is also who chose tests by file, name or mark: just those are wanted."""
+    named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+    config.option.thorough |= bool(named or config.option.keyword or config.option.markexpr)
+
+
+def check(items: Iterable[pytest.Item]) -> None:
+    """The cases that are kept exist; of no use where only some are collected."""
+    kept: dict[str, bool] = {}
+    for item in items:
+        if mark := item.get_closest_marker("thorough"):
+            test = item.nodeid.partition("[")[0]
+            kept[test] = kept.get(test, "but" not in mark.kwargs) or not _is_thorough(item)
+    if missing := [test for test, found in kept.items() if not found]:
+        raise pytest.UsageError(f"no case is the one that thorough(but=...) keeps: {', '.join(missing)}")
+
+
+def leave_out(item: pytest.Item) -> None:
+    """Skip a thorough test where it was not asked for."""
+    if _is_thorough(item) and not item.config.getoption("--thorough"):
+        pytest.skip("thorough: scripts/test --thorough has them, and so has naming one")
+
+
+def _is_thorough(item: pytest.Item) -> bool:
+    marks = list(item.iter_markers("thorough"))
+    return any(item.name != f"{item.originalname}[{mark.kwargs.get('but')}]" for mark in marks)  # type: ignore[attr-defined]
