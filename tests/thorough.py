@@ -33,5 +33,7 @@ def leave_out(item: pytest.Item) -> None:
 
 
 def _is_thorough(item: pytest.Item) -> bool:
-    marks = list(item.iter_markers("thorough"))
-    return any(item.name != f"{item.originalname}[{mark.kwargs.get('but')}]" for mark in marks)  # type: ignore[attr-defined]
+    if item.get_closest_marker("spark"):  # what the embedded engine is compared with
+        return True
+    kept = (mark.kwargs.get("but") for mark in item.iter_markers("thorough"))
+    return any(not item.name.endswith(f"[{each}]") for each in kept)

@@ -19,7 +19,7 @@ from dqctl.runtime import open_runtime
 from dqctl.services import backup
 from stored_state import Picture, add_history, make_odd_table, picture
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.thorough, pytest.mark.timeout(600)]
 
 STACK = "backups"
 _ENDLESS = 300_000_000  # bytes of input that nobody reads
@@ -120,7 +120,6 @@ backup_restore.restore(load(), "latest", progress=progress)
 """
 
 
-@pytest.mark.thorough
 def test_a_restore_that_is_killed_leaves_the_metadata_and_nothing_else(run: CommandLine) -> None:
     runtime = open_runtime(run.settings, silent)
     before, made = seen(run), backup.create(runtime, "test")

@@ -18,7 +18,7 @@ IMAGE = os.environ.get("DQCTL_CI_IMAGE", "dqctl/ci:0.1.0")
 SOMEBODY = 12345
 SET_UP = "making TestGen's metadata database"  # what the image has done already
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.docker, pytest.mark.thorough, pytest.mark.timeout(1200)]
 
 
 def docker(*arguments: str, folder: Path = ROOT, **variables: str) -> "subprocess.CompletedProcess[str]":
@@ -39,7 +39,6 @@ def _is_built() -> None:
         pytest.skip(f"{IMAGE} is not built: scripts/images workspace ci")
 
 
-@pytest.mark.thorough(but="12345")
 @pytest.mark.parametrize("user", [SOMEBODY, 0])
 def test_a_run_in_the_image_needs_no_network_and_leaves_what_is_the_callers(user: int, tmp_path: Path) -> None:
     project = tmp_path / "project"

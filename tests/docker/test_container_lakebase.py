@@ -12,7 +12,7 @@ from dqctl.localworkspace.endpoint import Endpoint
 from dqctl.runtime.docker import host_address
 from publishing import published
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.thorough, pytest.mark.timeout(600)]
 
 STACK = "lake"
 
@@ -59,7 +59,6 @@ def test_a_job_inside_works_with_it_after_it_slept_and_after_a_rotation(run: Com
     assert published(run.settings, "dq_profile_columns")
 
 
-@pytest.mark.thorough
 def test_a_backup_is_made_verified_and_restored(run: CommandLine) -> None:
     made = run.document("backup", "create")["backup"]
     assert made["verified"]

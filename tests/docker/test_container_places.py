@@ -25,7 +25,7 @@ from dqctl.progress import silent
 from dqctl.runtime import open_runtime
 from sidecar import within
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.thorough]
 
 STACK, PROJECT = "place", "place_workspace"
 _WORKSPACE = ["docker", "compose", "--project-name", PROJECT, "--file"]
@@ -173,7 +173,6 @@ def test_a_workspace_in_a_container_becomes_healthy_and_keeps_its_data(workspace
     assert workspace.sql("SELECT run_id FROM main.data_quality.dq_runs ORDER BY run_id") == before
 
 
-@pytest.mark.thorough
 def test_without_the_socket_a_job_is_refused_and_what_needs_no_engine_works(
     run: CommandLine, workspace: Workspace, job: Said
 ) -> None:
@@ -207,7 +206,6 @@ def test_a_controller_changes_no_containers(run: CommandLine, command: tuple[str
     assert run.document("status")["installed"]
 
 
-@pytest.mark.thorough
 def test_a_controller_may_do_no_more_than_it_has_to(run: CommandLine, workspace: Workspace) -> None:
     (run.home / "stacks" / "other").mkdir(exist_ok=True)
     with settings(run, "--no-controller-socket"), idle_controller(run) as container:

@@ -24,7 +24,7 @@ from dqctl.stack.secrets import LENGTHS
 from dqctl.testgen import jobs
 from target_database import PASSWORD, Target
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.thorough, pytest.mark.timeout(600)]
 
 STACK = "sched"
 
@@ -297,7 +297,6 @@ def test_one_that_is_down_is_started_by_the_next_command_which_leaves_it_the_que
     assert within(90, lambda: row_of(runtime, queued)[0] == "error"), "nobody can run tests of no suite"
 
 
-@pytest.mark.thorough
 def test_it_has_no_more_rights_than_the_engine_and_shows_no_secret(run: CommandLine, runtime: Runtime) -> None:
     found = containers(STACK)
     ours, engine = (found[service].attrs for service in ("scheduler", "engine"))

@@ -17,7 +17,7 @@ from sidecar import within
 from target_database import PASSWORD, TABLES
 
 # Beside the tests, the time that another file may have the one engine.
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.docker, pytest.mark.thorough, pytest.mark.timeout(1800)]
 
 _CACHE = Path(os.environ.get("DQCTL_TEST_CACHE") or "/var/cache/dqctl-tests").absolute() / "engine"
 
@@ -123,7 +123,6 @@ def test_without_the_engine_a_command_says_so_and_with_it_all_is_there_again(
     assert run.document("status")["healthy"]
 
 
-@pytest.mark.thorough(but="9")
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_an_engine_that_goes_away_under_a_job_ends_it_and_the_next_command_settles_it(
     daemon: OwnEngine, run: CommandLine, how: signal.Signals
@@ -138,7 +137,6 @@ def test_an_engine_that_goes_away_under_a_job_ends_it_and_the_next_command_settl
     assert_settled(daemon, run, before)
 
 
-@pytest.mark.thorough
 def test_postgresql_that_hangs_under_a_job_is_given_up_in_time_and_restarted_by_the_next_command(
     daemon: OwnEngine, run: CommandLine
 ) -> None:
@@ -189,7 +187,6 @@ def stands_by(daemon: OwnEngine) -> dict[str, Any]:
     return told if told.get("role") == "standby" and told["ok"] and told["leader"] else {}
 
 
-@pytest.mark.thorough
 def test_of_a_sidecar_in_a_container_and_one_on_the_host_one_leads_whatever_becomes_of_the_engine(
     daemon: OwnEngine, run: CommandLine, controller_image: str
 ) -> None:

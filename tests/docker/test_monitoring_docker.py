@@ -67,6 +67,7 @@ def pages(run: CommandLine) -> Mapping[str, str]:
     return dict(found)
 
 
+@pytest.mark.thorough
 def test_a_run_that_breaks_is_an_alert_in_alertmanager(run: CommandLine, pages: Mapping[str, str]) -> None:
     with open_runtime(run.settings, silent).metadata() as connection:
         connection.execute(_BROKEN)

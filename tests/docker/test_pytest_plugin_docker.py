@@ -14,7 +14,7 @@ from pytest_projects import Project, add_systems, project_in, written
 from remains import wait_until_nothing_is_left
 from tiers import cache
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.docker, pytest.mark.thorough, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -30,7 +30,6 @@ def project(tmp_path: Path, build_images: Callable[..., list[str]]) -> Project:
     return project_in(tmp_path / "project", home, **ENVIRONMENT | images)
 
 
-@pytest.mark.thorough
 def test_the_stack_of_data_tests_is_in_containers_that_are_gone_afterwards(
     project: Project, engine: docker.DockerClient
 ) -> None:

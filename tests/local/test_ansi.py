@@ -146,6 +146,7 @@ def test_a_profile_is_what_it_is_on_a_warehouse_without_ansi_mode(shop: Shop, wo
     assert shop.columns(off) == shop.columns(without)
 
 
+@pytest.mark.thorough
 def test_tests_keep_the_mode_of_the_warehouse_after_a_profile_in_the_same_process(shop: Shop) -> None:
     suite = shop.group().suites[0]
     with shop.runtime.metadata() as connection:
@@ -162,6 +163,7 @@ def test_tests_keep_the_mode_of_the_warehouse_after_a_profile_in_the_same_proces
     assert "delivered" in result["result_message"] or "returned" in result["result_message"], result
 
 
+@pytest.mark.thorough
 def test_the_schedulers_jobs_do_the_same(shop: Shop) -> None:
     (job,) = shop.rows(
         "INSERT INTO job_executions (job_key, kwargs, source, status, project_code, claimed_at) VALUES"

@@ -20,7 +20,7 @@ from ci_recipes import EXAMPLES, GitHub, Outcome, clean_environment, run_gitlab,
 from code_hosts import TOKEN, CodeHost, running
 from dqctl.codehost.request import marker
 
-pytestmark = [pytest.mark.local, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.local, pytest.mark.thorough, pytest.mark.timeout(1200)]
 
 
 @dataclass
@@ -136,7 +136,6 @@ def test_what_was_broken_before_makes_no_pull_request_fail(story: Story) -> None
     assert "<summary>Still broken: 1</summary>" in summary
 
 
-@pytest.mark.thorough
 def test_every_job_leaves_junit_reports_and_logs(story: Story) -> None:
     for job, failures in (("branch", 0), ("breaking", 1), ("harmless", 1)):
         (junit,) = story.left(job).glob("*.junit.xml")

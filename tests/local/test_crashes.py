@@ -195,6 +195,7 @@ def processes_of(home: Path) -> list[bytes]:
     return found
 
 
+@pytest.mark.thorough
 def test_whatever_is_killed_the_next_command_has_it_whole(run: CommandLine) -> None:
     print(f"DQCTL_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it with a failure
     killer = Killer(run)

@@ -103,6 +103,7 @@ def person(module_home: Path) -> Iterator[Person]:
         control.stop(person.directory / "workspace")
 
 
+@pytest.mark.thorough
 def test_readme_leads_from_nothing_to_results_and_on_from_every_error(person: Person) -> None:
     installed, *work = commands("## On your own data")
     assert installed.startswith("dqctl install --host")

@@ -195,7 +195,7 @@ def test_a_table_group_is_profiled_and_its_suite_generated_and_run(runtime, tmp_
     do_the_main_job(runtime, make(runtime, tmp_path, "shop"))
 
 
-@pytest.mark.thorough(but="5.33.3")
+@pytest.mark.thorough
 @pytest.mark.parametrize("version", ["5.92.2", "5.33.3"])
 def test_older_versions_do_the_main_job_too(older_stack, tmp_path, version):
     older = open_runtime(older_stack, silent)

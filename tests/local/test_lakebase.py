@@ -32,6 +32,7 @@ from publishing import published
 
 pytestmark = [
     pytest.mark.local,
+    pytest.mark.thorough,
     pytest.mark.timeout(600),
 ]
 
@@ -99,7 +100,6 @@ def client(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> WorkspaceClient:
     )
 
 
-@pytest.mark.thorough
 def test_results_are_published_after_the_compute_slept_and_after_a_rotation(stack: Stack) -> None:
     run = stack.run
     before = stack.server
@@ -319,7 +319,6 @@ def _sockets(stack: Stack) -> Path:
     return Path((data / "postmaster.pid").read_text().splitlines()[4])
 
 
-@pytest.mark.thorough(but="dqctl")
 @pytest.mark.parametrize("made_by", ["dqctl", "others"])
 def test_a_purge_removes_what_dqctl_made_and_no_more(stack: Stack, client: WorkspaceClient, made_by: str) -> None:
     project = f"made-by-{made_by}"

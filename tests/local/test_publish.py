@@ -291,6 +291,7 @@ def test_tables_of_an_older_version_are_migrated_and_foreign_columns_kept(
     assert_exactly_once(settings, stack)
 
 
+@pytest.mark.thorough
 def test_tables_that_were_dropped_are_filled_again_with_all_runs(stack: Stack, settings: Settings) -> None:
     publish.publish(settings, stack)
     before = everything(settings)
@@ -463,6 +464,7 @@ def test_a_lost_connection_stops_there_and_says_how_many_runs_wait(
     assert_exactly_once(settings, stack)
 
 
+@pytest.mark.thorough
 def test_two_stacks_publish_at_once_into_tables_that_are_not_there_yet(
     make_stack: Callable[[str], Stack], settings: Settings
 ) -> None:
@@ -492,6 +494,7 @@ def test_two_stacks_publish_at_once_into_tables_that_are_not_there_yet(
         assert publish.publish(settings.model_copy(update={"stack": name}), stack).runs == ()
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 def test_20000_results_take_no_more_statements_than_20(stack: Stack, settings: Settings) -> None:
     few = Watched(Warehouse(find_target(settings)))

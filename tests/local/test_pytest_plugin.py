@@ -110,6 +110,7 @@ def test_what_is_wrong_with_the_data_is_told_by_the_tests_that_found_it_after_on
     assert "deselected" in said
 
 
+@pytest.mark.thorough
 def test_what_goes_wrong_while_the_stack_comes_up_is_one_error(kept: Kept, tmp_path: Path) -> None:
     project = project_in(tmp_path, kept.project.home)
     (tmp_path / "systems.yaml").write_text(block("Data tests as items", "yaml"), encoding="utf-8")
@@ -124,6 +125,7 @@ def test_what_goes_wrong_while_the_stack_comes_up_is_one_error(kept: Kept, tmp_p
     wait_until_nothing_is_left(project.temporary)
 
 
+@pytest.mark.thorough
 def test_what_would_be_no_items_or_a_job_that_fails_is_one_error(module_home: Path, tmp_path: Path) -> None:
     project = project_in(tmp_path, module_home, PROBE_PASSWORD="probe")
     for name, connection in {

@@ -271,6 +271,7 @@ def test_one_leads_and_the_other_takes_over_when_it_is_killed(
     assert second.end().code == 0
 
 
+@pytest.mark.thorough
 def test_a_schedule_that_was_missed_runs_once_and_ends_with_the_sidecar(
     settings: Settings, command: CommandLine, sidecar: Callable[..., Sidecar]
 ) -> None:
@@ -344,6 +345,7 @@ def test_what_a_killed_command_left_is_settled_and_what_others_run_is_not(
         connection.execute("DELETE FROM job_executions WHERE id = %s", theirs)
 
 
+@pytest.mark.thorough
 def test_a_process_is_ready_while_a_run_is_under_way_and_none_while_nothing_is(
     settings: Settings, runtime: LocalRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:

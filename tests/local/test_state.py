@@ -183,6 +183,7 @@ def test_another_target_gets_everything_though_nothing_changed(saving: Saving, w
     assert saving.save(take_over=True).seq == start + 1
 
 
+@pytest.mark.thorough
 def test_deltas_that_have_outgrown_their_base_are_followed_by_another(
     saving: Saving, monkeypatch: pytest.MonkeyPatch
 ) -> None:

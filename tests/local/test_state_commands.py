@@ -45,6 +45,7 @@ def saving(run: CommandLine) -> Saving:
     return Saving(run.settings, open_runtime(run.settings, silent))
 
 
+@pytest.mark.thorough
 def test_every_command_that_changes_something_saves_before_it_returns(run: CommandLine) -> None:
     before = commits(run)
     assert before[0] == ("install", "base")

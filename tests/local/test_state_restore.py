@@ -194,6 +194,7 @@ def test_after_a_restore_saves_go_on_on_top_of_the_newest_commit(stack: Settings
     assert databases(stack) == {"datakitchen"}
 
 
+@pytest.mark.thorough
 def test_what_was_never_saved_is_put_aside_and_only_when_it_is_asked_for(stack: Settings) -> None:
     state_restore.restore(stack)
     execute(stack, "UPDATE projects SET project_name = 'never saved'")
@@ -249,6 +250,7 @@ def test_what_another_program_changes_while_rows_come_back_is_put_aside(stack: S
     assert state_restore.restore(stack).aside is None
 
 
+@pytest.mark.thorough
 def test_a_commit_by_its_time_and_one_that_is_not_there(stack: Settings) -> None:
     state_restore.restore(stack, commit=1)
     first = state_restore.restore(stack, commit=1)
@@ -274,6 +276,7 @@ def test_changes_past_the_triggers_are_found(stack: Settings) -> None:
     assert databases(stack) == {"datakitchen"}
 
 
+@pytest.mark.thorough
 def test_a_row_that_is_lost_in_databricks_is_seen_before_it_counts(stack: Settings, workspace: Path) -> None:
     saved = state.save(stack, full=True)
     before = pictured(stack)
@@ -418,6 +421,7 @@ _RUN = (
 )
 
 
+@pytest.mark.thorough
 def test_what_was_said_of_alerts_comes_back_so_that_nobody_is_told_again_and_the_end_is_told(
     fresh_stack: Settings, workspace: Path, tmp_path: Path
 ) -> None:

@@ -148,6 +148,7 @@ def test_rows_come_typed_and_without_the_secret(lab: Lab) -> None:
     assert lab.rows("list-test-runs", "-pk", "sales", "-ts", "second") == []
 
 
+@pytest.mark.thorough
 def test_rows_that_testgen_hides_are_counted(lab: Lab) -> None:
     arguments = ("list-test-runs", "-pk", "sales", "-ts", "second")
     assert lab.run.document("testgen", "--", *arguments)["stored_rows"] == 0
@@ -220,6 +221,7 @@ def test_no_rows_are_published_too(lab: Lab) -> None:
     assert published(lab.settings, "dq_cli_list_tests") == []
 
 
+@pytest.mark.thorough
 def test_calls_at_once_neither_overwrite_nor_lose_each_other(lab: Lab) -> None:
     suites = ("sales-suite", "second", "sales-suite", "second")
     started = [
@@ -272,6 +274,7 @@ def test_columns_that_are_new_are_added_and_old_rows_stay(lab: Lab) -> None:
     }
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_published_is_kept_and_published_later(lab: Lab) -> None:
     workspace = lab.settings.workspace
     assert workspace
@@ -302,6 +305,7 @@ def test_what_cannot_be_published_is_kept_and_published_later(lab: Lab) -> None:
     assert "no call" in lab.run("testgen", "--publish-kept", call, code=2).err
 
 
+@pytest.mark.thorough
 def test_killed_while_it_publishes_the_rows_wait_for_the_next_publish(lab: Lab) -> None:
     process = lab.run.start("testgen", "--publish", "--", "list-projects")
     assert process.hear("publishing 2 rows")
@@ -396,6 +400,7 @@ def test_refused_commands_touch_nothing(lab: Lab) -> None:
     assert "Usage: testgen quick-start" in said.out
 
 
+@pytest.mark.thorough
 def test_force_runs_what_is_refused_and_standard_input_goes_in(lab: Lab) -> None:
     process = lab.run.start("testgen", "--force", "--stdin", "--", "setup-system-db", stdin="n\n")
     said = process.end()
@@ -447,6 +452,7 @@ def _is_inner(process: Path, suite: str) -> bool:
     return suite.encode() in argv and b"dqctl" not in argv
 
 
+@pytest.mark.thorough
 def test_the_deadline_ends_a_command_that_waits(lab: Lab) -> None:
     said = lab.run("testgen", "--force", "--timeout", 6, "--", "run-tests", "-t", lab.suite_id, code=3)
     assert "did not finish within 6 s" in said.err

@@ -179,6 +179,7 @@ def test_published_runs_keep_their_identity_on_every_way_from_5_33_3_to_5_134_0(
     assert "not upgraded" in sales("rollback", code=2).err
 
 
+@pytest.mark.thorough
 def test_after_a_rotation_of_keys_a_rollback_has_the_secrets_of_now(
     copied_stack: Callable[[str], Settings], tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from workspaces import running_workspace
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="session", params=["sail", pytest.param("spark", marks=[pytest.mark.spark, pytest.mark.thorough])])
+@pytest.fixture(scope="session", params=["sail", pytest.param("spark", marks=pytest.mark.spark)])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The URL of an engine; a Spark of somebody else's by ``DQCTL_TEST_SPARK=sc://host:port``."""
     if request.param == "sail":
