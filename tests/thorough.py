@@ -1,7 +1,8 @@
-"""Tests that show at more moments, in more versions, on another engine or on a longer way what others show once.
+"""Tests that show at more moments, in more versions, elsewhere or on a longer way what others show once.
 
-A run of all tests leaves them out unless it is asked for them (``--thorough``, as CI does); who names tests has them.
-``@pytest.mark.thorough(but="CASE")`` keeps one case of a parametrised test in every run, by its id.
+A run of all tests leaves them out unless it is asked for them (``--thorough``, as CI is); who names tests has
+those. ``@pytest.mark.thorough(but="CASE")`` keeps one case of a parametrised test in every run, by its id. Tests
+on a real Spark are thorough, all of them.
 """
 
 from collections.abc import Iterable
@@ -33,7 +34,7 @@ def leave_out(item: pytest.Item) -> None:
 
 
 def _is_thorough(item: pytest.Item) -> bool:
-    if item.get_closest_marker("spark"):  # what the embedded engine is compared with
+    if item.get_closest_marker("spark"):
         return True
     kept = (mark.kwargs.get("but") for mark in item.iter_markers("thorough"))
     return any(not item.name.endswith(f"[{each}]") for each in kept)
