@@ -11,9 +11,10 @@ import pytest
 
 
 def choose(config: pytest.Config) -> None:
-    """Thorough is also who chose tests by file, name or mark: just those are wanted."""
-    named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
-    config.option.thorough |= bool(named or config.option.keyword or config.option.markexpr)
+    """Thorough is also who names tests by file, name or mark, and who wants to know what all come to."""
+    option = config.option
+    named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS or option.keyword or option.markexpr
+    option.thorough |= bool(named or option.compatibility)
 
 
 def check(items: Iterable[pytest.Item]) -> None:

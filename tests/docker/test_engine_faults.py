@@ -1,5 +1,6 @@
 """The engine goes away under a stack and its jobs, PostgreSQL hangs: ended in time, settled by the next one."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker.models.containers import Container
 
 from command_line import CommandLine, Process
 from container_stacks import POSTGRES, TESTGEN
@@ -71,7 +73,7 @@ def run(daemon: OwnEngine, tmp_path_factory: pytest.TempPathFactory) -> CommandL
 def in_database(daemon: OwnEngine, database: str, statements: str) -> str:
     """What psql says beside PostgreSQL: nothing of ours is between the test and what is stored."""
     said = daemon.containers()["postgres"].exec_run(
-        ["psql", "-U", "testgen", "-d", database, "-v", "ON_ERROR_STOP=1", "-qAtc", statements]
+        ["timeout", "60", "psql", "-U", "testgen", "-d", database, "-v", "ON_ERROR_STOP=1", "-qAtc", statements]
     )
     assert said.exit_code == 0, said.output
     return str(said.output.decode().strip())
@@ -94,6 +96,23 @@ def canceled(daemon: OwnEngine) -> int:
     return int(
         in_database(daemon, "datakitchen", "SELECT count(*) FROM testgen.job_executions WHERE status = 'canceled'")
     )
+
+
+@contextlib.contextmanager
+def stopped(container: Container) -> Iterator[None]:
+    """What runs in the container says nothing any more, and goes on after the block: other tests ask it, too."""
+    pids = [int(row[1]) for row in container.top()["Processes"]]
+
+    def signal_all(number: signal.Signals) -> None:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):  # a look at its health that has ended by itself
+                os.kill(pid, number)
+
+    signal_all(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        signal_all(signal.SIGCONT)
 
 
 def assert_settled(daemon: OwnEngine, run: CommandLine, before: int) -> None:
@@ -142,17 +161,15 @@ def test_postgresql_that_hangs_under_a_job_is_given_up_in_time_and_restarted_by_
 ) -> None:
     before = canceled(daemon)
     process = begin_job(daemon, run, "--timeout", "30")
-    container = daemon.containers()["postgres"]
-    for row in container.top()["Processes"]:
-        os.kill(int(row[1]), signal.SIGSTOP)
-    said = process.end(120)
-    assert said.code == 3, said
-    assert "was not done after 30 s" in said.err
-    end = time.monotonic() + 60
-    while daemon.containers()["postgres"].attrs["State"]["Health"]["Status"] != "unhealthy":
-        assert time.monotonic() < end
-        time.sleep(0.5)
-    assert_settled(daemon, run, before)
+    with stopped(daemon.containers()["postgres"]):
+        said = process.end(120)
+        assert said.code == 3, said
+        assert "was not done after 30 s" in said.err
+        end = time.monotonic() + 60
+        while daemon.containers()["postgres"].attrs["State"]["Health"]["Status"] != "unhealthy":
+            assert time.monotonic() < end
+            time.sleep(0.5)
+        assert_settled(daemon, run, before)
     assert daemon.containers()["postgres"].attrs["State"]["Health"]["Status"] != "unhealthy"
 
 
