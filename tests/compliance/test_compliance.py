@@ -170,6 +170,7 @@ def test_stock_commands_give_their_rows(stack: Stack) -> None:
     assert "Output written to" in document["stdout"]
 
 
+@pytest.mark.thorough(but="local")
 def test_rotated_credentials_are_taken_by_all_and_the_old_ones_are_refused(stack: Stack) -> None:
     runtime = opened(stack)
     before, old = runtime.postgres, secrets_of(stack)
@@ -201,6 +202,7 @@ def test_every_run_is_published_once_with_all_of_its_results(stack: Stack) -> No
     assert stored > (30,)
 
 
+@pytest.mark.thorough(but="local")
 def test_a_stack_of_which_only_the_secrets_are_left_comes_back_from_its_state(stack: Stack) -> None:
     run = replace(stack.run, environment={**stack.run.environment, "DQCTL_STATE": "auto"})
     own = run.settings.stack

@@ -15,7 +15,7 @@ from container_stacks import container_stack, containers, left_over
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.thorough, pytest.mark.timeout(600)]
 
 STACK = "monit"
 BOTH = {"prometheus", "alertmanager"}
@@ -67,7 +67,6 @@ def pages(run: CommandLine) -> Mapping[str, str]:
     return dict(found)
 
 
-@pytest.mark.thorough
 def test_a_run_that_breaks_is_an_alert_in_alertmanager(run: CommandLine, pages: Mapping[str, str]) -> None:
     with open_runtime(run.settings, silent).metadata() as connection:
         connection.execute(_BROKEN)
