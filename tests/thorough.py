@@ -1,4 +1,4 @@
-"""Tests that show at more moments, in more versions, elsewhere or on a longer way what others show once.
+"""Tests that take long: the same at more moments, versions or places than others show it, and some whole features.
 
 A run of all tests leaves them out unless it is asked for them (``--thorough``, as CI is); who names tests has
 those. ``@pytest.mark.thorough(but="CASE")`` keeps one case of a parametrised test in every run, by its id. Tests
