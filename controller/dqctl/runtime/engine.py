@@ -38,6 +38,7 @@ SERVICE_LABEL = "com.docker.compose.service"
 ROOT_LABEL = labels.ROOT  # on the volume, and on all of a throw-away stack (compose/stack.yaml.j2)
 
 _API_SECONDS = 20
+_UNIX = "unix://"
 _HOMES = "/tmp/dqctl"  # noqa: S108 - inside a container of ours, where it is a tmpfs of its own
 _POLL = 0.02
 _FRAMES = 256  # of 32 KB at most
@@ -54,7 +55,26 @@ def client() -> "docker.DockerClient":
             "dqctl install --controller --controller-socket",
         )
     with explained():
+        _knock()
         return docker.from_env(version="auto", timeout=_API_SECONDS)
+
+
+def _knock() -> None:
+    """Raise ``OSError`` where nobody listens at the engine's socket: the SDK would leave one of its own open."""
+    address = _address()
+    if not address.startswith(_UNIX):
+        return
+    path = address.removeprefix(_UNIX)
+    with socket.socket(socket.AF_UNIX) as knocking:
+        knocking.settimeout(_API_SECONDS)
+        try:
+            knocking.connect(path)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from error
+
+
+def _address() -> str:
+    return os.environ.get("DOCKER_HOST") or f"{_UNIX}{controller.SOCKET}"
 
 
 def is_there() -> bool:
@@ -84,9 +104,9 @@ def explained() -> Iterator[None]:
 
 def socket_path() -> Path:
     """The engine's socket on this machine; ``EnvironmentFault`` when it is reached in another way."""
-    address = os.environ.get("DOCKER_HOST") or f"unix://{controller.SOCKET}"
-    path = Path(address.removeprefix("unix://"))
-    if not (address.startswith("unix://") and path.is_socket()):
+    address = _address()
+    path = Path(address.removeprefix(_UNIX))
+    if not (address.startswith(_UNIX) and path.is_socket()):
         raise EnvironmentFault(
             f"the Docker engine has no socket on this machine that could be mounted: {address}",
             "leave --controller-socket away, and run jobs from the host",
