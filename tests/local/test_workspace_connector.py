@@ -143,3 +143,10 @@ def test_a_catalog_that_is_not_there_is_refused(seen: dict[str, Any]) -> None:
 def test_dml_tells_its_rows(seen: dict[str, Any]) -> None:
     # databricks-sql-connector before 4.4.0 has no count; 4.5.0 has.
     assert seen["rowcount"] == 2
+
+
+def test_the_server_does_all_of_this_without_pandas(seen: dict[str, Any], endpoint: Endpoint) -> None:
+    assert seen["version"]
+    mapped = Path(f"/proc/{endpoint.pid}/maps").read_text()
+    assert "/pyarrow/" in mapped
+    assert "/pandas/" not in mapped

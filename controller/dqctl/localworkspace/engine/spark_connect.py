@@ -15,6 +15,8 @@ from typing import Any, Protocol, cast
 
 import pyarrow as pa
 
+from dqctl.localworkspace.engine.without_pandas import without_pandas
+
 # pyspark 4.2 takes a program without a file (python -c, pytest-xdist) for its own doctests, imports its test
 # support and exits because it finds no Spark there.
 if not hasattr(sys.modules["__main__"], "__file__"):
@@ -24,8 +26,8 @@ if not hasattr(sys.modules["__main__"], "__file__"):
 # fork (grpcio 1.85). Every child here execs at once and needs nothing of gRPC.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
-with warnings.catch_warnings():
-    # pyspark 4.2 warns about pandas 3 when it is imported; nothing here goes through pandas.
+with warnings.catch_warnings(), without_pandas():
+    # pyspark 4.2 warns about pandas 3, where that is there already; nothing here goes through pandas.
     warnings.simplefilter("ignore", FutureWarning)
     import grpc
     import pyspark.sql.connect.types  # noqa: F401  (imports what would warn later)
