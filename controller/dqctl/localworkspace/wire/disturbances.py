@@ -191,9 +191,7 @@ class Disturber:
         if not cut or transport is None:
             await self._reset(scope, receive)
             return
-        while transport.get_write_buffer_size() and not transport.is_closing():
-            await asyncio.sleep(0.01)
-        transport.abort()  # an orderly end of TLS would wait for the client's half, for up to 30 s
+        transport.close()  # in good order, or what TLS has not sent yet would be lost
         await _disconnected(receive)
 
     async def _reset(self, scope: Scope, receive: Receive) -> None:
