@@ -21,8 +21,21 @@ _SHORTEST = 4
 # A weak password ("testgen", "postgres") is also a word that stands in paths and programs for other reasons.
 _NO_WORD = 12
 
-_lock = threading.Lock()
-_known: set[str] = set()
+
+class _Known:
+    """Every spelling of every secret, the longest first: one may be a part of another."""
+
+    def __init__(self) -> None:
+        self.spellings: tuple[str, ...] = ()
+        self._lock = threading.Lock()
+
+    def add(self, spellings: Iterable[str]) -> None:
+        with self._lock:
+            if new := set(spellings).difference(self.spellings):
+                self.spellings = tuple(sorted((*self.spellings, *new), key=len, reverse=True))
+
+
+_known = _Known()
 
 
 def register(*values: SecretStr | str | None) -> None:
@@ -30,8 +43,7 @@ def register(*values: SecretStr | str | None) -> None:
     for value in values:
         plain = value.get_secret_value() if isinstance(value, SecretStr) else value
         if plain and len(plain) >= _SHORTEST:
-            with _lock:
-                _known.update(_spellings(plain))
+            _known.add(_spellings(plain))
 
 
 def reveal(secret: SecretStr) -> str:
@@ -42,9 +54,7 @@ def reveal(secret: SecretStr) -> str:
 
 def redact(text: str) -> str:
     """``text`` without any registered secret."""
-    with _lock:
-        known = sorted(_known, key=len, reverse=True)
-    for spelling in known:
+    for spelling in _known.spellings:
         if spelling in text:
             text = text.replace(spelling, MASK)
     return text
@@ -52,8 +62,7 @@ def redact(text: str) -> str:
 
 def holds_secret(text: str) -> bool:
     """Whether a registered secret stands in ``text``; only those that are too long to stand there by chance."""
-    with _lock:
-        return any(len(spelling) >= _NO_WORD and spelling in text for spelling in _known)
+    return any(len(spelling) >= _NO_WORD and spelling in text for spelling in _known.spellings)
 
 
 def _spellings(plain: str) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""The server's imports without pandas: quicker and smaller, and no worse for whoever needs it in the same process."""
+"""The server's imports without pandas: quicker, smaller, and no worse for whoever needs it in the same process."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 _ALONE = """
 import sys
 import dqctl.localworkspace.server
-assert not [name for name in sys.modules if name.split(".")[0] == "pandas"], "it, or what stood in for it, is there"
+assert not [name for name in sys.modules if name.split(".")[0] == "pandas"], "it is there, or its stand-in"
 
 import pyarrow as pa
 import pyarrow.compute as pc
