@@ -610,7 +610,6 @@ def test_a_command_exports_and_says_so_with_its_exit_code(
     assert statuses(runtime, made)["Queued"] == 0
 
 
-@pytest.mark.thorough
 def test_the_sidecar_exports_what_waits_and_goes_on_where_the_receiver_was_away(
     settings: Settings, runtime: LocalRuntime, receiver: Receiver
 ) -> None:

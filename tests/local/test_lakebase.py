@@ -32,7 +32,6 @@ from publishing import published
 
 pytestmark = [
     pytest.mark.local,
-    pytest.mark.thorough,
     pytest.mark.timeout(600),
 ]
 
@@ -118,6 +117,7 @@ def test_results_are_published_after_the_compute_slept_and_after_a_rotation(stac
     assert counts[0] == counts[1] > 10
 
 
+@pytest.mark.thorough
 def test_a_compute_that_is_suspended_under_a_run_costs_this_run_alone(stack: Stack) -> None:
     process = stack.run.start("profile", SYSTEM)
     assert process.hear("profil")
@@ -129,6 +129,7 @@ def test_a_compute_that_is_suspended_under_a_run_costs_this_run_alone(stack: Sta
     assert stack.run.document("runs")["runs"]
 
 
+@pytest.mark.thorough
 def test_a_backup_is_made_verified_and_restored_under_tls(stack: Stack) -> None:
     made = stack.run.document("backup", "create")["backup"]
     assert made["verified"]
@@ -201,6 +202,7 @@ def test_what_does_not_fit_is_refused_before_anything_changes(
     assert PROJECT in str(stack.ask("GET", "/api/2.0/postgres/projects"))
 
 
+@pytest.mark.thorough
 def test_another_stacks_role_is_not_taken_and_its_project_not_removed(stack: Stack) -> None:
     other = replace(stack.run, environment={"DQCTL_WORKSPACE": str(stack.workspace)})
     said = other("--stack", "second", *INSTALL, "--lakebase-project", PROJECT, code=2)
@@ -261,6 +263,7 @@ def test_a_lakebase_that_is_away_is_not_waited_for_as_one_that_wakes(stack: Stac
     assert time.monotonic() - started < 25  # one that wakes is given 90
 
 
+@pytest.mark.thorough
 def test_the_sdk_makes_and_removes_a_project(client: WorkspaceClient, stack: Stack) -> None:
     spec = sdk.Project(spec=sdk.ProjectSpec(enable_pg_native_login=False))
     made = client.postgres.create_project(spec, "by-sdk").wait()
@@ -319,6 +322,7 @@ def _sockets(stack: Stack) -> Path:
     return Path((data / "postmaster.pid").read_text().splitlines()[4])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("made_by", ["dqctl", "others"])
 def test_a_purge_removes_what_dqctl_made_and_no_more(stack: Stack, client: WorkspaceClient, made_by: str) -> None:
     project = f"made-by-{made_by}"
@@ -352,6 +356,7 @@ def test_a_purge_removes_what_dqctl_made_and_no_more(stack: Stack, client: Works
     client.postgres.delete_project(f"projects/{project}", purge=True)
 
 
+@pytest.mark.thorough
 def test_the_sidecar_wakes_nothing_and_sees_what_somebody_else_woke(stack: Stack) -> None:
     stack.run("publish", "--pending")
     seconds = 1000.0

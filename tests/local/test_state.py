@@ -294,7 +294,6 @@ def _given(settings: Settings) -> Path:
     return settings.workspace
 
 
-@pytest.mark.thorough
 def test_two_controllers_cannot_overwrite_each_other(saving: Saving, other: Saving) -> None:
     start = saving.newest
     racers = (saving, other)

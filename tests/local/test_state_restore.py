@@ -194,7 +194,6 @@ def test_after_a_restore_saves_go_on_on_top_of_the_newest_commit(stack: Settings
     assert databases(stack) == {"datakitchen"}
 
 
-@pytest.mark.thorough
 def test_what_was_never_saved_is_put_aside_and_only_when_it_is_asked_for(stack: Settings) -> None:
     state_restore.restore(stack)
     execute(stack, "UPDATE projects SET project_name = 'never saved'")

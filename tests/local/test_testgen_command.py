@@ -148,7 +148,6 @@ def test_rows_come_typed_and_without_the_secret(lab: Lab) -> None:
     assert lab.rows("list-test-runs", "-pk", "sales", "-ts", "second") == []
 
 
-@pytest.mark.thorough
 def test_rows_that_testgen_hides_are_counted(lab: Lab) -> None:
     arguments = ("list-test-runs", "-pk", "sales", "-ts", "second")
     assert lab.run.document("testgen", "--", *arguments)["stored_rows"] == 0
@@ -400,7 +399,6 @@ def test_refused_commands_touch_nothing(lab: Lab) -> None:
     assert "Usage: testgen quick-start" in said.out
 
 
-@pytest.mark.thorough
 def test_force_runs_what_is_refused_and_standard_input_goes_in(lab: Lab) -> None:
     process = lab.run.start("testgen", "--force", "--stdin", "--", "setup-system-db", stdin="n\n")
     said = process.end()
@@ -452,7 +450,6 @@ def _is_inner(process: Path, suite: str) -> bool:
     return suite.encode() in argv and b"dqctl" not in argv
 
 
-@pytest.mark.thorough
 def test_the_deadline_ends_a_command_that_waits(lab: Lab) -> None:
     said = lab.run("testgen", "--force", "--timeout", 6, "--", "run-tests", "-t", lab.suite_id, code=3)
     assert "did not finish within 6 s" in said.err
