@@ -24,7 +24,7 @@ from dqctl.stack.secrets import LENGTHS
 from dqctl.testgen import jobs
 from target_database import PASSWORD, Target
 
-pytestmark = [pytest.mark.docker, pytest.mark.thorough, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 STACK = "sched"
 

@@ -15,7 +15,7 @@ from container_stacks import container_stack, containers, left_over
 from dqctl.progress import silent
 from dqctl.runtime import open_runtime
 
-pytestmark = [pytest.mark.docker, pytest.mark.thorough, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 STACK = "monit"
 BOTH = {"prometheus", "alertmanager"}

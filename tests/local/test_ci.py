@@ -254,7 +254,6 @@ def test_what_cannot_be_made_leaves_nothing_but_its_reason(run: CommandLine, see
     assert "there is no program 'no-such-program'" in run("ci", "run", "--", "no-such-program", code=2).err
 
 
-@pytest.mark.thorough
 def test_in_a_databricks_workspace_schemas_are_thrown_away_and_no_others(
     run: CommandLine, seeds: Path, tmp_path: Path
 ) -> None:

@@ -287,7 +287,6 @@ def test_killed_from_outside_while_the_database_takes_them(runtime: LocalRuntime
         assert_testgen_reads(runtime, values_of(runtime)["testgen_password"])
 
 
-@pytest.mark.thorough
 def test_one_secret_alone_is_rotated_and_the_others_stay(runtime: LocalRuntime) -> None:
     for name in LENGTHS:
         before = values_of(runtime)

@@ -163,7 +163,6 @@ def test_what_a_suite_fails_on_is_its_declarations_to_say_also_when_the_file_is_
         declare(runtime, Target(runtime).write_systems(tmp_path, "sales", more=SUITES))
 
 
-@pytest.mark.thorough
 def test_another_suite_runs_beside_a_command_that_works_and_the_same_one_does_not(
     settings: Settings, runtime: LocalRuntime, command: CommandLine, testing_slowly: Callable[..., Process]
 ) -> None:
@@ -239,7 +238,6 @@ def test_what_a_killed_command_left_is_settled_by_the_next_one_of_the_suite_thou
     assert statuses(runtime, "slow")[-1][0] == "canceled"
 
 
-@pytest.mark.thorough
 def test_what_broke_because_the_target_went_away_is_run_again_and_only_the_second_counts(
     settings: Settings, runtime: LocalRuntime
 ) -> None:
@@ -272,7 +270,6 @@ def test_what_broke_because_the_target_went_away_is_run_again_and_only_the_secon
     assert there[second.run.run_id]["error_message"] is None
 
 
-@pytest.mark.thorough
 def test_a_page_sums_up_several_and_quiet_says_nothing_when_all_is_good(command: CommandLine) -> None:
     page = command("run-tests", "--system", "sales", "sales-suite", "second", "third", "--fail-on", "fail", code=1)
     first, _, _, worst, *_ = page.out.splitlines()

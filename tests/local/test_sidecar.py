@@ -271,7 +271,6 @@ def test_one_leads_and_the_other_takes_over_when_it_is_killed(
     assert second.end().code == 0
 
 
-@pytest.mark.thorough
 def test_a_schedule_that_was_missed_runs_once_and_ends_with_the_sidecar(
     settings: Settings, command: CommandLine, sidecar: Callable[..., Sidecar]
 ) -> None:

@@ -420,7 +420,6 @@ _RUN = (
 )
 
 
-@pytest.mark.thorough
 def test_what_was_said_of_alerts_comes_back_so_that_nobody_is_told_again_and_the_end_is_told(
     fresh_stack: Settings, workspace: Path, tmp_path: Path
 ) -> None:
