@@ -2,12 +2,11 @@
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Iterator
 from types import ModuleType
 
 import pyarrow as pa
-
-from dqctl.imports import hide
 
 
 class _NobodysFrame:
@@ -26,15 +25,18 @@ def without_pandas() -> Iterator[None]:
     empty = {name: ModuleType(name) for name in ("pandas", "pandas.api", "pandas.api.types")}
     for package in empty.values():
         package.__path__ = []  # what has one may have modules
-    vars(empty["pandas"]).update(__version__="2.2.0", DataFrame=_NobodysFrame)  # the least that it takes
+    pandas = vars(empty["pandas"])
+    pandas.update(__version__="2.2.0", DataFrame=_NobodysFrame)  # the least that it takes
     vars(empty["pandas.api.types"]).update(is_datetime64_dtype=None, is_timedelta64_dtype=None)
     sys.modules.update(empty)
     try:
         yield
+        # Once in a process pyarrow looks whether there is a pandas whose values it might be given, and to look it
+        # imports it (26.0, pandas-shim.pxi). One that is too old is nothing to it until a DataFrame is wanted.
+        pandas["__version__"] = "0"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pa.scalar(None)
     finally:
         for name in empty:
             del sys.modules[name]
-    # Once in a process pyarrow (26.0) looks whether there is a pandas whose values it might be given, and to look
-    # it imports it. It looks again when somebody wants something of pandas.
-    with hide("pandas"):
-        pa.scalar(None)
