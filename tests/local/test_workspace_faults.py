@@ -61,7 +61,7 @@ def target(endpoint: Endpoint) -> Target:
 def ask(
     endpoint: Endpoint, method: str, path: str, body: Any = None, seconds: float = 10, body_after: float = 0
 ) -> tuple[int, Any, Any]:
-    """Status, headers and JSON of one request on a connection of its own; the body comes seconds later."""
+    """Status, headers and JSON of one request on a connection of its own, whose body is ``body_after`` late."""
     context = ssl.create_default_context(cafile=str(endpoint.ca_file))
     connection = http.client.HTTPSConnection(endpoint.address, endpoint.port, timeout=seconds, context=context)
     try:

@@ -4,6 +4,7 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Iterator
+from importlib import metadata
 from types import ModuleType
 
 import pyarrow as pa
@@ -26,7 +27,7 @@ def without_pandas() -> Iterator[None]:
     for package in empty.values():
         package.__path__ = []  # what has one may have modules
     pandas = vars(empty["pandas"])
-    pandas.update(__version__="2.2.0", DataFrame=_NobodysFrame)  # the least that it takes
+    pandas.update(__version__=metadata.version("pandas"), DataFrame=_NobodysFrame)
     vars(empty["pandas.api.types"]).update(is_datetime64_dtype=None, is_timedelta64_dtype=None)
     sys.modules.update(empty)
     try:
