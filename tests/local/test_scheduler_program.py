@@ -32,6 +32,7 @@ print("all is there")
 """
 
 
+@pytest.mark.thorough(but="5.134.0")
 @pytest.mark.parametrize("version", [each.version for each in KNOWN])
 def test_what_it_comes_between_is_there(
     install_version: Callable[[str], Path], tmp_path: Path, version: str

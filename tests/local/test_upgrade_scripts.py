@@ -43,6 +43,7 @@ def explained(number: int, table: str, after: int, *, dropped: bool = False) -> 
     return compare(before, then).unexplained == ()
 
 
+@pytest.mark.thorough(but="5.134.0")
 @pytest.mark.parametrize("version", [each.version for each in KNOWN])
 def test_every_script_that_takes_or_brings_rows_is_known(
     install_version: Callable[[str], Path], version: str
@@ -72,6 +73,7 @@ def test_every_script_that_takes_or_brings_rows_is_known(
     assert unknown == []
 
 
+@pytest.mark.thorough(but="5.134.0")
 @pytest.mark.parametrize("version", [each.version for each in KNOWN])
 def test_every_column_that_is_renamed_says_where_it_is_now(
     install_version: Callable[[str], Path], version: str

@@ -7,6 +7,7 @@ import time
 
 from dqctl.localworkspace import client
 from dqctl.localworkspace.endpoint import Endpoint
+from dqctl.localworkspace.faults import Effect, Fault, Kind
 from workspaces import connected
 
 # For longer than any test waits, in no memory.
@@ -37,11 +38,14 @@ cursor.execute({ENDLESS!r})
 
 def test_the_statement_of_a_client_that_was_killed_ends_in_seconds(endpoint: Endpoint) -> None:
     before = operations(endpoint)
+    # However long it takes a busy machine to end the client, it is gone before its third question is answered.
+    client.add_fault(endpoint, Fault(Effect.DELAY, Kind.RESULT, "GetOperationStatus", skip=2, seconds=5))
     token = endpoint.token_file.read_text().strip()
     arguments = [endpoint.address, str(endpoint.port), endpoint.http_path, token, str(endpoint.ca_file)]
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", CLIENT, *arguments], timeout=120, check=False)
     assert done.returncode == -signal.SIGKILL
     assert operations(endpoint) > before
+    assert [found["hit"] for found in client.list_faults(endpoint)] == [1]
     deadline = time.monotonic() + 60  # 10 s of patience, 5 s between two looks; those of others take two minutes
     while operations(endpoint) > before:
         assert time.monotonic() < deadline
