@@ -28,7 +28,7 @@ gc.disable()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--compatibility", choices=("write", "check"), help="docs/compatibility.md, by what is seen")
-    parser.addoption("--thorough", action="store_true", help="also what shows the same at more places or moments")
+    parser.addoption("--thorough", action="store_true", help="also what takes long (tests/thorough.py)")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -191,7 +191,7 @@ class Disturber:
         if not cut or transport is None:
             await self._reset(scope, receive)
             return
-        transport.close()  # in good order, or what TLS has not sent yet would be lost
+        transport.close()  # in good order, or what is on its way would be lost; asyncio gives it 30 s
         await _disconnected(receive)
 
     async def _reset(self, scope: Scope, receive: Receive) -> None:
