@@ -45,8 +45,8 @@ ANSWERED: dict[str, list[tuple[str, list[tuple[Any, ...]]]]] = {
         ("SELECT count(*) FROM range(10) TABLESAMPLE (BUCKET 5 OUT OF 5) AS s WHERE s.id >= 0", [(10,)]),
     ],
     "windows_of_windows": [
-        ("SELECT a, sum(a) OVER (w ROWS UNBOUNDED PRECEDING) AS s FROM VALUES (1), (2) AS t(a) WINDOW w AS (ORDER BY a)",
-         [(1, 1), (2, 3)]),
+        ("SELECT a, sum(a) OVER (w ROWS UNBOUNDED PRECEDING) AS s FROM VALUES (1), (2) AS t(a)"
+         " WINDOW w AS (ORDER BY a) ORDER BY a", [(1, 1), (2, 3)]),
     ],
     "ranges_of_dates": [
         (f"SELECT id, count(*) OVER (ORDER BY d RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND CURRENT ROW) AS c FROM {DAYS} ORDER BY id",

@@ -199,10 +199,8 @@ def test_names_resolve_as_written(client: Client) -> None:
     assert client.rows("SELECT a FROM t WHERE EXISTS (SELECT 1 FROM s.t AS x WHERE x.a = default.t.a * 10)") == [
         (1,)
     ]
-    assert client.rows("WITH t AS (SELECT 5 AS a) SELECT a FROM t UNION ALL SELECT a FROM default.t ORDER BY a") == [
-        (1,),
-        (5,),
-    ]
+    both = "WITH t AS (SELECT 5 AS a) SELECT a FROM t UNION ALL SELECT a FROM default.t ORDER BY a"
+    assert client.rows(both) == [(1,), (5,)]
     assert client.rows("SELECT (SELECT max(a) FROM s.t) AS m, x.a FROM t AS x") == [(10, 1)]
 
 

@@ -14,7 +14,17 @@ from typing import Any, Self
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # Seconds: a first start on a busy machine takes the most of them.
 PATIENCE = 60.0
+# What the protocol answers to a question that a page was asked while another one took its place.
+_GONE = (
+    "Inspected target navigated or closed",
+    "Execution context was destroyed",
+    "Cannot find default execution context",
+)
 _KEYS = {"ArrowDown": 40, "ArrowUp": 38, "Home": 36, "End": 35, "Enter": 13, "Tab": 9, "/": 191}
+
+
+class PageGoneError(Exception):
+    """Another page took the place of the one that was asked."""
 
 
 class Browser:
@@ -72,17 +82,23 @@ class Browser:
         self.until("document.documentElement?.dataset.ready !== undefined")
 
     def run(self, expression: str) -> Any:
-        """What an expression in JavaScript comes to."""
+        """What an expression in JavaScript comes to; ``PageGoneError`` where the page went meanwhile."""
         answer = self._ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
     def until(self, expression: str) -> None:
-        """Wait until an expression is true."""
+        """Wait until an expression is true, on whatever page is shown by then."""
         deadline = time.monotonic() + PATIENCE
-        while not self.run(expression):
+        while not self._is_true(expression):
             assert time.monotonic() < deadline, f"never true: {expression}"
             time.sleep(0.02)
+
+    def _is_true(self, expression: str) -> bool:
+        try:
+            return bool(self.run(expression))
+        except PageGoneError:
+            return False
 
     def press(self, key: str) -> None:
         """A key, as a person presses it."""
@@ -135,6 +151,8 @@ class Browser:
             if heard.get("method") == "Network.requestWillBeSent":
                 self.requests.append(heard["params"]["request"]["url"])
             if heard.get("id") == self._number:
+                if heard.get("error", {}).get("message") in _GONE:
+                    raise PageGoneError(method)
                 assert "error" not in heard, (method, heard["error"])
                 found: dict[str, Any] = heard["result"]
                 return found
