@@ -261,6 +261,33 @@ def sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """What a signal's handler does (Ctrl-C's and that of ``sigterm_raises`` raise) it does when the block is left.
+
+    For a fork with a ``preexec_fn``, around which Python calls hooks of its modules. What is raised in one of them
+    is ignored: the signal is lost, and what the hook was for is not done, as to let go of logging's lock.
+    """
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del frame
+        came.append(number)
+
+    ours = threading.current_thread() is threading.main_thread()
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if ours}
+    held = {each: handler for each, handler in handlers.items() if callable(handler)}
+    for each in held:
+        signal.signal(each, note)
+    try:
+        yield
+    finally:
+        for each, handler in held.items():
+            signal.signal(each, handler)
+        for number in came:
+            signal.raise_signal(number)
+
+
 def _start(
     argv: Sequence[str],
     environment: Mapping[str, str],
@@ -271,24 +298,33 @@ def _start(
     own_group: bool = True,
 ) -> "subprocess.Popen[bytes]":
     entry = pwd.getpwnam(account) if account else None
+    process = None
     try:
-        return subprocess.Popen(
-            list(argv),
-            stdin=streams[0],
-            stdout=streams[1],
-            stderr=streams[2],
-            env=dict(environment),
-            cwd=cwd,
-            process_group=0 if own_group else None,
-            preexec_fn=dies_with(os.getpid(), signal.SIGKILL),  # noqa: PLW1509 - two system calls and no more
-            user=entry.pw_uid if entry else None,
-            group=entry.pw_gid if entry else None,
-            extra_groups=os.getgrouplist(entry.pw_name, entry.pw_gid) if entry else None,
-        )
+        with signals_held():
+            process = subprocess.Popen(
+                list(argv),
+                stdin=streams[0],
+                stdout=streams[1],
+                stderr=streams[2],
+                env=dict(environment),
+                cwd=cwd,
+                process_group=0 if own_group else None,
+                preexec_fn=dies_with(os.getpid(), signal.SIGKILL),  # noqa: PLW1509 - two system calls and no more
+                user=entry.pw_uid if entry else None,
+                group=entry.pw_gid if entry else None,
+                extra_groups=os.getgrouplist(entry.pw_name, entry.pw_gid) if entry else None,
+            )
     except OSError as error:
         raise EnvironmentFault(
             f"{argv[0]} cannot be started: {error.strerror or error}", "check that it exists and may be executed"
         ) from error
+    except BaseException:  # a signal came meanwhile: nobody else knows of the process
+        if process is not None:
+            _signal_group(process.pid, signal.SIGKILL)
+            process.kill()
+            process.wait()
+        raise
+    return process
 
 
 def dies_with(parent: int, number: signal.Signals) -> Callable[[], None] | None:

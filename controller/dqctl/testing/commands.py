@@ -37,16 +37,18 @@ def dqctl(
     longer than ``timeout`` seconds or says nothing that can be read.
     """
     argv = [sys.executable, "-P", "-m", "dqctl", "--quiet", "--output", "json", *arguments]
-    process = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environment},
-        # Killed tests want nothing any more: a stack that came up behind them would be nobody's.
-        preexec_fn=processes.dies_with(os.getpid(), signal.SIGTERM),  # noqa: PLW1509 - two system calls and no more
-    )
+    # Killed tests want nothing any more: a stack that came up behind them would be nobody's.
+    dies_with_us = processes.dies_with(os.getpid(), signal.SIGTERM)
+    with processes.signals_held():
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+            preexec_fn=dies_with_us,  # noqa: PLW1509 - two system calls and no more
+        )
     with process:
         try:
             said, complaint = process.communicate(timeout=timeout)

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import subprocess
@@ -228,6 +229,62 @@ def test_the_process_ends_with_dqctl_however_that_ends(number: signal.Signals, c
         driver.wait(20)
     assert driver.returncode == code or (code is None and driver.returncode != 0)
     assert wait_until(lambda: not alive(child))
+
+
+_STARTER = """
+import logging, sys, threading
+from dqctl.clock import Deadline
+from dqctl.processes import run, sigterm_raises
+try:
+    with sigterm_raises():
+        print(flush=True)
+        while True:
+            run(["/bin/true"], deadline=Deadline(60), environment={})
+finally:
+    # Logging's lock is free, for other threads too.
+    other = threading.Thread(target=logging.warning, args=("said",), daemon=True)
+    other.start()
+    other.join(10)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)])
+def test_no_signal_is_lost_while_processes_are_started(number: signal.Signals, code: int) -> None:
+    with contextlib.ExitStack() as started:
+        drivers = []
+        for _ in range(12):
+            pipes = subprocess.PIPE
+            driver = subprocess.Popen([sys.executable, "-c", _STARTER], stdout=pipes, stderr=pipes, text=True)
+            drivers.append(started.enter_context(driver))
+            started.callback(driver.kill)
+            assert driver.stdout
+            driver.stdout.readline()
+            driver.send_signal(number)  # wherever it is in its first start, or its second
+        for driver in drivers:
+            _, said = driver.communicate(timeout=30)
+            assert (driver.returncode, "WARNING:root:said" in said) == (code, True), said
+
+
+def test_a_process_whose_start_was_interrupted_is_not_left(tmp_path: Path) -> None:
+    code = f"""
+import os, signal, subprocess
+from dqctl.clock import Deadline
+from dqctl.processes import run
+popen = subprocess.Popen
+def interrupted(*arguments, **options):
+    os.kill(os.getpid(), signal.SIGINT)
+    process = popen(*arguments, **options)
+    open({str(tmp_path / "pid")!r}, "w").write(str(process.pid))
+    return process
+subprocess.Popen = interrupted
+try:
+    run(["/bin/sleep", "60"], deadline=Deadline(60), environment={{}})
+except KeyboardInterrupt:
+    pid = int(open({str(tmp_path / "pid")!r}).read())
+    print(os.path.exists(f"/proc/{{pid}}"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.stdout, done.stderr) == ("False\n", "")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another account")
