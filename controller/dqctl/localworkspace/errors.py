@@ -296,6 +296,8 @@ def from_engine(error: Exception) -> StatementError:
         return too_complex()
     text = f"{type(error).__name__}: {error}".split("\n\nJVM stacktrace")[0]
     message = re.sub(r"^\w+: (\[[\w.]+\] )?", "", text).strip() or type(error).__name__
+    if text.startswith("BrokenOffError"):  # with what a thread said last, which is about the engine's own insides
+        return StatementError("INTERNAL_ERROR", message[:4000], "XX000")
     if "RST_STREAM" in text:  # the engine's thread has panicked; the engine lives
         message = "The engine broke off: it does not know how to carry this statement out, or it is not valid."
     said = re.match(r"\w+: \[([A-Z][A-Z0-9_.]+)\] .*?SQLSTATE: ([0-9A-Z]{5})\b", text, re.DOTALL)

@@ -5,6 +5,7 @@ disk (``delta.`/path` ``), so a session holds no more than settings, and any ser
 """
 
 import os
+import re
 import sys
 import threading
 import uuid
@@ -31,6 +32,7 @@ with warnings.catch_warnings(), without_pandas():
     warnings.simplefilter("ignore", FutureWarning)
     import grpc
     import pyspark.sql.connect.types  # noqa: F401  (imports what would warn later)
+    from pyspark.errors.exceptions.connect import SparkConnectGrpcException
     from pyspark.sql.connect.client import DefaultChannelBuilder
     from pyspark.sql.connect.dataframe import DataFrame
     from pyspark.sql.connect.plan import SQL
@@ -39,6 +41,7 @@ with warnings.catch_warnings(), without_pandas():
 
 # gRPC offers gzip unless told otherwise, and Sail 0.7.2 takes it: seven eighths of the time of a large result.
 _UNCOMPRESSED = ("grpc.compression_enabled_algorithms_bitset", 1)
+_PANIC = re.compile('panicked with message "(.+?)"*$', re.MULTILINE)
 
 
 class EngineSession(Protocol):
@@ -96,34 +99,43 @@ class Engine(Protocol):
 
 
 class BrokenOffError(Exception):
-    """The engine ended a result that was not there yet."""
+    """The engine ended a result that was not all there yet."""
 
 
 class _WholeResults(grpc.UnaryStreamClientInterceptor):  # type: ignore[misc]  # grpc has no types
-    """Sees that a result has come: where there are no rows, there is a batch without any.
+    """Sees that a result that ends has come as a whole.
 
-    A thread of Sail 0.7.2 that panics ends the result as if that were all.
+    Where a thread of Sail 0.7.2 panics, the result ends as if that were all, be it after many rows. Who interrupts
+    the operation, over as it is, hears of it; and Sail lets go of the operation, which it keeps otherwise.
     """
+
+    def __init__(self) -> None:
+        self.interrupt: Callable[[str], object] | None = None
 
     def intercept_unary_stream(
         self, continuation: Callable[..., Any], client_call_details: Any, request: Any
     ) -> Any:
         """Pass on what is answered; ``BrokenOffError`` where it ends too early."""
-        call = continuation(client_call_details, request)
-        return _whole(call) if client_call_details.method.endswith("/ExecutePlan") else call
+        if not client_call_details.method.endswith("/ExecutePlan"):
+            return continuation(client_call_details, request)
+        request.operation_id = request.operation_id or str(uuid.uuid4())
+        return self._whole(continuation(client_call_details, request), request.operation_id)
 
-
-def _whole(call: Any) -> Iterator[Any]:
-    has_columns = has_rows = False
-    try:
-        for response in call:
-            has_columns = has_columns or response.HasField("schema")
-            has_rows = has_rows or response.HasField("arrow_batch")
-            yield response
-    finally:
-        call.cancel()  # whoever stops before the end wants no more of it
-    if has_columns and not has_rows:
-        raise BrokenOffError("The engine broke off: it does not know how to carry this statement out.")
+    def _whole(self, call: Any, operation: str) -> Iterator[Any]:
+        has_columns = False
+        try:
+            for response in call:
+                has_columns = has_columns or response.HasField("schema")
+                yield response
+        finally:
+            call.cancel()  # whoever stops before the end wants no more of it
+        if has_columns and self.interrupt:
+            try:
+                self.interrupt(operation)
+            except SparkConnectGrpcException as error:
+                if panic := _PANIC.search(str(error)):
+                    raise BrokenOffError(f"The engine broke off, with rows to come: {panic[1]}") from error
+                raise
 
 
 class SparkConnectSession:
@@ -131,8 +143,10 @@ class SparkConnectSession:
 
     def __init__(self, url: str) -> None:
         channel = DefaultChannelBuilder(url, channelOptions=[_UNCOMPRESSED])
-        channel.add_interceptor(_WholeResults())
+        results = _WholeResults()
+        channel.add_interceptor(results)
         self._spark = SparkSession.builder.channelBuilder(channel).create()
+        results.interrupt = self._spark.client.interrupt_operation
         # One more call for every batch, for streams that can be taken up again; nothing here does.
         self._spark.client.disable_reattachable_execute()
         # pyspark sends a call again for ten minutes; a statement that writes must not be sent twice.
