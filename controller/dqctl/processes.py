@@ -21,9 +21,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
+from dqctl import signals
 from dqctl.clock import Deadline
 from dqctl.errors import EnvironmentFault
 from dqctl.files import PRIVATE_FILE
@@ -104,7 +104,7 @@ def run(
     """
     _refuse_secrets(argv)
     started = time.monotonic()
-    with contextlib.ExitStack() as opened, sigterm_raises():
+    with contextlib.ExitStack() as opened, signals.sigterm_raises():
         source = opened.enter_context(stdin.open("rb")) if isinstance(stdin, Path) else subprocess.PIPE
         sink = opened.enter_context(private_file(stdout)) if stdout else subprocess.PIPE
         process = _start(argv, environment, cwd, account, (source, sink, subprocess.PIPE))
@@ -239,55 +239,6 @@ def _refuse_secrets(argv: Sequence[str]) -> None:
             raise ValueError(f"argument {position} of {Path(argv[0]).name} holds a secret")
 
 
-@contextlib.contextmanager
-def sigterm_raises() -> Iterator[None]:
-    """While a process runs, SIGTERM unwinds like Ctrl-C, unless the program handles it in a way of its own.
-
-    Of the main thread only: who waits there for processes of other threads needs it, too.
-    """
-
-    def unwind(number: int, frame: FrameType | None) -> None:
-        del frame
-        raise SystemExit(128 + number)
-
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, unwind)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-@contextlib.contextmanager
-def signals_held() -> Iterator[None]:
-    """What a signal's handler does (Ctrl-C's and that of ``sigterm_raises`` raise) it does when the block is left.
-
-    For a fork with a ``preexec_fn``, around which Python calls hooks of its modules. What is raised in one of them
-    is ignored: the signal is lost, and what the hook was for is not done, as to let go of logging's lock.
-    """
-    came: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        del frame
-        came.append(number)
-
-    ours = threading.current_thread() is threading.main_thread()
-    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if ours}
-    held = {each: handler for each, handler in handlers.items() if callable(handler)}
-    for each in held:
-        signal.signal(each, note)
-    try:
-        yield
-    finally:
-        for each, handler in held.items():
-            signal.signal(each, handler)
-        for number in came:
-            signal.raise_signal(number)
-
-
 def _start(
     argv: Sequence[str],
     environment: Mapping[str, str],
@@ -300,7 +251,7 @@ def _start(
     entry = pwd.getpwnam(account) if account else None
     process = None
     try:
-        with signals_held():
+        with signals.held():
             process = subprocess.Popen(
                 list(argv),
                 stdin=streams[0],

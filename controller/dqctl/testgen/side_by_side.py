@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from dqctl.clock import Deadline
-from dqctl.processes import sigterm_raises
+from dqctl.signals import sigterm_raises
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import Protocol
 
-from dqctl import processes
+from dqctl import processes, signals
 from dqctl.clock import Deadline
 from dqctl.testgen.ports import Completed, Feed, Runtime
 from dqctl.testgen.side_by_side import Stoppable
@@ -67,7 +67,7 @@ class Standby:
         without having read the question: then nothing was heard.
         """
         self._feed.tell(asked)
-        with processes.sigterm_raises():
+        with signals.sigterm_raises():
             try:
                 while not heard.is_complete:
                     if deadline.passed:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dqctl import processes
+from dqctl import processes, signals
 from dqctl.errors import EnvironmentFault
 
 LOGS = "dqctl logs says more"
@@ -39,7 +39,7 @@ def dqctl(
     argv = [sys.executable, "-P", "-m", "dqctl", "--quiet", "--output", "json", *arguments]
     # Killed tests want nothing any more: a stack that came up behind them would be nobody's.
     dies_with_us = processes.dies_with(os.getpid(), signal.SIGTERM)
-    with processes.signals_held():
+    with signals.held():
         process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,

@@ -234,7 +234,8 @@ def test_the_process_ends_with_dqctl_however_that_ends(number: signal.Signals, c
 _STARTER = """
 import logging, sys, threading
 from dqctl.clock import Deadline
-from dqctl.processes import run, sigterm_raises
+from dqctl.processes import run
+from dqctl.signals import sigterm_raises
 try:
     with sigterm_raises():
         print(flush=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dqctl import processes
+from dqctl import signals
 from dqctl.clock import SYSTEM_CLOCK, Clock, Deadline
 from dqctl.errors import DqctlError, ExitCode, TestGenFailed, worst
 from dqctl.progress import Progress
@@ -98,7 +98,7 @@ def run(
             # Without a command, who stands by for the systems file stays for the tests.
             with contextlib.nullcontext() if argv else standby.expected(deadline):
                 stack = up(settings, wanted, on_failure=keep_logs, progress=progress, clock=clock)
-                with processes.sigterm_raises():
+                with signals.sigterm_raises():
                     found = _inside(stack, argv, deadline, stdout, progress, clock)
             with command.undisturbed():
                 found = _kept(stack, found, folder, fail_on, baseline, keep_logs)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dqctl import processes
+from dqctl import signals
 from dqctl.clock import SYSTEM_CLOCK, Clock, Deadline
 from dqctl.errors import DqctlError, EnvironmentFault, UsageError
 from dqctl.localworkspace import control
@@ -113,7 +113,7 @@ def up(
     # One at a time: what comes second needs what comes first.
     with _Beside(ThreadPoolExecutor(1, "ci-data")) as beside:
         try:
-            with processes.sigterm_raises():
+            with signals.sigterm_raises():
                 place = beside.begin(lambda: _open_place(settings, paths, made, progress, clock))
                 # Imported while the workspace starts: that takes a second of each.
                 from dqctl.services.ci import making
