@@ -104,7 +104,7 @@ def run(
     """
     _refuse_secrets(argv)
     started = time.monotonic()
-    with contextlib.ExitStack() as opened, signals.sigterm_raises():
+    with contextlib.ExitStack() as opened, signals.unwinding():
         source = opened.enter_context(stdin.open("rb")) if isinstance(stdin, Path) else subprocess.PIPE
         sink = opened.enter_context(private_file(stdout)) if stdout else subprocess.PIPE
         process = _start(argv, environment, cwd, account, (source, sink, subprocess.PIPE))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while programs of ours run: both unwind, and none of them is lost."""
+"""Ctrl-C, SIGTERM and SIGHUP while programs of ours run: they unwind, and none of them is lost."""
 
 import contextlib
 import signal
@@ -8,30 +8,33 @@ from types import FrameType
 
 
 @contextlib.contextmanager
-def sigterm_raises() -> Iterator[None]:
-    """While a process runs, SIGTERM unwinds like Ctrl-C, unless the program handles it in a way of its own.
+def unwinding() -> Iterator[None]:
+    """While programs run, SIGTERM and SIGHUP (a terminal that is closed) unwind like Ctrl-C.
 
-    Of the main thread only: who waits there for processes of other threads needs it, too.
+    One that this program handles in a way of its own, or that it is to ignore (nohup), stays as it is. Of the main
+    thread only: who waits there for processes of other threads needs it, too.
     """
 
     def unwind(number: int, frame: FrameType | None) -> None:
         del frame
         raise SystemExit(128 + number)
 
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGTERM, unwind)
+    ours = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is signal.SIG_DFL]
+    for each in ours:
+        signal.signal(each, unwind)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for each in ours:
+            signal.signal(each, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """What a signal's handler does (Ctrl-C's and that of ``sigterm_raises`` raise) it does when the block is left.
+    """What a signal's handler does (Ctrl-C's and those of ``unwinding`` raise) it does when the block is left.
 
     For a fork with a ``preexec_fn``, around which Python calls hooks of its modules. What is raised in one of them
     is ignored: the signal is lost, and what the hook was for is not done, as to let go of logging's lock.

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -252,6 +253,37 @@ def test_what_cannot_be_made_leaves_nothing_but_its_reason(run: CommandLine, see
     assert "error: seeds/shop/views.sql:3: " in said.err, "what came first is the error, also without its logs"
     assert f"{tmp_path}/file/out/logs: Not a directory" in said.err
     assert "there is no program 'no-such-program'" in run("ci", "run", "--", "no-such-program", code=2).err
+
+
+def test_with_its_terminal_closed_a_run_leaves_nothing(run: CommandLine, seeds: Path, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "dqctl",
+            "--home",
+            run.home,
+            "ci",
+            "run",
+            "-f",
+            write_systems(tmp_path),
+            "--seed",
+            seeds,
+        ],
+        **dict.fromkeys(("stdin", "stdout", "stderr"), theirs),
+        env={**environment, **run.environment, "TERM": "xterm"},
+        start_new_session=True,
+    ) as process:
+        os.close(theirs)
+        said = b""
+        while b"is up on" not in said:
+            said += os.read(ours, 65536)  # an error when it has ended
+        os.close(ours)  # whatever it says from now on is an error
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(60) == 128 + signal.SIGHUP
+    assert not record.names(run.home)
 
 
 def test_in_a_databricks_workspace_schemas_are_thrown_away_and_no_others(

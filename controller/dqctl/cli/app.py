@@ -5,6 +5,7 @@ Starts in well under 0.25 s: command modules import services only when they run.
 
 import os
 import sys
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -136,7 +137,8 @@ def main() -> None:
         _refuse(error)
     except _Interrupted:
         context().display.close()
-        sys.stderr.write("interrupted\n")
+        with suppress(OSError):  # its terminal is perhaps closed
+            sys.stderr.write("interrupted\n")
         sys.exit(_INTERRUPTED)
     except OSError as error:
         fail(_fault(error))

@@ -167,4 +167,10 @@ def _print(text: str, stream: Any) -> None:
         print(redact(text), file=stream, flush=True)
     except BrokenPipeError:
         # Whoever read us has enough (`dqctl runs | head`): no error, and no second one at shutdown.
-        sys.stdout = None
+        if stream is sys.stdout:
+            sys.stdout = None
+    except OSError:
+        if (
+            stream is sys.stdout
+        ):  # data; what is said beside it is nobody's any more, and the exit code says it, too
+            raise

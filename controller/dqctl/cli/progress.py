@@ -21,11 +21,15 @@ class Display:
         from dqctl.redaction import redact
 
         message = redact(message)
-        if not self._lively:
-            # Whoever listened went away (`2>&1 | head`): the work goes on.
-            with contextlib.suppress(BrokenPipeError):
+        # Whoever listened went away (`2>&1 | head`, a closed terminal), or a disk is full: the work goes on, and what
+        # is called off is called off to its end.
+        with contextlib.suppress(OSError):
+            if self._lively:
+                self._update(message)
+            else:
                 print(message, file=self._stream, flush=True)
-            return
+
+    def _update(self, message: str) -> None:
         from rich.console import Console
         from rich.markup import escape
         from rich.status import Status
@@ -37,6 +41,7 @@ class Display:
 
     def close(self) -> None:
         """Take the changing line away; before anything else is printed."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        status, self._status = self._status, None
+        if status is not None:
+            with contextlib.suppress(OSError):
+                status.stop()

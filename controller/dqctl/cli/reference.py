@@ -54,7 +54,7 @@ def page() -> str:
             "|---|---|---|",
             *(f"| {int(code)} | `{code.word}` | {_EXIT_CODES[code]} |" for code in ExitCode),
             "",
-            "The worst wins in the order 7, 3, 4, 5, 6, 1. Ctrl-C ends with 130, SIGTERM with 143.",
+            "The worst wins in the order 7, 3, 4, 5, 6, 1. Ctrl-C ends with 130, SIGHUP 129, SIGTERM 143.",
             "",
         ]
     )

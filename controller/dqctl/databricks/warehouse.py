@@ -38,6 +38,8 @@ Parameters = Mapping[str, Any]
 _GRACE = 15.0
 # Seconds without a single byte: a warehouse answers within a few of them, if only that it is still at work.
 _SILENCE = 120.0
+# Seconds, the shortest and the longest, before the connector sends a request again.
+_RETRY_PAUSES = (0.1, 5.0)
 # Bytes of rows that are fetched at once where they come in portions.
 _STREAMED_BYTES = 16_000_000
 
@@ -216,6 +218,7 @@ class Warehouse:
         if not self._has_answered and (wrong := is_out_of_reach(self.target, self._clock)):
             raise nobody_there(wrong, self.target)
         target = awake(self.target, self._progress, self._clock)
+        pause = max(_RETRY_PAUSES[0], min(_RETRY_PAUSES[1], target.patience / 4))
         # It logs whole requests and answers, data included, as soon as anybody wants debug messages (4.9.0).
         logging.getLogger("databricks.sql.unsafe").setLevel(logging.WARNING)
         keep_rows_out_of_text()
@@ -238,9 +241,9 @@ class Warehouse:
             _disable_pandas=True,
             # The connector sleeps max(wait, _retry_delay_max), 60 s by default, before every retry
             # (databricks-sql-python 860, still so in 4.9.0).
-            _retry_delay_min=0.1,
-            _retry_delay_max=5.0,
-            _retry_stop_after_attempts_count=max(2, int(target.patience / 4)),
+            _retry_delay_min=_RETRY_PAUSES[0],
+            _retry_delay_max=pause,
+            _retry_stop_after_attempts_count=max(2, int(target.patience / pause)),
             _retry_stop_after_attempts_duration=target.patience,
             _socket_timeout=self._silence,
             **connector_credentials(target),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from dqctl.clock import Deadline
-from dqctl.signals import sigterm_raises
+from dqctl.signals import unwinding
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def side_by_side(count: int, serve: Callable[[Deadline], Iterator[Item]], deadli
             heard.put(_End(fault))
 
     threads = [threading.Thread(target=work, name=f"jobs-{number}") for number in range(count)]
-    with sigterm_raises():
+    with unwinding():
         try:
             for thread in threads:
                 thread.start()

@@ -67,7 +67,7 @@ class Standby:
         without having read the question: then nothing was heard.
         """
         self._feed.tell(asked)
-        with signals.sigterm_raises():
+        with signals.unwinding():
             try:
                 while not heard.is_complete:
                     if deadline.passed:

@@ -41,6 +41,23 @@ def test_a_reader_of_progress_who_leaves_does_not_stop_the_work() -> None:
         stream.close()
 
 
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_a_terminal_that_is_closed_does_not_stop_the_work(term: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("TERM", term)
+    ours, theirs = os.openpty()
+    stream = os.fdopen(theirs, "w", buffering=1)
+    display = Display(stream)
+    display.show("before")
+    os.close(ours)
+    with pytest.raises(OSError, match="Input/output"):
+        os.write(theirs, b"nobody")
+    display.show("after")
+    display.close()
+    with contextlib.suppress(OSError):
+        stream.close()
+
+
 def test_a_terminal_has_one_line_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("TERM", "xterm")

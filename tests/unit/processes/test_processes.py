@@ -216,7 +216,8 @@ run([sys.executable, "-c", code], deadline=Deadline(60), environment={},
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, None), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
+    ("number", "code"),
+    [(signal.SIGINT, None), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -signal.SIGKILL)],
 )
 def test_the_process_ends_with_dqctl_however_that_ends(number: signal.Signals, code: int | None) -> None:
     with subprocess.Popen(
@@ -231,13 +232,26 @@ def test_the_process_ends_with_dqctl_however_that_ends(number: signal.Signals, c
     assert wait_until(lambda: not alive(child))
 
 
+def test_who_is_to_ignore_the_end_of_its_terminal_does(tmp_path: Path) -> None:
+    code = f"""
+import signal
+from dqctl.clock import Deadline
+from dqctl.processes import run
+script = "kill -HUP $PPID; sleep 0.2; echo said > {tmp_path}/said"
+run(["/bin/sh", "-c", script], deadline=Deadline(60), environment={{"PATH": "/usr/bin:/bin"}})
+"""
+    argv = ["nohup", sys.executable, "-c", code]
+    assert subprocess.run(argv, capture_output=True, timeout=30, check=False).returncode == 0
+    assert (tmp_path / "said").exists()
+
+
 _STARTER = """
 import logging, sys, threading
 from dqctl.clock import Deadline
 from dqctl.processes import run
-from dqctl.signals import sigterm_raises
+from dqctl.signals import unwinding
 try:
-    with sigterm_raises():
+    with unwinding():
         print(flush=True)
         while True:
             run(["/bin/true"], deadline=Deadline(60), environment={})

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from dqctl.clock import Clock
+from dqctl.databricks.target import Target
 from dqctl.databricks.warehouse import Warehouse
 from dqctl.errors import DqctlError
 from dqctl.progress import Progress
@@ -26,6 +27,9 @@ from dqctl.testgen.systems.declaration import Declaration
 log = logging.getLogger(__name__)
 
 _APPLY = 300.0  # seconds
+# Seconds for a workspace that does not answer. One of the stack's own that is gone was taken down, and whoever did
+# that waits: CI systems that cancel a job kill it after 10 s.
+_PATIENCE = 0.5
 
 Begin = Callable[[Callable[[], Any]], "Future[Any]"]
 
@@ -42,10 +46,14 @@ def make(
     """Install, apply, and have the other thread load the seeds as soon as it has the ``place`` for them."""
     moved = _moved(stack, found)
 
+    def target() -> Target:
+        reached = find_target(stack.settings)
+        return reached if stack.record.databricks else replace(reached, patience=_PATIENCE)
+
     def load() -> tuple[Loaded, ...]:
         if not (found and found.files):
             return ()
-        with Warehouse(find_target(stack.settings), clock, progress) as warehouse:
+        with Warehouse(target(), clock, progress) as warehouse:
             return seeding.load(warehouse, found, moved, stack.settings.catalog, progress)
 
     def adapted(declared: Declaration) -> Declaration:
@@ -55,10 +63,10 @@ def make(
 
     def prepare() -> None:
         """What a publish makes first, while TestGen begins."""
-        target = find_target(stack.settings)
         try:
-            with Warehouse(target, clock, progress) as warehouse:
-                tables.ensure(warehouse, Place(target.catalog, target.schema), progress)
+            with Warehouse(target(), clock, progress) as warehouse:
+                results = Place(warehouse.target.catalog, warehouse.target.schema)
+                tables.ensure(warehouse, results, progress)
         except DqctlError as error:
             log.info("the tables are left to the publish: %s", error.message)
 

@@ -98,7 +98,7 @@ def run(
             # Without a command, who stands by for the systems file stays for the tests.
             with contextlib.nullcontext() if argv else standby.expected(deadline):
                 stack = up(settings, wanted, on_failure=keep_logs, progress=progress, clock=clock)
-                with signals.sigterm_raises():
+                with signals.unwinding():
                     found = _inside(stack, argv, deadline, stdout, progress, clock)
             with command.undisturbed():
                 found = _kept(stack, found, folder, fail_on, baseline, keep_logs)

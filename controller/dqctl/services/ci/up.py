@@ -113,7 +113,7 @@ def up(
     # One at a time: what comes second needs what comes first.
     with _Beside(ThreadPoolExecutor(1, "ci-data")) as beside:
         try:
-            with signals.sigterm_raises():
+            with signals.unwinding():
                 place = beside.begin(lambda: _open_place(settings, paths, made, progress, clock))
                 # Imported while the workspace starts: that takes a second of each.
                 from dqctl.services.ci import making
