@@ -21,8 +21,8 @@ class Display:
         from dqctl.redaction import redact
 
         message = redact(message)
-        # Whoever listened went away (`2>&1 | head`, a closed terminal), or a disk is full: the work goes on, and what
-        # is called off is called off to its end.
+        # Whoever listened went away (`2>&1 | head`, a closed terminal), or a disk is full: the work goes on, and
+        # what is called off is called off to its end.
         with contextlib.suppress(OSError):
             if self._lively:
                 self._update(message)
