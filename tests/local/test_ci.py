@@ -257,23 +257,11 @@ def test_what_cannot_be_made_leaves_nothing_but_its_reason(run: CommandLine, see
 
 def test_with_its_terminal_closed_a_run_leaves_nothing(run: CommandLine, seeds: Path, tmp_path: Path) -> None:
     ours, theirs = os.openpty()
-    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    not_under_nohup = ("env", "--default-signal=HUP", sys.executable, "-m", "dqctl")
     with subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "dqctl",
-            "--home",
-            run.home,
-            "ci",
-            "run",
-            "-f",
-            write_systems(tmp_path),
-            "--seed",
-            seeds,
-        ],
+        [*not_under_nohup, "--home", run.home, "ci", "run", "-f", write_systems(tmp_path), "--seed", seeds],
         **dict.fromkeys(("stdin", "stdout", "stderr"), theirs),
-        env={**environment, **run.environment, "TERM": "xterm"},
+        env={**os.environ, **run.environment, "TERM": "dumb"},  # where each step is a line, and none is left out
         start_new_session=True,
     ) as process:
         os.close(theirs)
